@@ -1,0 +1,134 @@
+//! What can go wrong when a monitor is set up.
+
+use std::fmt;
+
+/// What went wrong when a monitor, or something it is given, was set up.
+///
+/// The kinds are told apart with the `is_*` predicates, so that new ones can be added. The message
+/// says what to do about it.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let error = loopmon::Monitor::builder()
+///     .interval(Duration::ZERO)
+///     .build()
+///     .unwrap_err();
+/// assert!(error.is_zero_interval());
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Error {
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    NoRuntime,
+    RuntimeShutDown,
+    TimersDisabled,
+    AlreadyInstalled,
+    AlreadyRunning,
+    ZeroInterval,
+    IntervalTooLong,
+    ZeroCapacity,
+}
+
+impl Error {
+    /// No Tokio runtime is current on this thread.
+    #[must_use]
+    pub fn is_no_runtime(&self) -> bool {
+        self.kind == Kind::NoRuntime
+    }
+
+    /// The runtime has shut down.
+    #[must_use]
+    pub fn is_runtime_shut_down(&self) -> bool {
+        self.kind == Kind::RuntimeShutDown
+    }
+
+    /// The runtime was built without timers, which the default sampler needs.
+    #[must_use]
+    pub fn is_timers_disabled(&self) -> bool {
+        self.kind == Kind::TimersDisabled
+    }
+
+    /// The monitor is installed on a runtime already.
+    #[must_use]
+    pub fn is_already_installed(&self) -> bool {
+        self.kind == Kind::AlreadyInstalled
+    }
+
+    /// The monitor is driven by a call of [`Monitor::run`](crate::Monitor::run) already.
+    #[must_use]
+    pub fn is_already_running(&self) -> bool {
+        self.kind == Kind::AlreadyRunning
+    }
+
+    /// The interval is zero.
+    #[must_use]
+    pub fn is_zero_interval(&self) -> bool {
+        self.kind == Kind::ZeroInterval
+    }
+
+    /// The interval is longer than Tokio's timers hold, about 2.2 years.
+    #[must_use]
+    pub fn is_interval_too_long(&self) -> bool {
+        self.kind == Kind::IntervalTooLong
+    }
+
+    /// The capacity is zero.
+    #[must_use]
+    pub fn is_zero_capacity(&self) -> bool {
+        self.kind == Kind::ZeroCapacity
+    }
+}
+
+impl From<Kind> for Error {
+    fn from(kind: Kind) -> Error {
+        Error { kind }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Error").field(&self.kind).finish()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            Kind::NoRuntime => {
+                "no Tokio runtime is current on this thread: call this from within one, or use \
+                 `install_on` with its `Handle`"
+            }
+            Kind::RuntimeShutDown => {
+                "the runtime has shut down: install the monitor on one that is alive"
+            }
+            Kind::TimersDisabled => {
+                "the runtime has no timers, which the sleep sampler needs: build it with \
+                 `enable_time()` or `enable_all()`, or give the monitor a `WakeSampler`"
+            }
+            Kind::AlreadyInstalled => {
+                "the monitor is installed already: `stop()` it first, or build one monitor for each \
+                 runtime"
+            }
+            Kind::AlreadyRunning => {
+                "the monitor is driven by `run()` already: `stop()` it first, or build one monitor \
+                 for each runtime"
+            }
+            Kind::ZeroInterval => {
+                "the interval is zero: give at least a millisecond, the step of Tokio's timers"
+            }
+            Kind::IntervalTooLong => {
+                "the interval is longer than Tokio's timers hold: give at most 68719476734 ms, about \
+                 2.2 years"
+            }
+            Kind::ZeroCapacity => {
+                "the capacity is zero: give the number of samples a reader may lag behind"
+            }
+        })
+    }
+}
+
+impl std::error::Error for Error {}

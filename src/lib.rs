@@ -1,0 +1,10 @@
+//! Lightweight event loop monitoring for Tokio.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod broadcast;
+mod clock;
+mod error;
+mod sample;
+
+pub use error::Error;
+pub use sample::Sample;

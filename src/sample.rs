@@ -1,0 +1,76 @@
+//! One periodic measurement.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+/// One periodic measurement of a monitored runtime.
+///
+/// `Display` prints one line, made for logs and terminals:
+///
+/// ```
+/// use std::time::Duration;
+/// use chrono::DateTime;
+/// use loopmon::Sample;
+///
+/// let at = DateTime::from_timestamp_micros(1_645_630_780_766_393).unwrap();
+/// let sample = Sample::new(Duration::from_micros(1_300), 2, at);
+/// assert_eq!(
+///     sample.to_string(),
+///     "event loop lag: 0.001, running tasks: 2, at 2022-02-23 15:39:40.766393+00:00",
+/// );
+/// ```
+///
+/// With the `serde` feature it can be serialised, `lag` as serde writes a [`Duration`].
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Sample {
+    /// How late something that was ready ran. From a monotonic clock, never negative.
+    pub lag: Duration,
+    /// Live tasks of the runtime, loopmon's own not counted.
+    ///
+    /// As Tokio counts them: tasks of a `LocalSet` and the future given to `block_on` are not among
+    /// them.
+    pub tasks: usize,
+    /// When it was taken, from the wall clock. Nothing is computed from it.
+    pub data_at: DateTime<Utc>,
+    /// Tasks waiting in the runtime's global queue.
+    pub queue_depth: usize,
+    /// The share of all workers' time spent busy since the previous sample, `0.0..=1.0`.
+    ///
+    /// Tokio publishes a worker's busy time when it parks, and every 61 polls or so. A worker stuck
+    /// in one poll therefore counts as idle until it returns, and as busy for it all afterwards.
+    /// Zero on targets without 64-bit atomics, where Tokio does not measure it.
+    pub busy: f64,
+    /// Samples this reader lost just before this one, because it was too slow.
+    pub missed: u64,
+}
+
+impl Sample {
+    /// A sample with the given fields and zero in the others: for tests and for streams of your own.
+    #[must_use]
+    pub const fn new(lag: Duration, tasks: usize, data_at: DateTime<Utc>) -> Sample {
+        Sample {
+            lag,
+            tasks,
+            data_at,
+            queue_depth: 0,
+            busy: 0.0,
+            missed: 0,
+        }
+    }
+}
+
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "event loop lag: {:.3}, running tasks: {}, at {}",
+            self.lag.as_secs_f64(),
+            self.tasks,
+            self.data_at.format("%Y-%m-%d %H:%M:%S%.6f%:z"),
+        )
+    }
+}
