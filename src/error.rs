@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     ZeroInterval,
     IntervalTooLong,
     ZeroCapacity,
+    InvalidPercentile,
+    InvertedThresholds,
 }
 
 impl Error {
@@ -81,6 +83,18 @@ impl Error {
     pub fn is_zero_capacity(&self) -> bool {
         self.kind == Kind::ZeroCapacity
     }
+
+    /// The percentile is not a number from 0 to 100.
+    #[must_use]
+    pub fn is_invalid_percentile(&self) -> bool {
+        self.kind == Kind::InvalidPercentile
+    }
+
+    /// The threshold that raises an alert is below the one that clears it.
+    #[must_use]
+    pub fn is_inverted_thresholds(&self) -> bool {
+        self.kind == Kind::InvertedThresholds
+    }
 }
 
 impl From<Kind> for Error {
@@ -126,6 +140,14 @@ impl fmt::Display for Error {
             }
             Kind::ZeroCapacity => {
                 "the capacity is zero: give the number of samples a reader may lag behind"
+            }
+            Kind::InvalidPercentile => {
+                "the percentile is not a number from 0 to 100: give 50.0 for the median, 99.9 for \
+                 the 99.9th"
+            }
+            Kind::InvertedThresholds => {
+                "the alert would be raised at a shorter lag than it is cleared at: give `raise_at` \
+                 first, and a `clear_at` that is not longer"
             }
         })
     }

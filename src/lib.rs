@@ -5,6 +5,8 @@ mod broadcast;
 mod clock;
 mod error;
 mod sample;
+mod stats;
 
 pub use error::Error;
 pub use sample::Sample;
+pub use stats::Percentile;
