@@ -6,7 +6,11 @@ mod clock;
 mod error;
 mod sample;
 mod stats;
+pub mod stream;
 
 pub use error::Error;
 pub use sample::Sample;
 pub use stats::Percentile;
+#[cfg(feature = "histogram")]
+pub use stream::LagSummary;
+pub use stream::{Alert, Hysteresis, SampleStreamExt};
