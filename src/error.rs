@@ -31,6 +31,7 @@ pub(crate) enum Kind {
     ZeroInterval,
     IntervalTooLong,
     ZeroCapacity,
+    CapacityTooLarge,
 }
 
 impl Error {
@@ -81,6 +82,12 @@ impl Error {
     pub fn is_zero_capacity(&self) -> bool {
         self.kind == Kind::ZeroCapacity
     }
+
+    /// The capacity is more than [`Monitor::MAX_CAPACITY`](crate::Monitor::MAX_CAPACITY).
+    #[must_use]
+    pub fn is_capacity_too_large(&self) -> bool {
+        self.kind == Kind::CapacityTooLarge
+    }
 }
 
 impl From<Kind> for Error {
@@ -126,6 +133,10 @@ impl fmt::Display for Error {
             }
             Kind::ZeroCapacity => {
                 "the capacity is zero: give the number of samples a reader may lag behind"
+            }
+            Kind::CapacityTooLarge => {
+                "the capacity is too large: its buffer is allocated at once, so give at most \
+                 `Monitor::MAX_CAPACITY`"
             }
         })
     }
