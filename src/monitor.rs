@@ -143,7 +143,7 @@ impl Monitor {
         let run = Run::begin(&self.shared, runtime, Driver::Task)?;
         let id = run.id();
         run.spawn_callbacks(runtime);
-        let own = self.shared.own_task(runtime);
+        let own = self.shared.own_task(RuntimeTasks::of(runtime));
         runtime.spawn(own.keep(run.drive()));
         self.shared.attachment().confirm(id)
     }
@@ -193,9 +193,6 @@ impl Monitor {
     /// Cancel safe; it can be awaited by several callers, on any runtime or none.
     pub async fn stopped(&self) {
         self.shared.tasks.closed().await;
-        // The last task has dropped what it held; its worker is about to take it off the runtime's
-        // list.
-        tokio::task::yield_now().await;
     }
 
     /// A handle that stops the monitor when it is dropped.
@@ -282,9 +279,9 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Held by a task of the monitor on `runtime`.
-    fn own_task(&self, runtime: &Handle) -> OwnTask {
-        OwnTask::new(RuntimeTasks::of(runtime), self.tasks.subscribe())
+    /// To be held by a task of the monitor.
+    fn own_task(&self, on: Arc<RuntimeTasks>) -> OwnTask {
+        OwnTask::new(on, self.tasks.subscribe())
     }
 }
 

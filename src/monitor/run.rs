@@ -59,8 +59,8 @@ impl Run {
             return;
         }
         let mut samples = Samples::new(self.output.publisher.subscribe());
-        let own = shared.own_task(runtime);
-        let calls_own = own.clone();
+        let tasks = RuntimeTasks::of(runtime);
+        let own = shared.own_task(Arc::clone(&tasks));
         runtime.spawn(own.keep(async move {
             let Some(callbacks) = &shared.callbacks else {
                 return;
@@ -68,7 +68,8 @@ impl Run {
             let mut callbacks = callbacks.lock().await;
             while let Some(sample) = samples.next().await {
                 for call in callbacks.offer(sample) {
-                    tokio::spawn(calls_own.clone().keep(call));
+                    let own = shared.own_task(Arc::clone(&tasks));
+                    tokio::spawn(own.keep(call));
                 }
             }
         }));

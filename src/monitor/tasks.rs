@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::runtime::{Handle, Id};
 use tokio::sync::watch;
@@ -62,7 +64,7 @@ pub(super) struct OwnTask {
 }
 
 impl OwnTask {
-    /// `alive` tells the monitor, when the last one is dropped, that its tasks are gone.
+    /// When no clone of `alive` is left, the monitor's tasks are gone.
     pub(super) fn new(runtime: Arc<RuntimeTasks>, alive: watch::Receiver<()>) -> OwnTask {
         runtime.count.fetch_add(1, Ordering::Relaxed);
         OwnTask { runtime, alive }
@@ -75,14 +77,26 @@ impl OwnTask {
     }
 }
 
-impl Clone for OwnTask {
-    fn clone(&self) -> OwnTask {
-        OwnTask::new(Arc::clone(&self.runtime), self.alive.clone())
-    }
-}
-
 impl Drop for OwnTask {
     fn drop(&mut self) {
         self.runtime.count.fetch_sub(1, Ordering::Relaxed);
+        drop_after_this_task(self.alive.clone());
     }
+}
+
+/// Drops `value` once the task that runs now is off its runtime's list; outside a task, at once.
+///
+/// A future is dropped a moment before its task is, and on another thread that moment can be seen.
+/// What yields is woken by the same worker, after it is done with the task.
+fn drop_after_this_task(value: impl Send + Sync + 'static) {
+    struct DropOnWake<T>(#[allow(dead_code, reason = "dropped with the waker")] T);
+
+    impl<T: Send + Sync + 'static> Wake for DropOnWake<T> {
+        fn wake(self: Arc<DropOnWake<T>>) {}
+    }
+
+    let waker = Waker::from(Arc::new(DropOnWake(value)));
+    let yielding = pin!(tokio::task::yield_now());
+    // Nothing is to be done when it is ready: the waker alone is of use.
+    let (Poll::Ready(()) | Poll::Pending) = yielding.poll(&mut Context::from_waker(&waker));
 }
