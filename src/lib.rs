@@ -1,9 +1,66 @@
 //! Lightweight event loop monitoring for Tokio.
+//!
+//! A Tokio runtime is cooperative: a task that does not yield starves the others, silently. Loopmon
+//! attaches to a running runtime by its `Handle`, on stable Rust and without any flag, and publishes
+//! a [`Sample`] every interval: how late something that was ready ran.
+//!
+//! ```text
+//!  due     ran            due    ran                 due             ran
+//!   |-lag-->|              |-lag->|                   |-----lag------>|
+//! --+=======+--------------+======+-------------------+===============+-----> time
+//!           |<- interval ->|      |<--- interval ---->|
+//! ```
+//!
+//! ```
+//! use std::time::Duration;
+//! use loopmon::Monitor;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), loopmon::Error> {
+//! let monitor = Monitor::builder()
+//!     .interval(Duration::from_millis(10))
+//!     .install()?;
+//! let mut samples = monitor.subscribe();
+//! samples.next().await;
+//!
+//! // Never do this in async code.
+//! std::thread::sleep(Duration::from_millis(100));
+//!
+//! let sample = samples.next().await.unwrap();
+//! assert!(sample.lag >= Duration::from_millis(90));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to go from here
+//!
+//! | for | see |
+//! |---|---|
+//! | what lag means on each flavour of runtime, and how to read it | [`docs::guide`] |
+//! | setting up and stopping | [`Monitor`], [`Builder`], [`create`] |
+//! | reading | [`Samples`] |
+//! | functions called with each sample | [`Callback`] |
+//! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
+//!
+//! # Features
+//!
+//! | feature | adds | brings |
+//! |---|---|---|
+//! | `serde` | `Serialize` and `Deserialize` for [`Sample`] | `serde` |
+//! | `full` | all of them | |
+//!
+//! None is on by default. A feature adds, it never changes a type.
+//!
+//! # Cost
+//!
+//! One timer wake-up for each sample, and no allocation. `benches/README.md` in the repository has
+//! the numbers and the programs that print them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod broadcast;
 mod callback;
 mod clock;
+pub mod docs;
 mod error;
 mod monitor;
 mod sample;
@@ -44,3 +101,7 @@ pub fn create(interval: Duration, callbacks: impl IntoCallbacks) -> Result<Monit
         .callbacks(callbacks)
         .install()
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;
