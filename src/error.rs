@@ -31,6 +31,7 @@ pub(crate) enum Kind {
     ZeroInterval,
     IntervalTooLong,
     ZeroCapacity,
+    CapacityTooLarge,
     InvalidPercentile,
     InvertedThresholds,
 }
@@ -82,6 +83,12 @@ impl Error {
     #[must_use]
     pub fn is_zero_capacity(&self) -> bool {
         self.kind == Kind::ZeroCapacity
+    }
+
+    /// The capacity is more than [`Monitor::MAX_CAPACITY`](crate::Monitor::MAX_CAPACITY).
+    #[must_use]
+    pub fn is_capacity_too_large(&self) -> bool {
+        self.kind == Kind::CapacityTooLarge
     }
 
     /// The percentile is not a number from 0 to 100.
@@ -140,6 +147,10 @@ impl fmt::Display for Error {
             }
             Kind::ZeroCapacity => {
                 "the capacity is zero: give the number of samples a reader may lag behind"
+            }
+            Kind::CapacityTooLarge => {
+                "the capacity is too large: its buffer is allocated at once, so give at most \
+                 `Monitor::MAX_CAPACITY`"
             }
             Kind::InvalidPercentile => {
                 "the percentile is not a number from 0 to 100: give 50.0 for the median, 99.9 for \

@@ -1,3 +1,22 @@
-//! One binary for all integration tests.
+//! Loopmon from the outside, one module for each area.
+//!
+//! Time in these tests is virtual. What needs real time is in `realtime`, which the test runner
+//! gives one thread.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests hold loopmon against the clocks"
+)]
 
+mod auto_traits;
+mod callbacks;
+mod errors;
+mod flavours;
+mod leaks;
+mod life;
+mod model;
+mod realtime;
+mod sampler;
+mod seed;
 mod stream;
+mod streams;
+mod support;

@@ -1,0 +1,297 @@
+//! Async functions as subscribers.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+use crate::sample::Sample;
+
+/// A function that a monitor calls with each sample.
+///
+/// Plain `async fn`s are callbacks, and so are async closures and closures that return a future.
+/// The future must be `Send` and own what it uses: a closure that captures something clones it for
+/// each future, as below. (A capturing `async` closure lends its captures to its future, which can
+/// then not outlive it; the compiler says so.)
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::time::Duration;
+/// use loopmon::Sample;
+///
+/// async fn print(sample: Sample) {
+///     println!("{sample}");
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), loopmon::Error> {
+/// let calls = Arc::new(AtomicU64::new(0));
+/// let counter = Arc::clone(&calls);
+/// let count = move |_| {
+///     let counter = Arc::clone(&counter);
+///     async move {
+///         counter.fetch_add(1, Ordering::Relaxed);
+///     }
+/// };
+///
+/// let monitor = loopmon::create(Duration::from_millis(10), (print, count))?;
+/// tokio::time::sleep(Duration::from_millis(105)).await;
+/// monitor.stop();
+/// monitor.stopped().await;
+/// assert_eq!(calls.load(Ordering::Relaxed), 10);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Calls
+///
+/// The function is called on the monitored runtime, and each future it returns runs there as a task
+/// of its own. Nothing waits for it: neither the sampling, nor other callbacks, nor the next call of
+/// the same one, so calls overlap when they take longer than the interval. What the function does
+/// before it returns the future is not part of that task: keep it short, other callbacks wait for
+/// it.
+///
+/// While [`Callbacks::MAX_CALLS_IN_FLIGHT`] calls of a callback are not done, further samples are
+/// dropped for it. Its next call is told how many, in [`Sample::missed`].
+///
+/// A panic, in the call or in its future, ends only that call. It is reported as every panic is, by
+/// the process's panic hook.
+///
+/// When the monitor stops, calls in flight go on, and
+/// [`Monitor::stopped`](crate::Monitor::stopped) waits for them. When the runtime shuts down, they
+/// are dropped as all its tasks are.
+pub trait Callback: Send + 'static {
+    /// Starts one call.
+    fn call(&self, sample: Sample) -> impl Future<Output = ()> + Send + 'static;
+}
+
+impl<F, Fut> Callback for F
+where
+    F: Fn(Sample) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    fn call(&self, sample: Sample) -> impl Future<Output = ()> + Send + 'static {
+        self(sample)
+    }
+}
+
+/// What can be given where callbacks are asked for: one callback, an array or a `Vec` of one type of
+/// callback, or a tuple of up to eight different ones. `()` is none.
+///
+/// ```
+/// use loopmon::{IntoCallbacks, Sample};
+///
+/// async fn one(_: Sample) {}
+/// async fn other(_: Sample) {}
+///
+/// assert_eq!(().into_callbacks().len(), 0);
+/// assert_eq!(one.into_callbacks().len(), 1);
+/// assert_eq!([one, one].into_callbacks().len(), 2);
+/// assert_eq!(vec![one; 3].into_callbacks().len(), 3);
+/// assert_eq!((one, other, async |_| {}).into_callbacks().len(), 3);
+/// ```
+pub trait IntoCallbacks {
+    /// Puts them together, whatever their types.
+    fn into_callbacks(self) -> Callbacks;
+}
+
+/// Callbacks of any types, put together.
+#[derive(Default)]
+pub struct Callbacks(Vec<Box<dyn Subscriber>>);
+
+impl Callbacks {
+    /// How many calls of one callback may be in flight at a time.
+    pub const MAX_CALLS_IN_FLIGHT: usize = 64;
+
+    /// How many callbacks there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn append(&mut self, mut more: Callbacks) {
+        self.0.append(&mut more.0);
+    }
+
+    /// The calls that `sample` leads to, each to be run as a task of its own.
+    pub(crate) fn offer(&mut self, sample: Sample) -> impl Iterator<Item = BoxFuture<'static, ()>> {
+        self.0
+            .iter_mut()
+            .filter_map(move |subscriber| subscriber.offer(sample))
+    }
+
+    fn push(&mut self, callback: impl Callback) {
+        self.0.push(Box::new(Calls {
+            callback,
+            free: Arc::new(Semaphore::new(Callbacks::MAX_CALLS_IN_FLIGHT)),
+            missed: 0,
+        }));
+    }
+}
+
+impl fmt::Debug for Callbacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Callbacks")
+            .field("len", &self.len())
+            .finish()
+    }
+}
+
+/// A callback whose type is forgotten.
+trait Subscriber: Send {
+    fn offer(&mut self, sample: Sample) -> Option<BoxFuture<'static, ()>>;
+}
+
+struct Calls<C> {
+    callback: C,
+    free: Arc<Semaphore>,
+    /// Lost since the last call.
+    missed: u64,
+}
+
+impl<C: Callback> Subscriber for Calls<C> {
+    fn offer(&mut self, mut sample: Sample) -> Option<BoxFuture<'static, ()>> {
+        self.missed += sample.missed;
+        let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
+            self.missed += 1;
+            return None;
+        };
+        sample.missed = std::mem::take(&mut self.missed);
+        // The panic hook has reported a panic by the time it is caught. One in the future is caught
+        // by the task it runs in.
+        let call = catch_unwind(AssertUnwindSafe(|| self.callback.call(sample))).ok()?;
+        Some(Box::pin(async move {
+            let _permit = permit;
+            call.await;
+        }))
+    }
+}
+
+impl<C: Callback> FromIterator<C> for Callbacks {
+    fn from_iter<I: IntoIterator<Item = C>>(iter: I) -> Callbacks {
+        let mut callbacks = Callbacks::default();
+        iter.into_iter()
+            .for_each(|callback| callbacks.push(callback));
+        callbacks
+    }
+}
+
+impl<C: Callback> IntoCallbacks for C {
+    fn into_callbacks(self) -> Callbacks {
+        [self].into_callbacks()
+    }
+}
+
+impl<C: Callback, const N: usize> IntoCallbacks for [C; N] {
+    fn into_callbacks(self) -> Callbacks {
+        self.into_iter().collect()
+    }
+}
+
+impl<C: Callback> IntoCallbacks for Vec<C> {
+    fn into_callbacks(self) -> Callbacks {
+        self.into_iter().collect()
+    }
+}
+
+impl IntoCallbacks for Callbacks {
+    fn into_callbacks(self) -> Callbacks {
+        self
+    }
+}
+
+macro_rules! tuples_into_callbacks {
+    ($($name:ident)*) => {
+        #[allow(non_snake_case, reason = "the type's name serves as the variable's")]
+        impl<$($name: Callback),*> IntoCallbacks for ($($name,)*) {
+            fn into_callbacks(self) -> Callbacks {
+                let ($($name,)*) = self;
+                #[allow(unused_mut, reason = "the empty tuple pushes nothing")]
+                let mut callbacks = Callbacks::default();
+                $(callbacks.push($name);)*
+                callbacks
+            }
+        }
+    };
+}
+
+tuples_into_callbacks!();
+tuples_into_callbacks!(A);
+tuples_into_callbacks!(A B);
+tuples_into_callbacks!(A B C);
+tuples_into_callbacks!(A B C D);
+tuples_into_callbacks!(A B C D E);
+tuples_into_callbacks!(A B C D E F);
+tuples_into_callbacks!(A B C D E F G);
+tuples_into_callbacks!(A B C D E F G H);
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chrono::DateTime;
+    use futures::FutureExt;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    fn sample(missed: u64) -> Sample {
+        Sample {
+            missed,
+            ..Sample::new(Duration::ZERO, 0, DateTime::UNIX_EPOCH)
+        }
+    }
+
+    /// A callback that tells the `missed` it was given and then never ends.
+    fn endless() -> (Callbacks, mpsc::UnboundedReceiver<u64>) {
+        let (told, heard) = mpsc::unbounded_channel();
+        let callback = move |sample: Sample| {
+            told.send(sample.missed).unwrap();
+            std::future::pending()
+        };
+        (callback.into_callbacks(), heard)
+    }
+
+    #[test]
+    fn calls_in_flight_are_bounded_and_what_is_dropped_is_counted() {
+        let (mut callbacks, mut heard) = endless();
+        let mut calls: Vec<_> = (0..Callbacks::MAX_CALLS_IN_FLIGHT)
+            .flat_map(|_| callbacks.offer(sample(0)).collect::<Vec<_>>())
+            .collect();
+        assert_eq!(calls.len(), Callbacks::MAX_CALLS_IN_FLIGHT);
+
+        assert_eq!(callbacks.offer(sample(0)).count(), 0);
+        assert_eq!(callbacks.offer(sample(5)).count(), 0);
+        calls.pop();
+        assert_eq!(callbacks.offer(sample(3)).count(), 1);
+
+        let mut told = Vec::new();
+        while let Some(Some(missed)) = heard.recv().now_or_never() {
+            told.push(missed);
+        }
+        let (last, before) = told.split_last().unwrap();
+        assert_eq!(*last, 1 + (5 + 1) + 3);
+        assert!(before.iter().all(|missed| *missed == 0));
+    }
+
+    #[test]
+    fn a_call_that_panics_leaves_the_others_alone() {
+        fn panics(_: Sample) -> std::future::Ready<()> {
+            panic!("a callback's own mistake")
+        }
+        let mut callbacks = (panics, async |_| {}).into_callbacks();
+        for _ in 0..2 * Callbacks::MAX_CALLS_IN_FLIGHT {
+            assert_eq!(callbacks.offer(sample(0)).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What a monitor is attached to, and the channel of the present or the next run.
+
+use futures::future::{AbortHandle, AbortRegistration};
+use tokio::time::Instant;
+
+use crate::broadcast::Publisher;
+use crate::error::{Error, Kind};
+use crate::sample::Sample;
+
+#[derive(Debug)]
+pub(super) struct Attachment {
+    capacity: usize,
+    publisher: Publisher<Sample>,
+    run: Option<Active>,
+    runs: u64,
+}
+
+/// The run that is on.
+#[derive(Debug)]
+pub(super) struct Active {
+    id: RunId,
+    driver: Driver,
+    since: Instant,
+    abort: AbortHandle,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RunId(u64);
+
+/// Who polls a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Driver {
+    Task,
+    Caller,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Given to a runtime, which may turn out to have shut down.
+    Offered,
+    /// Dropped by the runtime instead of being accepted.
+    Refused,
+    Accepted,
+}
+
+/// A run that has just begun.
+pub(super) struct Begun {
+    pub(super) id: RunId,
+    pub(super) publisher: Publisher<Sample>,
+    pub(super) abort: AbortRegistration,
+}
+
+impl Attachment {
+    pub(super) fn new(capacity: usize) -> Attachment {
+        Attachment {
+            capacity,
+            publisher: Publisher::new(capacity),
+            run: None,
+            runs: 0,
+        }
+    }
+
+    pub(super) fn publisher(&self) -> &Publisher<Sample> {
+        &self.publisher
+    }
+
+    /// Who drives the run that is on, if one is.
+    pub(super) fn driver(&self) -> Option<Driver> {
+        self.run.as_ref().map(|run| run.driver)
+    }
+
+    /// When the run that is on began.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.run.as_ref().map(|run| run.since)
+    }
+
+    pub(super) fn begin(&mut self, driver: Driver, now: Instant) -> Result<Begun, Error> {
+        match self.driver() {
+            Some(Driver::Task) => return Err(Kind::AlreadyInstalled.into()),
+            Some(Driver::Caller) => return Err(Kind::AlreadyRunning.into()),
+            None => {}
+        }
+        let (abort, registration) = AbortHandle::new_pair();
+        let id = RunId(self.runs);
+        self.runs += 1;
+        self.run = Some(Active {
+            id,
+            driver,
+            since: now,
+            abort,
+            state: State::Offered,
+        });
+        Ok(Begun {
+            id,
+            publisher: self.publisher.clone(),
+            abort: registration,
+        })
+    }
+
+    /// The run is being polled, so somebody has taken it.
+    pub(super) fn accept(&mut self, id: RunId) {
+        if let Some(run) = self.run.as_mut().filter(|run| run.id == id) {
+            run.state = State::Accepted;
+        }
+    }
+
+    /// The runtime has been given the run: an error if it dropped it on the spot.
+    pub(super) fn confirm(&mut self, id: RunId) -> Result<(), Error> {
+        match self.run.as_mut().filter(|run| run.id == id) {
+            Some(run) if run.state == State::Refused => {
+                self.run = None;
+                Err(Kind::RuntimeShutDown.into())
+            }
+            Some(run) => {
+                run.state = State::Accepted;
+                Ok(())
+            }
+            // It has run, and been stopped, already.
+            None => Ok(()),
+        }
+    }
+
+    /// The run was dropped. Returns what is to be closed: nothing if it was stopped before, or if it
+    /// was never accepted, as its readers may be served by another runtime yet.
+    pub(super) fn end(&mut self, id: RunId) -> Option<Publisher<Sample>> {
+        let run = self.run.as_mut().filter(|run| run.id == id)?;
+        if run.state == State::Offered {
+            run.state = State::Refused;
+            return None;
+        }
+        self.run = None;
+        Some(self.renew())
+    }
+
+    /// Detaches. Returns what is to be closed and aborted.
+    pub(super) fn stop(&mut self) -> (Publisher<Sample>, Option<AbortHandle>) {
+        let run = self.run.take();
+        (self.renew(), run.map(|run| run.abort))
+    }
+
+    /// A new channel for the next run; returns the old one.
+    fn renew(&mut self) -> Publisher<Sample> {
+        std::mem::replace(&mut self.publisher, Publisher::new(self.capacity))
+    }
+}

@@ -1,0 +1,84 @@
+//! The loop that measures and publishes.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::task::coop::consume_budget;
+use tokio::time::Instant;
+
+use super::latest;
+use super::readings::Readings;
+use crate::broadcast::{Closed, Publisher};
+use crate::clock;
+use crate::sample::Sample;
+use crate::sampler::Sampler;
+
+/// What one run after another uses, each alone.
+pub(super) struct Engine {
+    sampler: Box<dyn Drive>,
+    latest: latest::Writer,
+}
+
+impl Engine {
+    pub(super) fn new(sampler: Box<dyn Drive>, latest: latest::Writer) -> Engine {
+        Engine { sampler, latest }
+    }
+
+    /// Publishes samples until the channel is closed.
+    pub(super) async fn drive(&mut self, mut output: Output) {
+        self.sampler.drive(&mut self.latest, &mut output).await;
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+/// Where the samples of one run go, and what they are made of.
+pub(super) struct Output {
+    pub(super) interval: Duration,
+    pub(super) epoch: Instant,
+    pub(super) readings: Readings,
+    pub(super) publisher: Publisher<Sample>,
+}
+
+impl Output {
+    fn publish(&mut self, lag: Duration, latest: &mut latest::Writer) -> Result<(), Closed> {
+        let sample = self.readings.sample(lag);
+        // First, so that whoever has received a sample finds it here too.
+        latest.write(&sample, clock::tokio_now() - self.epoch);
+        self.publisher.publish(sample)
+    }
+}
+
+/// A sampler whose type is forgotten. The loop is inside, so that its future is boxed once a run and
+/// not once a sample.
+pub(super) trait Drive: Send {
+    fn drive<'a>(
+        &'a mut self,
+        latest: &'a mut latest::Writer,
+        output: &'a mut Output,
+    ) -> BoxFuture<'a, ()>;
+}
+
+impl<S: Sampler> Drive for S {
+    fn drive<'a>(
+        &'a mut self,
+        latest: &'a mut latest::Writer,
+        output: &'a mut Output,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            loop {
+                let lag = self.measure(output.interval).await;
+                if output.publish(lag, latest).is_err() {
+                    return;
+                }
+                // A sampler that never waits must not keep the worker for itself.
+                consume_budget().await;
+            }
+        })
+    }
+}

@@ -1,0 +1,112 @@
+//! What a runtime's own stable metrics tell, put into a sample.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Handle, RuntimeMetrics};
+
+use super::tasks::RuntimeTasks;
+use crate::clock;
+use crate::sample::Sample;
+
+#[derive(Debug)]
+pub(super) struct Readings {
+    metrics: RuntimeMetrics,
+    own: Arc<RuntimeTasks>,
+    busy: Busy,
+}
+
+impl Readings {
+    pub(super) fn new(runtime: &Handle, own: Arc<RuntimeTasks>) -> Readings {
+        let metrics = runtime.metrics();
+        Readings {
+            busy: Busy::new(&metrics),
+            metrics,
+            own,
+        }
+    }
+
+    /// A sample of the runtime as it is now.
+    pub(super) fn sample(&mut self, lag: Duration) -> Sample {
+        // The two counts are read one after the other, so a task that ends in between could make
+        // the difference negative.
+        let alive = self.metrics.num_alive_tasks();
+        let tasks = alive.saturating_sub(self.own.count());
+        Sample {
+            queue_depth: self.metrics.global_queue_depth(),
+            busy: self.busy.share(&self.metrics),
+            ..Sample::new(lag, tasks, clock::utc_now())
+        }
+    }
+}
+
+/// The share of the workers' time that was busy, from one reading to the next.
+#[derive(Debug)]
+struct Busy {
+    total: Duration,
+    read_at: std::time::Instant,
+}
+
+impl Busy {
+    fn new(metrics: &RuntimeMetrics) -> Busy {
+        Busy {
+            total: total_busy(metrics),
+            read_at: clock::now(),
+        }
+    }
+
+    fn share(&mut self, metrics: &RuntimeMetrics) -> f64 {
+        let last = std::mem::replace(self, Busy::new(metrics));
+        let passed = self.read_at.saturating_duration_since(last.read_at);
+        share(
+            self.total.saturating_sub(last.total),
+            passed,
+            metrics.num_workers(),
+        )
+    }
+}
+
+/// Tokio publishes busy time late and in lumps, so it can be more than there was time.
+fn share(busy: Duration, passed: Duration, workers: usize) -> f64 {
+    let available = passed.as_secs_f64() * workers as f64;
+    if available > 0.0 {
+        (busy.as_secs_f64() / available).min(1.0)
+    } else {
+        0.0
+    }
+}
+
+#[cfg(target_has_atomic = "64")]
+fn total_busy(metrics: &RuntimeMetrics) -> Duration {
+    (0..metrics.num_workers())
+        .map(|worker| metrics.worker_total_busy_duration(worker))
+        .sum()
+}
+
+#[cfg(not(target_has_atomic = "64"))]
+fn total_busy(_: &RuntimeMetrics) -> Duration {
+    Duration::ZERO
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn busy_is_a_share_of_all_workers_time() {
+        let second = Duration::from_secs(1);
+        for (busy, passed, workers, expected) in [
+            (0.0, 1.0, 4, 0.0),
+            (1.0, 1.0, 4, 0.25),
+            (4.0, 1.0, 4, 1.0),
+            (9.0, 1.0, 4, 1.0),
+            (1.0, 0.0, 1, 0.0),
+        ] {
+            let got = share(second.mul_f64(busy), second.mul_f64(passed), workers);
+            assert!(
+                (got - expected).abs() < 1e-9,
+                "{busy} {passed} {workers}: {got}"
+            );
+        }
+    }
+}

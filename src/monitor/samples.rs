@@ -1,0 +1,75 @@
+//! One reader's stream of samples.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::stream::FusedStream;
+use tokio_stream::{Stream, StreamExt};
+
+use crate::broadcast::{Item, Subscription};
+use crate::sample::Sample;
+
+/// One reader's stream of samples, from [`Monitor::subscribe`](crate::Monitor::subscribe).
+///
+/// It is a `Stream` as the `futures` and `tokio-stream` crates know it, so the extension traits of
+/// both work on it, and loopmon's own [`SampleStreamExt`](crate::SampleStreamExt). It can be read on
+/// any thread, on any runtime, or on none.
+///
+/// # A slow reader
+///
+/// Each reader has its own position and loses only its own samples: once it is a whole
+/// [capacity](crate::Builder::capacity) behind, the oldest go. The next sample it gets says in
+/// [`missed`](Sample::missed) how many went just before it. What a reader has received, and the
+/// `missed` of those, add up to all that was published since it subscribed. No reader slows the
+/// monitor.
+///
+/// # The end
+///
+/// When the monitor stops, is dropped before it was installed, or its runtime shuts down, the stream
+/// gives what is buffered and then ends, for good. To read on after a restart, subscribe again.
+#[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
+pub struct Samples(Subscription<Sample>);
+
+impl Samples {
+    pub(crate) fn new(subscription: Subscription<Sample>) -> Samples {
+        Samples(subscription)
+    }
+
+    /// The next sample, or `None` when the monitor has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a dropped call has taken no sample.
+    pub async fn next(&mut self) -> Option<Sample> {
+        StreamExt::next(self).await
+    }
+
+    /// How many samples this reader has lost so far, in all.
+    ///
+    /// The reader learns of a loss when it reads the next sample.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.0.missed()
+    }
+}
+
+impl Item for Sample {
+    fn set_missed(&mut self, missed: u64) {
+        self.missed = missed;
+    }
+}
+
+impl Stream for Samples {
+    type Item = Sample;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Sample>> {
+        Pin::new(&mut self.0).poll_next(cx)
+    }
+}
+
+impl FusedStream for Samples {
+    fn is_terminated(&self) -> bool {
+        self.0.is_terminated()
+    }
+}

@@ -1,0 +1,102 @@
+//! Which of a runtime's tasks are loopmon's own.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+
+use tokio::runtime::{Handle, Id};
+use tokio::sync::watch;
+
+/// The counts of all runtimes that have tasks of loopmon, from however many monitors.
+static RUNTIMES: LazyLock<Mutex<HashMap<Id, Weak<RuntimeTasks>>>> = LazyLock::new(Mutex::default);
+
+fn runtimes() -> MutexGuard<'static, HashMap<Id, Weak<RuntimeTasks>>> {
+    RUNTIMES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many tasks of loopmon a runtime has.
+#[derive(Debug)]
+pub(super) struct RuntimeTasks {
+    runtime: Id,
+    count: AtomicUsize,
+}
+
+impl RuntimeTasks {
+    pub(super) fn of(runtime: &Handle) -> Arc<RuntimeTasks> {
+        let runtime = runtime.id();
+        let mut runtimes = runtimes();
+        if let Some(tasks) = runtimes.get(&runtime).and_then(Weak::upgrade) {
+            return tasks;
+        }
+        let tasks = Arc::new(RuntimeTasks {
+            runtime,
+            count: AtomicUsize::new(0),
+        });
+        runtimes.insert(runtime, Arc::downgrade(&tasks));
+        tasks
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for RuntimeTasks {
+    fn drop(&mut self) {
+        let mut runtimes = runtimes();
+        // Another thread may have made a new one since this one's last owner went.
+        if let Some(tasks) = runtimes.get(&self.runtime) {
+            if tasks.strong_count() == 0 {
+                runtimes.remove(&self.runtime);
+            }
+        }
+    }
+}
+
+/// Held by each task of a monitor for as long as it lives.
+#[derive(Debug)]
+pub(super) struct OwnTask {
+    runtime: Arc<RuntimeTasks>,
+    alive: watch::Receiver<()>,
+}
+
+impl OwnTask {
+    /// When no clone of `alive` is left, the monitor's tasks are gone.
+    pub(super) fn new(runtime: Arc<RuntimeTasks>, alive: watch::Receiver<()>) -> OwnTask {
+        runtime.count.fetch_add(1, Ordering::Relaxed);
+        OwnTask { runtime, alive }
+    }
+
+    /// What the task is to run.
+    pub(super) async fn keep(self, future: impl Future<Output = ()>) {
+        let _kept = self;
+        future.await;
+    }
+}
+
+impl Drop for OwnTask {
+    fn drop(&mut self) {
+        self.runtime.count.fetch_sub(1, Ordering::Relaxed);
+        drop_after_this_task(self.alive.clone());
+    }
+}
+
+/// Drops `value` once the task that runs now is off its runtime's list; outside a task, at once.
+///
+/// A future is dropped a moment before its task is, and on another thread that moment can be seen.
+/// What yields is woken by the same worker, after it is done with the task.
+fn drop_after_this_task(value: impl Send + Sync + 'static) {
+    struct DropOnWake<T>(#[allow(dead_code, reason = "dropped with the waker")] T);
+
+    impl<T: Send + Sync + 'static> Wake for DropOnWake<T> {
+        fn wake(self: Arc<DropOnWake<T>>) {}
+    }
+
+    let waker = Waker::from(Arc::new(DropOnWake(value)));
+    let yielding = pin!(tokio::task::yield_now());
+    // Nothing is to be done when it is ready: the waker alone is of use.
+    let (Poll::Ready(()) | Poll::Pending) = yielding.poll(&mut Context::from_waker(&waker));
+}

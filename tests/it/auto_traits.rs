@@ -1,0 +1,37 @@
+//! What can be sent and shared between threads, and what can be moved while it is polled.
+
+use loopmon::{
+    Builder, Callbacks, Error, Monitor, Sample, Samples, SleepSampler, StopOnDrop, WakeSampler,
+};
+
+fn sent<T: Send>() {}
+fn shared<T: Send + Sync>() {}
+fn unpinned<T: Unpin>() {}
+fn future_sent<F: Future + Send>(_: F) {}
+
+#[test]
+fn handles_and_streams_are_shared_between_threads() {
+    shared::<Monitor>();
+    shared::<StopOnDrop>();
+    shared::<Samples>();
+    shared::<Sample>();
+    shared::<Error>();
+    shared::<SleepSampler>();
+    shared::<WakeSampler>();
+    sent::<Builder>();
+    sent::<Callbacks>();
+}
+
+#[test]
+fn streams_are_unpinned() {
+    unpinned::<Samples>();
+    unpinned::<Monitor>();
+}
+
+#[test]
+fn futures_can_be_spawned() {
+    let monitor = Monitor::builder().build().unwrap();
+    future_sent(monitor.run());
+    future_sent(monitor.stopped());
+    future_sent(monitor.subscribe().next());
+}

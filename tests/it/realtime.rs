@@ -1,0 +1,4 @@
+//! What only real time shows. These tests run one at a time, and assert lower bounds and ratios.
+
+mod lag;
+mod wake;

@@ -1,0 +1,107 @@
+//! What several areas need.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt;
+use loopmon::{Monitor, Sample, Sampler, Samples};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+pub(crate) fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A `current_thread` runtime with its clock paused.
+pub(crate) fn paused_runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+}
+
+/// A sampler that is told when to measure what.
+pub(crate) struct Manual(mpsc::UnboundedReceiver<Duration>);
+
+/// Tells a [`Manual`] sampler.
+#[derive(Clone)]
+pub(crate) struct Hand(mpsc::UnboundedSender<Duration>);
+
+pub(crate) fn manual() -> (Hand, Manual) {
+    let (hand, sampler) = mpsc::unbounded_channel();
+    (Hand(hand), Manual(sampler))
+}
+
+impl Sampler for Manual {
+    async fn measure(&mut self, _: Duration) -> Duration {
+        match self.0.recv().await {
+            Some(lag) => lag,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Hand {
+    /// Has one sample published. The monitor must be on the current runtime, which must have one
+    /// thread.
+    pub(crate) async fn publish(&self, lag: Duration) {
+        self.0.send(lag).unwrap();
+        settle().await;
+    }
+}
+
+/// Lets every task of a `current_thread` runtime that can run do so.
+pub(crate) async fn settle() {
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What a reader has now.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Read {
+    Sample { lag: Duration, missed: u64 },
+    Nothing,
+    End,
+}
+
+pub(crate) fn read(samples: &mut Samples) -> Read {
+    match samples.next().now_or_never() {
+        Some(Some(sample)) => Read::Sample {
+            lag: sample.lag,
+            missed: sample.missed,
+        },
+        Some(None) => Read::End,
+        None => Read::Nothing,
+    }
+}
+
+/// A callback that keeps every sample, and what it has kept.
+pub(crate) fn recorder() -> (
+    impl Fn(Sample) -> std::future::Ready<()> + Clone + Send + 'static,
+    Recorded,
+) {
+    let recorded = Recorded::default();
+    let record = recorded.clone();
+    let callback = move |sample| {
+        record.0.lock().unwrap().push_back(sample);
+        std::future::ready(())
+    };
+    (callback, recorded)
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Recorded(Arc<Mutex<VecDeque<Sample>>>);
+
+impl Recorded {
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+/// A monitor of the current runtime at the given interval.
+pub(crate) fn monitor(interval: Duration) -> Monitor {
+    Monitor::builder().interval(interval).install().unwrap()
+}
