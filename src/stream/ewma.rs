@@ -24,7 +24,7 @@ struct OverTime {
 
 impl Figure for OverTime {
     fn follow(&mut self, sample: &Sample) -> Duration {
-        let elapsed = self.elapsed.until(sample.data_at);
+        let elapsed = self.elapsed.until(sample);
         self.average.push(sample.lag, elapsed)
     }
 }

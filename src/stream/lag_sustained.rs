@@ -26,7 +26,7 @@ struct Sustained {
 
 impl Gate for Sustained {
     fn passes(&mut self, sample: &Sample) -> bool {
-        let elapsed = self.elapsed.until(sample.data_at);
+        let elapsed = self.elapsed.until(sample);
         if sample.lag <= self.threshold {
             self.above_for = None;
             return false;

@@ -130,7 +130,7 @@ impl Rule for Windows {
     type Item = LagSummary;
 
     fn push(&mut self, sample: Sample) -> Option<LagSummary> {
-        let elapsed = self.elapsed.until(sample.data_at);
+        let elapsed = self.elapsed.until(&sample);
         let interval = self.interval.after(elapsed, &sample);
         if let Some(interval) = interval {
             if let Some(lag) = self.uncorrected.take() {
