@@ -3,6 +3,7 @@
 mod alerts;
 mod filters;
 mod laws;
+mod live;
 mod missed;
 mod polling;
 mod smoothing;
@@ -12,16 +13,13 @@ mod summaries;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::FusedStream;
 use futures::{FutureExt, Stream, StreamExt};
 use loopmon::{Alert, Hysteresis, Percentile, Sample, SampleStreamExt};
 
-fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
+use crate::support::millis as ms;
 
 fn window(samples: usize) -> NonZeroUsize {
     NonZeroUsize::new(samples).unwrap()
