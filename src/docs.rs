@@ -1,4 +1,7 @@
 //! The guide.
 
+#[doc = include_str!("docs/combinators.md")]
+pub mod combinators {}
+
 #[doc = include_str!("docs/guide.md")]
 pub mod guide {}

@@ -39,6 +39,8 @@
 //! | what lag means on each flavour of runtime, and how to read it | [`docs::guide`] |
 //! | setting up and stopping | [`Monitor`], [`Builder`], [`create`] |
 //! | reading | [`Samples`] |
+//! | filters, averages, percentiles, alerts, summaries | [`SampleStreamExt`] |
+//! | which of these serves which purpose | [`docs::combinators`] |
 //! | functions called with each sample | [`Callback`] |
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
 //!
@@ -46,6 +48,7 @@
 //!
 //! | feature | adds | brings |
 //! |---|---|---|
+//! | `histogram` | `summarize`: percentiles for each stretch of time | `hdrhistogram` |
 //! | `serde` | `Serialize` and `Deserialize` for [`Sample`] | `serde` |
 //! | `full` | all of them | |
 //!

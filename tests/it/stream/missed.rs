@@ -3,7 +3,7 @@
 use futures::stream::iter;
 use loopmon::{Alert, Hysteresis, Sample, SampleStreamExt};
 use proptest::collection::vec;
-use proptest::prelude::proptest;
+use proptest::prelude::{ProptestConfig, proptest};
 
 use super::{collect, every_adapter, ms, samples};
 
@@ -44,6 +44,8 @@ fn more_than_can_be_counted_is_told_as_the_most() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn every_adapter_tells_every_lost_sample_once(given in vec((0..100_u64, 0..1_000_u64), 0..50)) {
         // The last two make every adapter tell something: the one is above, the other below.

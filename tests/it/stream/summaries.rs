@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::stream::iter;
 use loopmon::{LagSummary, Sample, SampleStreamExt};
 use proptest::collection::vec;
-use proptest::prelude::{any, proptest};
+use proptest::prelude::{ProptestConfig, any, proptest};
 
 use super::{at, collect, ms, samples};
 
@@ -196,6 +196,9 @@ fn it_prints_one_line() {
 }
 
 proptest! {
+    // Each builds and clears many histograms.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn every_sample_is_in_one_window_and_its_figures_are_in_order(
         given in vec((any::<Duration>(), -20..200_i64, 0..5_u64), 0..60),
