@@ -4,6 +4,7 @@ mod alerts;
 mod filters;
 mod laws;
 mod live;
+mod memory;
 mod missed;
 mod polling;
 mod smoothing;
