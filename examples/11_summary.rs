@@ -1,7 +1,7 @@
 //! Prints a summary of the lag every second, for five seconds.
 //!
-//! In the third second a task blocks the thread for 300 ms. Samples are taken every 10 ms, so that is
-//! one sample of about 70; the percentiles tell what tasks had to wait all the same. Prints, with
+//! In the third second a task blocks the thread for 300 ms. Samples are taken every 10 ms, so that
+//! is one sample of about 70; the percentiles tell what tasks had to wait all the same. Prints, with
 //! other figures:
 //!
 //! ```text

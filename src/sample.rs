@@ -37,8 +37,9 @@ pub struct Sample {
     pub tasks: usize,
     /// When it was taken, from the wall clock.
     ///
-    /// The time between two samples of a monitor is not computed from it, but from a monotonic clock
-    /// that they carry along. For others, made by hand or read from somewhere, there is only this.
+    /// The time between two samples of a monitor is not computed from it, but from a monotonic
+    /// clock that they carry along. For others, made by hand or read from somewhere, there is only
+    /// this.
     pub data_at: DateTime<Utc>,
     /// Tasks waiting in the runtime's global queue.
     pub queue_depth: usize,

@@ -1,20 +1,20 @@
 //! Adapters for streams of samples: filters, averages, percentiles, alerts and summaries.
 //!
-//! [`SampleStreamExt`] has them as methods, and says what each of them does. Here are their types, and
-//! what they have in common. Which one to use for what is told in the
-//! [guide](crate::docs::combinators).
+//! [`SampleStreamExt`] has them as methods, and says what each of them does. Here are their types,
+//! and what they have in common. The [guide](crate::docs::combinators) tells which one to use for
+//! what.
 //!
 //! # Chaining
 //!
-//! All but the last two give samples again, so they chain in any order that makes sense: an alert on
-//! an average, a percentile of what a filter lets through. They work on every `Stream` of samples, not
-//! only on [`Samples`](crate::Samples): on a merge of several, or on one of your own.
+//! All but the last two give samples again, so they chain in any order that makes sense: an alert
+//! on an average, a percentile of what a filter lets through. They work on every `Stream` of
+//! samples, not only on [`Samples`](crate::Samples): on a merge of several, or on one of your own.
 //!
 //! # What was missed
 //!
-//! A reader that is too slow loses samples and is told so by [`Sample::missed`]. No adapter loses that:
-//! each lost sample is counted in exactly one item that comes out, the next one. A filter adds what the
-//! samples it drops have missed to the next that passes.
+//! A reader that is too slow loses samples and is told so by [`Sample::missed`]. No adapter loses
+//! that: each lost sample is counted in exactly one item that comes out, the next one. A filter
+//! adds what the samples it drops have missed to the next that passes.
 //!
 //! ```text
 //! lag        60    10    20    80
@@ -26,14 +26,14 @@
 //!
 //! # Time
 //!
-//! Where time counts, it is the time at which the samples were taken, not the time at which they are
-//! read: a slow reader sees what a fast one sees. Samples of a monitor carry it from the monotonic
-//! clock of Tokio, so setting the wall clock changes nothing, and on the paused clock of tests it is
-//! virtual.
+//! Where time counts, it is the time at which the samples were taken, not the time at which they
+//! are read: a slow reader sees what a fast one sees. Samples of a monitor carry it from the
+//! monotonic clock of Tokio, so setting the wall clock changes nothing, and on the paused clock of
+//! tests it is virtual.
 //!
 //! Samples from elsewhere, made by [`Sample::new`] or read from a file, have only their
-//! [`data_at`](Sample::data_at). Where that goes back, no time has passed, and time goes on from there;
-//! where it jumps forward, that much time has passed.
+//! [`data_at`](Sample::data_at). Where that goes back, no time has passed, and time goes on from
+//! there; where it jumps forward, that much time has passed.
 //!
 //! # The end
 //!
@@ -42,9 +42,9 @@
 //!
 //! # Cost
 //!
-//! Nothing is allocated for a sample: windows grow as they fill, which allocates now and then, and a
-//! window that is full allocates nothing. Every adapter takes less than 100 ns a sample at a window
-//! of 1,000 on a common machine; `benches/README.md` in the repository has the numbers.
+//! Nothing is allocated for a sample: windows grow as they fill, which allocates now and then, and
+//! a window that is full allocates nothing. Every adapter takes less than 100 ns a sample at a
+//! window of 1,000 on a common machine; `benches/README.md` in the repository has the numbers.
 
 mod adapter;
 mod elapsed;
@@ -86,8 +86,8 @@ pub use summarize::Summarize;
 
 /// Adapters for every stream of [`Sample`]s.
 ///
-/// Bring it into scope and they are methods of [`Samples`](crate::Samples). The [module](self) tells what
-/// they have in common: chaining, missed samples, time, the end, and cost.
+/// Bring it into scope and they are methods of [`Samples`](crate::Samples). The [module](self)
+/// tells what they have in common: chaining, missed samples, time, the end, and cost.
 ///
 /// In the pictures lags are in milliseconds.
 pub trait SampleStreamExt: Stream<Item = Sample> {
@@ -177,8 +177,8 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
 
     /// Lets samples through once the lag has stayed above `threshold` for at least that long.
     ///
-    /// Answers: is this more than a hiccup? The time runs from the first sample above `threshold` and
-    /// ends with the first that is not. Then it starts anew.
+    /// Answers: is this more than a hiccup? The time runs from the first sample above `threshold`
+    /// and ends with the first that is not. Then it starts anew.
     ///
     /// ```text
     /// at      0    10    20    30    40    50    60    70
@@ -187,9 +187,9 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     /// out                62    63                      66      lag_sustained(50, 20 ms)
     /// ```
     ///
-    /// Samples that were missed do not end it: nothing is known of their lag, and the time goes on. A
-    /// single long stall is one sample, however long, and starts the time: it does not count as its own
-    /// duration. `for_at_least` zero is [`lag_above`](Self::lag_above).
+    /// Samples that were missed do not end it: nothing is known of their lag, and the time goes on.
+    /// A single long stall is one sample, however long, and starts the time: it does not count as
+    /// its own duration. `for_at_least` zero is [`lag_above`](Self::lag_above).
     ///
     /// # Examples
     ///
@@ -235,11 +235,11 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     /// out    30    20    45    40    20      moving_average(2)
     /// ```
     ///
-    /// Until there are `window` samples, it is the mean of those there are: a reader has a figure at
-    /// once, and an alert behind it is not deaf at the start.
+    /// Until there are `window` samples, it is the mean of those there are: a reader has a figure
+    /// at once, and an alert behind it is not deaf at the start.
     ///
-    /// It counts samples, not time: during a stall there are none, so a long one weighs no more than
-    /// its one sample. [`ewma`](Self::ewma) goes by time.
+    /// It counts samples, not time: during a stall there are none, so a long one weighs no more
+    /// than its one sample. [`ewma`](Self::ewma) goes by time.
     ///
     /// # Examples
     ///
@@ -268,8 +268,8 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     ///
     /// # Cost
     ///
-    /// Some 10 ns a sample for every window. 16 bytes for each sample of the window, and room to grow.
-    /// The sum is exact, it does not drift.
+    /// Some 10 ns a sample for every window. 16 bytes for each sample of the window, and room to
+    /// grow. The sum is exact, it does not drift.
     fn moving_average(self, window: NonZeroUsize) -> MovingAverage<Self>
     where
         Self: Sized,
@@ -279,12 +279,12 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
 
     /// The average lag over time, of which half is forgotten with every `half_life`.
     ///
-    /// Answers: how is it going lately? Each sample comes out with the average in the place of its lag;
-    /// its other fields are its own. The average starts with the first sample.
+    /// Answers: how is it going lately? Each sample comes out with the average in the place of its
+    /// lag; its other fields are its own. The average starts with the first sample.
     ///
-    /// Samples weigh by the time that they stand for, which is the time since the one before. After a
-    /// stall of a second, its one sample has the weight of a second, and the average decays by the time
-    /// that has passed, not by how many samples came:
+    /// Samples weigh by the time that they stand for, which is the time since the one before. After
+    /// a stall of a second, its one sample has the weight of a second, and the average decays by
+    /// the time that has passed, not by how many samples came:
     ///
     /// ```text
     /// at      0       1,000   2,000           4,000
@@ -295,13 +295,13 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     ///
     /// # Formula
     ///
-    /// `average = kept × average + (1 − kept) × lag`, where `kept = 2^(−elapsed / half_life)`. It is the
-    /// exponential moving average with "next point" interpolation of A. Eckner, *Algorithms for
-    /// Unevenly Spaced Time Series: Moving Averages and Other Rolling Operators*, with
-    /// `τ = half_life / ln 2`.
+    /// `average = kept × average + (1 − kept) × lag`, where `kept = 2^(−elapsed / half_life)`. It
+    /// is the exponential moving average with "next point" interpolation of A. Eckner, *Algorithms
+    /// for Unevenly Spaced Time Series: Moving Averages and Other Rolling Operators*, with `τ =
+    /// half_life / ln 2`.
     ///
-    /// A sample that no time has passed for has no weight. With a half-life of zero nothing is kept: what comes out is the sample. The average is
-    /// never outside of the lags it is made of.
+    /// A sample that no time has passed for has no weight. With a half-life of zero nothing is
+    /// kept: what comes out is the sample. The average is never outside of the lags it is made of.
     ///
     /// # Examples
     ///
@@ -338,9 +338,9 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
 
     /// The longest lag of the newest `window` samples, with each sample.
     ///
-    /// Answers: how bad was it lately? Each sample comes out with the maximum in the place of its lag;
-    /// its other fields are its own. Until there are `window` samples, it is the maximum of those there
-    /// are.
+    /// Answers: how bad was it lately? Each sample comes out with the maximum in the place of its
+    /// lag; its other fields are its own. Until there are `window` samples, it is the maximum of
+    /// those there are.
     ///
     /// ```text
     /// in     30    10    80     0    40
@@ -348,8 +348,8 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     /// out    30    30    80    80    40      moving_max(2)
     /// ```
     ///
-    /// A display that is refreshed every second shows no stall between two refreshes, unless it shows
-    /// the maximum over a second.
+    /// A display that is refreshed every second shows no stall between two refreshes, unless it
+    /// shows the maximum over a second.
     ///
     /// # Examples
     ///
@@ -376,8 +376,8 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     ///
     /// # Cost
     ///
-    /// Some 20 ns a sample on average for every window. Up to 24 bytes for each sample of the window:
-    /// as many as come one after the other with ever shorter lags.
+    /// Some 20 ns a sample on average for every window. Up to 24 bytes for each sample of the
+    /// window: as many as come one after the other with ever shorter lags.
     fn moving_max(self, window: NonZeroUsize) -> MovingMax<Self>
     where
         Self: Sized,
@@ -387,10 +387,10 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
 
     /// A percentile of the newest `window` lags, with each sample.
     ///
-    /// Answers: how bad is it, the worst moments left aside? Each sample comes out with the percentile
-    /// in the place of its lag; its other fields are its own. Until there are `window` samples, it is
-    /// the percentile of those there are. It is exact and by [nearest rank](Percentile), so always one
-    /// of the lags.
+    /// Answers: how bad is it, the worst moments left aside? Each sample comes out with the
+    /// percentile in the place of its lag; its other fields are its own. Until there are `window`
+    /// samples, it is the percentile of those there are. It is exact and by [nearest
+    /// rank](Percentile), so always one of the lags.
     ///
     /// ```text
     /// in     30    10    80     0    40
@@ -398,8 +398,9 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     /// out    30    10    30    10    40      moving_percentile(3, P50)
     /// ```
     ///
-    /// Samples count alike, so this is a percentile of samples, not of time: a stall of a second is one
-    /// sample of many. What a task would have waited is told by [`summarize`], which corrects for that.
+    /// Samples count alike, so this is a percentile of samples, not of time: a stall of a second is
+    /// one sample of many. What a task would have waited is told by [`summarize`], which corrects
+    /// for that.
     ///
     #[cfg_attr(feature = "histogram", doc = "[`summarize`]: Self::summarize")]
     #[cfg_attr(not(feature = "histogram"), doc = "[`summarize`]: crate#features")]
@@ -429,8 +430,8 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     ///
     /// # Cost
     ///
-    /// Logarithmic in the window: some 30 ns a sample at 10, 40 ns at 1,000, 50 ns at 100,000. 40 bytes
-    /// for each sample of the window, and room to grow.
+    /// Logarithmic in the window: some 30 ns a sample at 10, 40 ns at 1,000, 50 ns at 100,000. 40
+    /// bytes for each sample of the window, and room to grow.
     fn moving_percentile(
         self,
         window: NonZeroUsize,
@@ -444,9 +445,9 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
 
     /// Tells when the lag becomes too long, and when it is well again.
     ///
-    /// Answers: do I have to act, and may I stop? An [`Alert`] is raised by a lag of `raise_at` or more
-    /// and cleared by one of `clear_at` or less. It starts cleared. Between `Raised` and `Cleared`,
-    /// always in turns, nothing comes.
+    /// Answers: do I have to act, and may I stop? An [`Alert`] is raised by a lag of `raise_at` or
+    /// more and cleared by one of `clear_at` or less. It starts cleared. Between `Raised` and
+    /// `Cleared`, always in turns, nothing comes.
     ///
     /// ```text
     /// in      0    60    70    30    60    10     0    80
@@ -454,9 +455,9 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     /// out         Raised                 Cleared     Raised      Hysteresis::new(50, 20)
     /// ```
     ///
-    /// Equal thresholds do not flap: a lag that raises the alert never clears it. To alert on more than
-    /// one long sample put [`ewma`](Self::ewma) or [`lag_sustained`](Self::lag_sustained) before it;
-    /// but the latter lets no short lags through, so what it raised is never cleared.
+    /// Equal thresholds do not flap: a lag that raises the alert never clears it. To alert on more
+    /// than one long sample put [`ewma`](Self::ewma) or [`lag_sustained`](Self::lag_sustained)
+    /// before it; but the latter lets no short lags through, so what it raised is never cleared.
     ///
     /// # Examples
     ///
@@ -493,8 +494,8 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
 
     /// Sums up the lag of each stretch of time: count, mean, percentiles, maximum.
     ///
-    /// Answers: what did a task have to wait, usually and at worst? The figures of a [`LagSummary`] are
-    /// those of its samples, corrected as told below.
+    /// Answers: what did a task have to wait, usually and at worst? The figures of a [`LagSummary`]
+    /// are those of its samples, corrected as told below.
     ///
     /// ```text
     /// at      0   300   600   900 | 1,200  1,500     | 4,000  4,300
@@ -506,33 +507,34 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     ///
     /// # Windows
     ///
-    /// The first window starts with the first sample, and each lasts for `every`, by the samples' [time](self#time).
-    /// A summary comes with the first sample after its window, so it is late by as much as that sample;
-    /// what the last window has comes at the end of the stream. A window without samples gives no
-    /// summary: `first_at` and `last_at` tell what time a summary is of, and after a long gap there is
-    /// no flood of empty ones. If `every` is zero each sample is a window.
+    /// The first window starts with the first sample, and each lasts for `every`, by the samples'
+    /// [time](self#time). A summary comes with the first sample after its window, so it is late by
+    /// as much as that sample; what the last window has comes at the end of the stream. A window
+    /// without samples gives no summary: `first_at` and `last_at` tell what time a summary is of,
+    /// and after a long gap there is no flood of empty ones. If `every` is zero each sample is a
+    /// window.
     ///
     /// # Correction
     ///
     /// A stall holds up the sampler as well. A second in which nothing runs gives one sample; ten
-    /// healthy milliseconds give one too. Counted alike, a stall would drown among them: of 900 samples
-    /// at an interval of 10 ms, one of a second is not even in the 99th percentile, though who came at
-    /// some moment of those ten seconds waited with a probability of a tenth. This is *coordinated
-    /// omission*. Gil Tene, who named it, corrects it in his HdrHistogram by the expected interval: a
-    /// lag of a second counts as the samples that would have been taken in it as well, with 990 ms,
-    /// 980 ms, and so on down to 10 ms. So does this adapter:
+    /// healthy milliseconds give one too. Counted alike, a stall would drown among them: of 900
+    /// samples at an interval of 10 ms, one of a second is not even in the 99th percentile, though
+    /// who came at some moment of those ten seconds waited with a probability of a tenth. This is
+    /// *coordinated omission*. Gil Tene, who named it, corrects it in his HdrHistogram by the
+    /// expected interval: a lag of a second counts as the samples that would have been taken in it
+    /// as well, with 990 ms, 980 ms, and so on down to 10 ms. So does this adapter:
     ///
     /// ```text
     /// in           0     0     0  . . . . . . . . . . .  1000     0     0
     /// counted      0     0     0   10 20 30 … 980 990    1000     0     0
     /// ```
     ///
-    /// The interval is learnt from the samples: a sampler waits for the interval and is late by the lag,
-    /// so from one to the next passes both, and the median of the last 31 differences is the interval. Known
-    /// with the second sample, it is applied to the first in hindsight. Samples that were filtered or
-    /// averaged before do not show it: sum up before you filter, or give
-    /// [`expected_interval`](Summarize::expected_interval). For the plain figures of the samples there is
-    /// [`uncorrected`](Summarize::uncorrected).
+    /// The interval is learnt from the samples: a sampler waits for the interval and is late by the
+    /// lag, so from one to the next passes both, and the median of the last 31 differences is the
+    /// interval. Known with the second sample, it is applied to the first in hindsight. Samples
+    /// that were filtered or averaged before do not show it: sum up before you filter, or give
+    /// [`expected_interval`](Summarize::expected_interval). For the plain figures of the samples
+    /// there is [`uncorrected`](Summarize::uncorrected).
     ///
     /// # Examples
     ///
@@ -564,10 +566,10 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     ///
     /// # Cost
     ///
-    /// Some 50 ns a sample, and 8 µs a summary. About 200 kB, whatever the window. Percentiles are within
-    /// a thousandth of the exact ones, or a quarter of a microsecond, and never outside of `min` and
-    /// `max`; lags of more than an hour count as an hour in them. Count, missed, min, mean and max are
-    /// exact.
+    /// Some 50 ns a sample, and 8 µs a summary. About 200 kB, whatever the window. Percentiles are
+    /// within a thousandth of the exact ones, or a quarter of a microsecond, and never outside of
+    /// `min` and `max`; lags of more than an hour count as an hour in them. Count, missed, min,
+    /// mean and max are exact.
     #[cfg(feature = "histogram")]
     fn summarize(self, every: Duration) -> Summarize<Self>
     where

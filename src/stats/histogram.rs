@@ -67,8 +67,8 @@ impl LagHistogram {
     /// up the measuring too: `lag - interval`, `lag - 2 × interval`, … down to `interval`.
     ///
     /// This is the correction for coordinated omission by an expected interval, from Gil Tene's
-    /// HdrHistogram. All values of one bucket are counted at once: however long the lag, it takes no
-    /// more steps than there are buckets.
+    /// HdrHistogram. All values of one bucket are counted at once: however long the lag, it takes
+    /// no more steps than there are buckets.
     pub(crate) fn record_omitted(&mut self, lag: Duration, interval: Duration) {
         let (lag, interval) = (in_range(lag), in_range(interval).max(SHORTEST_INTERVAL));
         let omitted = (lag / interval).saturating_sub(1);

@@ -6,9 +6,9 @@ use crate::error::{Error, Kind};
 
 /// A percentile, from 0 to 100: the median is the 50th.
 ///
-/// Of `n` values it is the one of nearest rank: sorted, the `⌈percentile / 100 × n⌉`th, counted from
-/// one. So it is always one of the values, never something between two of them. The 0th percentile
-/// is the least value, the 100th the largest.
+/// Of `n` values it is the one of nearest rank: sorted, the `⌈percentile / 100 × n⌉`th, counted
+/// from one. So it is always one of the values, never something between two of them. The 0th
+/// percentile is the least value, the 100th the largest.
 ///
 /// ```
 /// use loopmon::Percentile;

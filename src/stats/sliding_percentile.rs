@@ -12,8 +12,8 @@ use heap::{Entry, Heap, High, Low, Place};
 ///
 /// Two heaps share the window: `low` has as many of the shortest lags as the rank says, the longest
 /// of them on top, which is the answer; `high` has the others, the shortest on top. A full window
-/// is a ring of slots. A new lag takes the slot of the oldest and its place in its heap; if the tops
-/// are in the wrong order after that, they change places.
+/// is a ring of slots. A new lag takes the slot of the oldest and its place in its heap; if the
+/// tops are in the wrong order after that, they change places.
 ///
 /// Storage grows with the window and is then kept, so a full window allocates nothing.
 #[derive(Debug)]

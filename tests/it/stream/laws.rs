@@ -126,7 +126,10 @@ proptest! {
     }
 
     #[test]
-    fn the_ends_of_the_percentiles_are_min_and_max(samples in any_samples(), window in any_window()) {
+    fn the_ends_of_the_percentiles_are_min_and_max(
+        samples in any_samples(),
+        window in any_window(),
+    ) {
         let last = Percentile::new(100.0).unwrap();
         assert_eq!(
             collect(iter(samples.clone()).moving_percentile(window, last)),
@@ -147,7 +150,8 @@ proptest! {
         let averages = collect(iter(samples.clone()).ewma(half_life));
         assert_eq!(averages.len(), samples.len());
         for index in 1..samples.len() {
-            let (before, after, lag) = (averages[index - 1].lag, averages[index].lag, samples[index].lag);
+            let [before, after] = [index - 1, index].map(|index| averages[index].lag);
+            let lag = samples[index].lag;
             assert!(before.min(lag) <= after && after <= before.max(lag));
         }
     }
@@ -162,7 +166,8 @@ proptest! {
             let [before, after] = [index - 1, index].map(|index| averages[index].lag.as_secs_f64());
             let expected = kept * before + (1.0 - kept) * samples[index].lag.as_secs_f64();
             // Two roundings to a nanosecond, and those of the floats.
-            assert!((after - expected).abs() <= 2e-9 + 1e-9 * expected, "{after} and not {expected}");
+            let off = (after - expected).abs();
+            assert!(off <= 2e-9 + 1e-9 * expected, "{after} and not {expected}");
         }
     }
 

@@ -93,7 +93,8 @@ proptest! {
             }
             for (left, (lower, upper)) in hints.into_iter().rev().enumerate() {
                 assert!(lower <= left, "{name}: {lower} and not {left}");
-                assert!(upper.is_none_or(|upper| left <= upper), "{name}: {upper:?} and not {left}");
+                let holds = upper.is_none_or(|upper| left <= upper);
+                assert!(holds, "{name}: {upper:?} and not {left}");
             }
         }
     }
