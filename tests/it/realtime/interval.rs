@@ -4,22 +4,18 @@ use std::thread;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use loopmon::{LagSummary, Monitor, Sample, SampleStreamExt, Sampler, SleepSampler, WakeSampler};
+use loopmon::{LagSummary, Sample, SampleStreamExt};
 use tokio::runtime::Builder;
 
-use crate::support::millis;
+use crate::support::{millis, monitor};
 
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Half a second of samples, and a block of as long in the middle.
-fn samples(sampler: impl Sampler) -> Vec<Sample> {
+fn samples() -> Vec<Sample> {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let monitor = Monitor::builder()
-            .interval(INTERVAL)
-            .sampler(sampler)
-            .install()
-            .unwrap();
+        let monitor = monitor(INTERVAL);
         let samples = monitor.subscribe();
         tokio::time::sleep(millis(250)).await;
         thread::sleep(millis(500));
@@ -35,16 +31,15 @@ fn summary(summaries: impl stream::Stream<Item = LagSummary>) -> LagSummary {
 }
 
 #[test]
-fn the_interval_of_each_sampler_is_learnt() {
-    for samples in [samples(SleepSampler::new()), samples(WakeSampler::new())] {
-        let every = Duration::from_secs(60);
-        let source = || stream::iter(samples.clone());
-        let learnt = summary(source().summarize(every));
-        let given = summary(source().summarize(every).expected_interval(INTERVAL));
-        let plain = summary(source().summarize(every).uncorrected());
-        // Twice the interval would make it 350 ms and not 400, half of it 420 ms.
-        let off = learnt.p90.abs_diff(given.p90);
-        assert!(off < given.p90 / 40, "{learnt} but\n{given}");
-        assert!(given.p90 > plain.p90 * 2, "{given} but\n{plain}");
-    }
+fn the_interval_is_learnt_from_what_the_sampler_takes() {
+    let samples = samples();
+    let every = Duration::from_secs(60);
+    let source = || stream::iter(samples.clone());
+    let learnt = summary(source().summarize(every));
+    let given = summary(source().summarize(every).expected_interval(INTERVAL));
+    let plain = summary(source().summarize(every).uncorrected());
+    // Twice the interval would make it 350 ms and not 400, half of it 420 ms.
+    let off = learnt.p90.abs_diff(given.p90);
+    assert!(off < given.p90 / 40, "{learnt} but\n{given}");
+    assert!(given.p90 > plain.p90 * 2, "{given} but\n{plain}");
 }

@@ -150,9 +150,8 @@ proptest! {
         let averages = collect(iter(samples.clone()).ewma(half_life));
         assert_eq!(averages.first(), samples.first());
         assert_eq!(averages.len(), samples.len());
-        for index in 1..samples.len() {
-            let [before, after] = [index - 1, index].map(|index| averages[index].lag);
-            let lag = samples[index].lag;
+        for (pair, sample) in averages.windows(2).zip(samples.iter().skip(1)) {
+            let (before, after, lag) = (pair[0].lag, pair[1].lag, sample.lag);
             assert!(before.min(lag) <= after && after <= before.max(lag));
         }
     }
