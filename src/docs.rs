@@ -2,3 +2,6 @@
 
 #[doc = include_str!("docs/guide.md")]
 pub mod guide {}
+
+#[doc = include_str!("docs/stalls.md")]
+pub mod stalls {}

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     IntervalTooLong,
     ZeroCapacity,
     CapacityTooLarge,
+    ZeroStallThreshold,
+    ThreadRefused,
 }
 
 impl Error {
@@ -88,6 +90,18 @@ impl Error {
     pub fn is_capacity_too_large(&self) -> bool {
         self.kind == Kind::CapacityTooLarge
     }
+
+    /// The stall threshold is zero.
+    #[must_use]
+    pub fn is_zero_stall_threshold(&self) -> bool {
+        self.kind == Kind::ZeroStallThreshold
+    }
+
+    /// The operating system refused a thread that looks for stalls or runs their callbacks.
+    #[must_use]
+    pub fn is_thread_refused(&self) -> bool {
+        self.kind == Kind::ThreadRefused
+    }
 }
 
 impl From<Kind> for Error {
@@ -137,6 +151,14 @@ impl fmt::Display for Error {
             Kind::CapacityTooLarge => {
                 "the capacity is too large: its buffer is allocated at once, so give at most \
                  `Monitor::MAX_CAPACITY`"
+            }
+            Kind::ZeroStallThreshold => {
+                "the stall threshold is zero: give at least a millisecond, the shortest time between \
+                 two looks"
+            }
+            Kind::ThreadRefused => {
+                "the operating system refused a thread, which stall detection needs: raise the limit \
+                 on threads, or do without `stalls()` and stall callbacks"
             }
         })
     }

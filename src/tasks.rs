@@ -19,13 +19,13 @@ fn runtimes() -> MutexGuard<'static, HashMap<Id, Weak<RuntimeTasks>>> {
 
 /// How many tasks of loopmon a runtime has.
 #[derive(Debug)]
-pub(super) struct RuntimeTasks {
+pub(crate) struct RuntimeTasks {
     runtime: Id,
     count: AtomicUsize,
 }
 
 impl RuntimeTasks {
-    pub(super) fn of(runtime: &Handle) -> Arc<RuntimeTasks> {
+    pub(crate) fn of(runtime: &Handle) -> Arc<RuntimeTasks> {
         let runtime = runtime.id();
         let mut runtimes = runtimes();
         if let Some(tasks) = runtimes.get(&runtime).and_then(Weak::upgrade) {
@@ -39,7 +39,7 @@ impl RuntimeTasks {
         tasks
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 }
@@ -56,22 +56,42 @@ impl Drop for RuntimeTasks {
     }
 }
 
+/// Gives each task of one monitor on one runtime what it is to hold.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnTasks {
+    runtime: Arc<RuntimeTasks>,
+    alive: watch::Sender<()>,
+}
+
+impl OwnTasks {
+    /// When no receiver of `alive` is left, the monitor's tasks are gone.
+    pub(crate) fn new(runtime: &Handle, alive: watch::Sender<()>) -> OwnTasks {
+        OwnTasks {
+            runtime: RuntimeTasks::of(runtime),
+            alive,
+        }
+    }
+
+    pub(crate) fn task(&self) -> OwnTask {
+        OwnTask::new(Arc::clone(&self.runtime), self.alive.subscribe())
+    }
+}
+
 /// Held by each task of a monitor for as long as it lives.
 #[derive(Debug)]
-pub(super) struct OwnTask {
+pub(crate) struct OwnTask {
     runtime: Arc<RuntimeTasks>,
     alive: watch::Receiver<()>,
 }
 
 impl OwnTask {
-    /// When no clone of `alive` is left, the monitor's tasks are gone.
-    pub(super) fn new(runtime: Arc<RuntimeTasks>, alive: watch::Receiver<()>) -> OwnTask {
+    fn new(runtime: Arc<RuntimeTasks>, alive: watch::Receiver<()>) -> OwnTask {
         runtime.count.fetch_add(1, Ordering::Relaxed);
         OwnTask { runtime, alive }
     }
 
     /// What the task is to run.
-    pub(super) async fn keep(self, future: impl Future<Output = ()>) {
+    pub(crate) async fn keep(self, future: impl Future<Output = ()>) {
         let _kept = self;
         future.await;
     }
