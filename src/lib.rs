@@ -65,6 +65,7 @@ mod error;
 mod monitor;
 mod sample;
 mod sampler;
+mod sightings;
 mod stack;
 mod stall;
 mod tasks;

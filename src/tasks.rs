@@ -1,14 +1,16 @@
-//! Which of a runtime's tasks are loopmon's own.
+//! Which of a runtime's tasks are loopmon's own, and which workers they have met.
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
-use tokio::runtime::{Handle, Id};
+use tokio::runtime::{Handle, Id, worker_index};
 use tokio::sync::watch;
+
+use crate::sightings::Sightings;
 
 /// The counts of all runtimes that have tasks of loopmon, from however many monitors.
 static RUNTIMES: LazyLock<Mutex<HashMap<Id, Weak<RuntimeTasks>>>> = LazyLock::new(Mutex::default);
@@ -17,11 +19,13 @@ fn runtimes() -> MutexGuard<'static, HashMap<Id, Weak<RuntimeTasks>>> {
     RUNTIMES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many tasks of loopmon a runtime has.
+/// The tasks of loopmon on one runtime.
 #[derive(Debug)]
 pub(crate) struct RuntimeTasks {
     runtime: Id,
     count: AtomicUsize,
+    /// Once somebody wants them.
+    sightings: OnceLock<Sightings>,
 }
 
 impl RuntimeTasks {
@@ -34,6 +38,7 @@ impl RuntimeTasks {
         let tasks = Arc::new(RuntimeTasks {
             runtime,
             count: AtomicUsize::new(0),
+            sightings: OnceLock::new(),
         });
         runtimes.insert(runtime, Arc::downgrade(&tasks));
         tasks
@@ -41,6 +46,11 @@ impl RuntimeTasks {
 
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// Which of this many workers the tasks meet, from the first call on.
+    pub(crate) fn sightings(&self, workers: usize) -> &Sightings {
+        self.sightings.get_or_init(|| Sightings::new(workers))
     }
 }
 
@@ -72,6 +82,10 @@ impl OwnTasks {
         }
     }
 
+    pub(crate) fn runtime(&self) -> &Arc<RuntimeTasks> {
+        &self.runtime
+    }
+
     pub(crate) fn task(&self) -> OwnTask {
         OwnTask::new(Arc::clone(&self.runtime), self.alive.subscribe())
     }
@@ -92,8 +106,15 @@ impl OwnTask {
 
     /// What the task is to run.
     pub(crate) async fn keep(self, future: impl Future<Output = ()>) {
-        let _kept = self;
-        future.await;
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            if let (Some(sightings), Some(worker)) = (self.runtime.sightings.get(), worker_index())
+            {
+                sightings.add(worker);
+            }
+            future.as_mut().poll(cx)
+        })
+        .await;
     }
 }
 

@@ -7,24 +7,18 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::worker_index;
-
-use super::probe::Probe;
-
 /// A worker that does not come is not waited for longer than this.
 const LONGEST_HOLD: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 pub(super) struct Rendezvous {
-    probe: Arc<Probe>,
     missing: Mutex<usize>,
     complete: Condvar,
 }
 
 impl Rendezvous {
-    pub(super) fn new(probe: &Arc<Probe>, workers: usize) -> Arc<Rendezvous> {
+    pub(super) fn new(workers: usize) -> Arc<Rendezvous> {
         Arc::new(Rendezvous {
-            probe: Arc::clone(probe),
             missing: Mutex::new(workers),
             complete: Condvar::new(),
         })
@@ -32,9 +26,6 @@ impl Rendezvous {
 
     /// What each of the tasks is to do.
     pub(super) fn meet(&self) {
-        if let Some(worker) = worker_index() {
-            self.probe.sight(worker);
-        }
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         *missing = missing.saturating_sub(1);
         if *missing == 0 {

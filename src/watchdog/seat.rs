@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::evidence::Evidence;
 use super::pauses;
 use super::pool::PoolProbe;
-use super::probe::Sighting;
 use super::worker::{Counters, Finding, Look, Worker};
 use crate::clock;
+use crate::sightings::Sighting;
 use crate::stall::{Cause, Phase, Stall};
 
 /// When a look is taken.

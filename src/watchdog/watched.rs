@@ -16,11 +16,9 @@ use crate::broadcast::Publisher;
 use crate::stall::{OsThread, Stall};
 use crate::tasks::OwnTasks;
 
-/// How often the probe may run. Woken every 10 ms it would hide the starvation that it is to find.
-const PROBE_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How often all workers are asked to meet, if some do not come.
+/// How often all workers are asked to meet, if some do not come, and how soon again.
 const MOST_RENDEZVOUS: u32 = 5;
+const RENDEZVOUS_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Watched {
@@ -35,10 +33,10 @@ pub(super) struct Watched {
     lost: u64,
     seats: Vec<Seat>,
     probe: Arc<Probe>,
-    /// How many of the probe's sightings are known.
+    /// How many sightings are known.
     seen: u32,
-    probed_at: Duration,
     rendezvous: u32,
+    rendezvous_at: Duration,
     pool: PoolProbe,
     load: Load,
     /// Who may drive the runtime, but did something else when it was given to be watched.
@@ -50,11 +48,12 @@ impl Watched {
     /// from the start.
     pub(super) fn new(request: Request) -> Watched {
         let metrics = request.runtime.metrics();
-        let probe = Probe::new(metrics.num_workers());
+        let sightings = request.tasks.runtime().sightings(metrics.num_workers());
+        let probe = Probe::new();
         let here = Handle::try_current().is_ok_and(|current| current.id() == request.runtime.id());
         let inside = worker_index().filter(|_| here);
         if let Some(worker) = inside {
-            probe.sight(worker);
+            sightings.add(worker);
         }
         let task = request.tasks.task().keep(probe.task());
         request.runtime.spawn(task);
@@ -71,8 +70,8 @@ impl Watched {
             seats: Vec::new(),
             probe,
             seen: 0,
-            probed_at: Duration::ZERO,
             rendezvous: 0,
+            rendezvous_at: Duration::ZERO,
             pool: PoolProbe::default(),
             load: Load::default(),
         };
@@ -89,7 +88,8 @@ impl Watched {
         if self.seats.is_empty() {
             self.take_seats(time);
         }
-        let is_there = self.read_sightings();
+        let is_there = self.probe.is_there();
+        self.read_sightings();
         let mut suspected = false;
         for index in 0..self.seats.len() {
             let counters = counters(&self.metrics, index);
@@ -103,7 +103,8 @@ impl Watched {
         if suspected && self.runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
             self.pool.ask(&self.runtime);
         }
-        self.probe(time.now, suspected);
+        self.wake_probe(suspected);
+        self.complete_rendezvous(time.now);
         is_there
     }
 
@@ -132,36 +133,40 @@ impl Watched {
             .collect();
     }
 
-    fn read_sightings(&mut self) -> bool {
+    fn read_sightings(&mut self) {
         let (seats, outsider) = (&mut self.seats, &self.outsider);
-        self.probe.read(&mut self.seen, |worker, sighting| {
+        let sightings = self.tasks.runtime().sightings(seats.len());
+        sightings.read(&mut self.seen, |worker, sighting| {
             seats[worker].sighted(sighting);
             if sighting.thread.is_some() && sighting.thread == *outsider {
                 seats[worker].worker().may_be_left();
             }
-        })
+        });
     }
 
-    /// Has the probe polled where that wakes no worker that is parked; and where it does, once a
-    /// stillness, if that is wanted.
-    fn probe(&mut self, now: Duration, suspected: bool) {
-        let due = now.saturating_sub(self.probed_at) >= PROBE_INTERVAL;
-        if due {
-            self.probed_at = now;
-            if self.rendezvous < MOST_RENDEZVOUS && !self.seats.iter().all(Seat::is_known) {
-                self.ask_all_to_meet();
-            }
-        }
+    /// Has the probe polled, where that wakes no worker that is parked: on suspicion, as being polled
+    /// shows progress. And where it does wake one, if that is wanted: then that one looks after what
+    /// a worker that stands still does not.
+    fn wake_probe(&mut self, suspected: bool) {
         let parked = self.seats.iter().any(Seat::is_parked);
         let still = self.seats.iter_mut().map(Seat::newly_still);
         let stuck = still.filter(|newly| *newly).count() > 0;
-        let wanted = if parked {
+        if if parked {
             stuck && self.rescue_timers
         } else {
-            due || suspected
-        };
-        if wanted {
+            suspected
+        } {
             self.probe.wake();
+        }
+    }
+
+    fn complete_rendezvous(&mut self, now: Duration) {
+        if self.rendezvous < MOST_RENDEZVOUS
+            && now.saturating_sub(self.rendezvous_at) >= RENDEZVOUS_INTERVAL
+            && !self.seats.iter().all(Seat::is_known)
+        {
+            self.rendezvous_at = now;
+            self.ask_all_to_meet();
         }
     }
 
@@ -171,7 +176,7 @@ impl Watched {
         if workers == 1 {
             return;
         }
-        let rendezvous = Rendezvous::new(&self.probe, workers);
+        let rendezvous = Rendezvous::new(workers);
         for _ in 0..workers {
             let rendezvous = Arc::clone(&rendezvous);
             let task = self.tasks.task().keep(async move { rendezvous.meet() });
