@@ -5,3 +5,6 @@ pub mod combinators {}
 
 #[doc = include_str!("docs/guide.md")]
 pub mod guide {}
+
+#[doc = include_str!("docs/stalls.md")]
+pub mod stalls {}

@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     CapacityTooLarge,
     InvalidPercentile,
     InvertedThresholds,
+    ZeroStallThreshold,
+    ThreadRefused,
 }
 
 impl Error {
@@ -102,6 +104,18 @@ impl Error {
     pub fn is_inverted_thresholds(&self) -> bool {
         self.kind == Kind::InvertedThresholds
     }
+
+    /// The stall threshold is zero.
+    #[must_use]
+    pub fn is_zero_stall_threshold(&self) -> bool {
+        self.kind == Kind::ZeroStallThreshold
+    }
+
+    /// The operating system refused a thread that looks for stalls or runs their callbacks.
+    #[must_use]
+    pub fn is_thread_refused(&self) -> bool {
+        self.kind == Kind::ThreadRefused
+    }
 }
 
 impl From<Kind> for Error {
@@ -159,6 +173,14 @@ impl fmt::Display for Error {
             Kind::InvertedThresholds => {
                 "the alert would be raised at a shorter lag than it is cleared at: give `raise_at` \
                  first, and a `clear_at` that is not longer"
+            }
+            Kind::ZeroStallThreshold => {
+                "the stall threshold is zero: give at least a millisecond, the shortest time between \
+                 two looks"
+            }
+            Kind::ThreadRefused => {
+                "the operating system refused a thread, which stall detection needs: raise the limit \
+                 on threads, or do without `stalls()` and stall callbacks"
             }
         })
     }
