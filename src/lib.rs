@@ -1,21 +1,95 @@
 //! Lightweight event loop monitoring for Tokio.
+//!
+//! A Tokio runtime is cooperative: a task that does not yield starves the others, silently. Loopmon
+//! attaches to a running runtime by its `Handle`, on stable Rust and without any flag, and publishes
+//! a [`Sample`] every interval: how late something that was ready ran.
+//!
+//! ```text
+//!  due     ran            due    ran                 due             ran
+//!   |-lag-->|              |-lag->|                   |-----lag------>|
+//! --+=======+--------------+======+-------------------+===============+-----> time
+//!           |<- interval ->|      |<--- interval ---->|
+//! ```
+//!
+//! ```
+//! use std::time::Duration;
+//! use loopmon::Monitor;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), loopmon::Error> {
+//! let monitor = Monitor::builder()
+//!     .interval(Duration::from_millis(10))
+//!     .install()?;
+//! let mut samples = monitor.subscribe();
+//! samples.next().await;
+//!
+//! // Never do this in async code.
+//! std::thread::sleep(Duration::from_millis(100));
+//!
+//! let sample = samples.next().await.unwrap();
+//! assert!(sample.lag >= Duration::from_millis(90));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to go from here
+//!
+//! | for | see |
+//! |---|---|
+//! | what lag means on each flavour of runtime, and how to read it | [`docs::guide`] |
+//! | setting up and stopping | [`Monitor`], [`Builder`], [`create`] |
+//! | reading | [`Samples`] |
+//! | filters, averages, percentiles, alerts, summaries | [`SampleStreamExt`] |
+//! | which of these serves which purpose | [`docs::combinators`] |
+//! | functions called with each sample | [`Callback`] |
+//! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
+//!
+//! # Features
+//!
+//! | feature | adds | brings |
+//! |---|---|---|
+//! | `histogram` | `summarize`: percentiles for each stretch of time | `hdrhistogram` |
+//! | `serde` | `Serialize` and `Deserialize` for [`Sample`] | `serde` |
+//! | `full` | all of them | |
+//!
+//! None is on by default. A feature adds, it never changes a type.
+//!
+//! # Cost
+//!
+//! One timer wake-up for each sample, and no allocation. `benches/README.md` in the repository has
+//! the numbers and the programs that print them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod broadcast;
 mod callback;
 mod clock;
+pub mod docs;
 mod error;
 mod monitor;
 mod sample;
 mod sampler;
+mod sightings;
+mod stack;
+mod stall;
+mod stats;
+pub mod stream;
+mod tasks;
+mod watchdog;
 
 use std::time::Duration;
 
 pub use callback::{Callback, Callbacks, IntoCallbacks};
 pub use error::Error;
-pub use monitor::{Builder, Monitor, Samples, StopOnDrop};
+pub use monitor::{Builder, Monitor, Samples, Stalls, StopOnDrop};
 pub use sample::Sample;
 pub use sampler::{Sampler, SleepSampler, WakeSampler};
+pub use stack::Trace;
+pub use stall::{Cause, OsThread, Phase, Stall, Syscall};
+pub use stats::Percentile;
+#[cfg(feature = "histogram")]
+pub use stream::LagSummary;
+pub use stream::{Alert, Hysteresis, SampleStreamExt};
+pub use watchdog::{Pause, Pauses, pauses};
 
 /// Builds a monitor, installs it on the current runtime and returns at once: all in one call.
 ///
@@ -44,3 +118,7 @@ pub fn create(interval: Duration, callbacks: impl IntoCallbacks) -> Result<Monit
         .callbacks(callbacks)
         .install()
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

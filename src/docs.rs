@@ -1,0 +1,10 @@
+//! The guide.
+
+#[doc = include_str!("docs/combinators.md")]
+pub mod combinators {}
+
+#[doc = include_str!("docs/guide.md")]
+pub mod guide {}
+
+#[doc = include_str!("docs/stalls.md")]
+pub mod stalls {}

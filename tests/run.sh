@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Runs every test: with all features and with none, doctests, the models of our own atomics, and the
+# examples. Needs cargo alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+for features in --all-features --no-default-features; do
+    step "tests, $features"
+    cargo test --quiet "$features" --lib --test it -- --skip realtime
+    step "tests in real time, one by one, $features"
+    cargo test --quiet "$features" --test it -- realtime --test-threads=1
+done
+
+step "doctests"
+cargo test --quiet --all-features --doc
+
+step "every interleaving of our own atomics"
+RUSTFLAGS="${RUSTFLAGS:-} --cfg loopmon_loom" LOOM_MAX_PREEMPTIONS=3 \
+    cargo test --quiet --release --lib --target-dir target/loom loom_tests
+
+step "examples"
+tests/examples.sh
