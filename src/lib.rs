@@ -54,7 +54,9 @@
 //! | `serde` | `Serialize` and `Deserialize` for [`Sample`] | `serde` |
 //! | `full` | all of them | |
 //!
-//! None is on by default. A feature adds, it never changes a type.
+//! None is on by default. A feature adds, it never changes a type. Without any, it is 19 crates,
+//! itself included (`cargo tree -e normal`); 11 of them a program with `tokio` and `futures` has
+//! anyway.
 //!
 //! # Cost
 //!
