@@ -66,8 +66,8 @@ pub(crate) use thread::CallbackThread;
 /// the process's panic hook.
 ///
 /// When the monitor stops, calls in flight go on, and
-/// [`Monitor::stopped`](crate::Monitor::stopped) waits for them. When the runtime shuts down, they
-/// are dropped as all its tasks are.
+/// [`Monitor::stopped`](crate::Monitor::stopped) waits for them: so a callback must not await it
+/// itself. When the runtime shuts down, they are dropped as all its tasks are.
 pub trait Callback<T = Sample>: Send + 'static {
     /// Starts one call.
     fn call(&self, item: T) -> impl Future<Output = ()> + Send + 'static;

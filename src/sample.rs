@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
 /// One periodic measurement of a monitored runtime.
 ///
@@ -32,20 +33,42 @@ pub struct Sample {
     /// Live tasks of the runtime, loopmon's own not counted.
     ///
     /// As Tokio counts them: tasks of a `LocalSet` and the future given to `block_on` are not among
-    /// them.
+    /// them. On `multi_thread` it may be off by those of loopmon's own that begin or end at that
+    /// moment, which are calls of callbacks.
     pub tasks: usize,
-    /// When it was taken, from the wall clock. Nothing is computed from it.
+    /// When it was taken, from the wall clock.
+    ///
+    /// The time between two samples of a monitor is not computed from it, but from a monotonic
+    /// clock that they carry along. For others, made by hand or read from somewhere, there is only
+    /// this.
     pub data_at: DateTime<Utc>,
     /// Tasks waiting in the runtime's global queue.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub queue_depth: usize,
     /// The share of all workers' time spent busy since the previous sample, `0.0..=1.0`.
     ///
     /// Tokio publishes a worker's busy time when it parks, and every 61 polls or so. A worker stuck
     /// in one poll therefore counts as idle until it returns, and as busy for it all afterwards.
     /// Zero on targets without 64-bit atomics, where Tokio does not measure it.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub busy: f64,
     /// Samples this reader lost just before this one, because it was too slow.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub missed: u64,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) taken: Taken,
+}
+
+/// When a monitor took the sample, on Tokio's clock.
+///
+/// Not compared: samples that tell the same are equal.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Taken(pub(crate) Option<Instant>);
+
+impl PartialEq for Taken {
+    fn eq(&self, _: &Taken) -> bool {
+        true
+    }
 }
 
 impl Sample {
@@ -59,6 +82,18 @@ impl Sample {
             queue_depth: 0,
             busy: 0.0,
             missed: 0,
+            taken: Taken(None),
+        }
+    }
+
+    /// The time from `earlier` to this one; none if the clock says that this one is the earlier.
+    pub(crate) fn since(&self, earlier: &Sample) -> Duration {
+        match (earlier.taken.0, self.taken.0) {
+            (Some(earlier), Some(taken)) => taken.saturating_duration_since(earlier),
+            // It fails for negative durations only.
+            _ => (self.data_at - earlier.data_at)
+                .to_std()
+                .unwrap_or(Duration::ZERO),
         }
     }
 }

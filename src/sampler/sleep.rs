@@ -8,6 +8,9 @@ use crate::clock;
 /// Tokio's timers fire at whole milliseconds of their driver's own clock.
 const TICK: Duration = Duration::from_millis(1);
 
+/// The longest duration that Tokio's timers hold, as `tokio::time::sleep` documents it.
+pub(crate) const LONGEST_INTERVAL: Duration = Duration::from_millis(68_719_476_734);
+
 /// Tokio adds this to a deadline, then cuts it to the tick: it rounds up.
 const ROUNDED_UP_BY: Duration = Duration::from_nanos(999_999);
 
@@ -60,10 +63,13 @@ impl Sampler for SleepSampler {
     }
 }
 
-/// `interval` rounded up to whole ticks, at least one: below that a paused clock would never move.
+/// `interval` rounded up to whole ticks, at least one, as below that a paused clock would never move,
+/// and at most what timers hold.
 fn whole_ticks(interval: Duration) -> Duration {
     let ticks = interval.as_nanos().div_ceil(TICK.as_nanos()).max(1);
-    u64::try_from(ticks).map_or(Duration::MAX, Duration::from_millis)
+    u64::try_from(ticks)
+        .map_or(LONGEST_INTERVAL, Duration::from_millis)
+        .min(LONGEST_INTERVAL)
 }
 
 #[cfg(test)]
@@ -75,6 +81,13 @@ mod tests {
         for (given, used) in [(0, 1), (1, 1), (999_999, 1), (1_000_000, 1), (1_000_001, 2)] {
             let given = Duration::from_nanos(given);
             assert_eq!(whole_ticks(given), Duration::from_millis(used), "{given:?}");
+        }
+        for given in [
+            LONGEST_INTERVAL,
+            Duration::from_secs(u64::MAX),
+            Duration::MAX,
+        ] {
+            assert_eq!(whole_ticks(given), LONGEST_INTERVAL);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What only real time shows. These tests run one at a time, and assert lower bounds and ratios.
 
+#[cfg(feature = "histogram")]
+mod interval;
 mod lag;
 mod stalls;
 mod wake;
