@@ -11,15 +11,6 @@ use crate::clock;
 use crate::sightings::Sighting;
 use crate::stall::{Cause, Phase, Stall};
 
-/// When a look is taken.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Time {
-    /// Credited.
-    pub(super) now: Duration,
-    /// How long the whole process has been paused, in all.
-    pub(super) paused: Duration,
-}
-
 #[derive(Debug)]
 pub(super) struct Seat {
     index: usize,
@@ -77,6 +68,11 @@ impl Seat {
         self.worker.is_parked()
     }
 
+    /// When, by credited time, there will be something to find if it does not move.
+    pub(super) fn due_at(&self) -> Option<Duration> {
+        self.worker.due_at()
+    }
+
     /// It stands still, and did not when this was asked before.
     pub(super) fn newly_still(&mut self) -> bool {
         let still = self.worker.is_still();
@@ -87,21 +83,20 @@ impl Seat {
     /// `progress`: it has been seen to poll tasks.
     pub(super) fn look(
         &mut self,
-        time: Time,
+        now: Duration,
         counters: Counters,
         progress: bool,
         pool: &PoolProbe,
     ) -> Outcome {
         let look = Look {
-            now: time.now,
-            paused: time.paused,
+            now,
             counters,
             progress: std::mem::take(&mut self.met) || progress,
         };
         let (phase, lasted, shown) = match self.worker.look(look) {
             Finding::Nothing => return Outcome::Nothing,
             Finding::Suspected => {
-                self.first = self.evidence(time.now);
+                self.first = self.evidence(now);
                 return Outcome::Suspected;
             }
             Finding::Stall {
@@ -111,26 +106,31 @@ impl Seat {
             } => (phase, lasted, cause),
         };
         let cause = if phase == Phase::Ended {
+            let told = self.open.as_ref().map(|stall| stall.cause);
             shown
-                .or_else(|| self.open.as_ref().map(|stall| stall.cause))
-                .unwrap_or_else(|| self.first.cause_alone(time.now.saturating_sub(lasted)))
+                .or(told)
+                .unwrap_or_else(|| self.first.cause_alone(now.saturating_sub(lasted)))
         } else {
-            let evidence = self.evidence(time.now);
-            if phase == Phase::Started && !self.is_stuck(evidence, look, lasted) {
+            let evidence = self.evidence(now);
+            if phase == Phase::Started && !self.is_to_be_told(evidence, look, lasted) {
                 return Outcome::Nothing;
             }
             // Here a feature that can ask the thread itself will do so, to tell one poll from many
             // and a runtime that is stuck from one that is not driven, and to fill in `task` and
             // `trace`.
-            shown
-                .or_else(|| pool.is_waiting().then_some(Cause::Unattended))
-                .unwrap_or_else(|| evidence.cause_since(self.first))
+            match evidence.cause_since(self.first) {
+                // What the host does not run shows no progress, and the pool is not run either.
+                Cause::Starved => Cause::Starved,
+                cause => shown
+                    .or_else(|| pool.is_waiting().then_some(Cause::Unattended))
+                    .unwrap_or(cause),
+            }
         };
         Outcome::Tell(self.tell(phase, lasted, cause))
     }
 
-    /// Whether its thread is there to be stuck.
-    fn is_stuck(&mut self, evidence: Evidence, look: Look, lasted: Duration) -> bool {
+    /// Whether its thread is there to be stuck, and has been looked at for long enough.
+    fn is_to_be_told(&mut self, evidence: Evidence, look: Look, lasted: Duration) -> bool {
         match evidence {
             Evidence::Held => {
                 pauses::add(lasted);
@@ -141,7 +141,13 @@ impl Seat {
                 self.sighting.thread = None;
                 !self.worker.is_left(look)
             }
-            Evidence::Seen(_) | Evidence::None => true,
+            Evidence::Seen(_) | Evidence::None => match evidence.tells_in(self.first) {
+                Some(delay) => {
+                    self.worker.postpone(delay);
+                    false
+                }
+                None => true,
+            },
         }
     }
 
