@@ -16,11 +16,9 @@ use crate::broadcast::Publisher;
 use crate::stall::{OsThread, Stall};
 use crate::tasks::OwnTasks;
 
-/// How often all workers are asked to meet, if some do not come.
+/// How often all workers are asked to meet, if some do not come, and how soon again.
 const MOST_RENDEZVOUS: u32 = 5;
-
-/// Between what need not be done at every look.
-const INTERVAL: Duration = Duration::from_millis(100);
+const RENDEZVOUS_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Watched {
@@ -38,7 +36,7 @@ pub(super) struct Watched {
     /// How many sightings are known.
     seen: u32,
     rendezvous: u32,
-    last_time: Duration,
+    rendezvous_at: Duration,
     pool: PoolProbe,
     load: Load,
     /// Who may drive the runtime, but did something else when it was given to be watched.
@@ -73,7 +71,7 @@ impl Watched {
             probe,
             seen: 0,
             rendezvous: 0,
-            last_time: Duration::ZERO,
+            rendezvous_at: Duration::ZERO,
             pool: PoolProbe::default(),
             load: Load::default(),
         };
@@ -85,8 +83,8 @@ impl Watched {
         self.threshold
     }
 
-    /// Looks at all workers and tells what it finds. Returns whether the runtime is there.
-    pub(super) fn look(&mut self, now: Duration, reports: &Reports) -> bool {
+    /// Looks at all workers and tells what it finds.
+    pub(super) fn look(&mut self, now: Duration, reports: &Reports) {
         if self.seats.is_empty() {
             self.take_seats(now);
         }
@@ -117,7 +115,7 @@ impl Watched {
         } {
             self.probe.wake();
         }
-        self.now_and_then(now)
+        self.complete_rendezvous(now);
     }
 
     /// When, by credited time, there will be something to find if nothing moves.
@@ -160,18 +158,14 @@ impl Watched {
         });
     }
 
-    /// What need not be done at every look. Returns whether the runtime is there.
-    fn now_and_then(&mut self, now: Duration) -> bool {
-        if now.saturating_sub(self.last_time) < INTERVAL {
-            return true;
-        }
-        self.last_time = now;
-        if self.rendezvous < MOST_RENDEZVOUS && !self.seats.iter().all(Seat::is_known) {
+    fn complete_rendezvous(&mut self, now: Duration) {
+        if self.rendezvous < MOST_RENDEZVOUS
+            && now.saturating_sub(self.rendezvous_at) >= RENDEZVOUS_INTERVAL
+            && !self.seats.iter().all(Seat::is_known)
+        {
+            self.rendezvous_at = now;
             self.ask_all_to_meet();
         }
-        // The end of its runtime ends a monitor, and its watch; but not while the caller drives it,
-        // and what is watched keeps the files of its runtime open.
-        self.probe.is_there()
     }
 
     fn ask_all_to_meet(&mut self) {
