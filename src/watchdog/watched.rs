@@ -13,12 +13,14 @@ use super::reporter::{Lost, Reports};
 use super::seat::{Outcome, Seat};
 use super::worker::{Counters, Driven, Look, Worker};
 use crate::broadcast::Publisher;
+use crate::sightings::Sighting;
 use crate::stall::{OsThread, Stall};
 use crate::tasks::OwnTasks;
 
-/// How often all workers are asked to meet, if some do not come, and how soon again.
-const MOST_RENDEZVOUS: u32 = 5;
-const RENDEZVOUS_INTERVAL: Duration = Duration::from_millis(100);
+/// How often all workers are asked to meet, if some do not come, and how soon again; each time it
+/// takes twice as long. A runtime that has just been built may not have started them all.
+const MOST_RENDEZVOUS: u32 = 8;
+const RENDEZVOUS_INTERVAL: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 pub(super) struct Watched {
@@ -31,7 +33,9 @@ pub(super) struct Watched {
     publisher: Publisher<Stall>,
     /// Reports lost since the last that was told.
     lost: u64,
+    /// Taken at the first look.
     seats: Vec<Seat>,
+    known: Vec<Sighting>,
     probe: Arc<Probe>,
     /// How many sightings are known.
     seen: u32,
@@ -49,6 +53,8 @@ impl Watched {
     pub(super) fn new(request: Request) -> Watched {
         let metrics = request.runtime.metrics();
         let sightings = request.tasks.runtime().sightings(metrics.num_workers());
+        // Of earlier monitors: they know the threads, but not whether the runtime runs now.
+        let (known, seen) = sightings.all();
         let probe = Probe::new();
         let here = Handle::try_current().is_ok_and(|current| current.id() == request.runtime.id());
         let inside = worker_index().filter(|_| here);
@@ -68,8 +74,9 @@ impl Watched {
             publisher: request.publisher,
             lost: 0,
             seats: Vec::new(),
+            known,
             probe,
-            seen: 0,
+            seen,
             rendezvous: 0,
             rendezvous_at: Duration::ZERO,
             pool: PoolProbe::default(),
@@ -106,13 +113,11 @@ impl Watched {
         if suspected && self.runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
             self.pool.ask(&self.runtime);
         }
-        // Being polled shows progress; but the probe wakes no worker that is parked, unless that is
-        // wanted: it then looks after what the one that stands still does not.
-        if if parked {
-            stuck && self.rescue_timers
-        } else {
-            suspected
-        } {
+        // Being polled shows progress. But the probe wakes no worker that is parked, unless that is
+        // wanted: that one then looks after what the one that stands still does not.
+        let shows = suspected && !parked;
+        let rescues = stuck && parked && self.rescue_timers;
+        if shows || rescues {
             self.probe.wake();
         }
         self.complete_rendezvous(now);
@@ -134,15 +139,17 @@ impl Watched {
             RuntimeFlavor::CurrentThread => Driven::SoFar,
             _ => Driven::Always,
         };
-        self.seats = (0..self.metrics.num_workers())
-            .map(|index| {
+        self.rendezvous_at = now;
+        let known = std::mem::take(&mut self.known).into_iter().enumerate();
+        self.seats = known
+            .map(|(index, sighting)| {
                 let first = Look {
                     now,
                     counters: counters(&self.metrics, index),
                     progress: false,
                 };
                 let worker = Worker::new(self.threshold, driven, first);
-                Seat::new(index, self.name.clone(), worker)
+                Seat::new(index, self.name.clone(), worker, sighting)
             })
             .collect();
     }
@@ -160,7 +167,8 @@ impl Watched {
 
     fn complete_rendezvous(&mut self, now: Duration) {
         if self.rendezvous < MOST_RENDEZVOUS
-            && now.saturating_sub(self.rendezvous_at) >= RENDEZVOUS_INTERVAL
+            && now.saturating_sub(self.rendezvous_at)
+                >= RENDEZVOUS_INTERVAL * 2_u32.pow(self.rendezvous - 1)
             && !self.seats.iter().all(Seat::is_known)
         {
             self.rendezvous_at = now;
