@@ -11,7 +11,7 @@ use futures::stream::{FusedStream, Stream};
 
 /// An item that tells its reader how many items before it the reader has lost.
 pub(crate) trait Item: Clone + Send + 'static {
-    fn missed(&mut self) -> &mut u64;
+    fn missed_mut(&mut self) -> &mut u64;
 }
 
 /// The sending end.
@@ -88,7 +88,7 @@ impl<T: Item> Stream for Subscription<T> {
         while !this.ended {
             match ready!(Pin::new(&mut this.receiver).poll_recv(cx)) {
                 Some(Ok(mut item)) => {
-                    *item.missed() += std::mem::take(&mut this.unreported);
+                    *item.missed_mut() += std::mem::take(&mut this.unreported);
                     return Poll::Ready(Some(item));
                 }
                 Some(Err(RecvError::Overflowed(lost))) => {

@@ -178,12 +178,12 @@ struct Calls<C> {
 
 impl<T: Item, C: Callback<T>> Subscriber<T> for Calls<C> {
     fn offer(&mut self, mut item: T) -> Option<BoxFuture<'static, ()>> {
-        self.missed += std::mem::take(item.missed());
+        self.missed += std::mem::take(item.missed_mut());
         let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
             self.missed += 1;
             return None;
         };
-        *item.missed() = std::mem::take(&mut self.missed);
+        *item.missed_mut() = std::mem::take(&mut self.missed);
         // The panic hook has reported a panic by the time it is caught. One in the future is caught
         // by the task it runs in.
         let call = catch_unwind(AssertUnwindSafe(|| self.callback.call(item))).ok()?;

@@ -44,6 +44,12 @@ impl Sightings {
         }
     }
 
+    /// All of them up to now, and how many there have been.
+    pub(crate) fn all(&self) -> (Vec<Sighting>, u32) {
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        (workers.to_vec(), self.total.load(Ordering::Relaxed))
+    }
+
     /// Hands over all of them if there are more than `seen`.
     pub(crate) fn read(&self, seen: &mut u32, mut each: impl FnMut(usize, &Sighting)) {
         if self.total.load(Ordering::Relaxed) == *seen {

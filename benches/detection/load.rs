@@ -3,6 +3,7 @@
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use tokio::runtime::{Builder, Handle, Runtime, worker_index};
 use tokio::time::sleep;
 
@@ -40,13 +41,13 @@ pub(crate) fn spin(duration: Duration) {
     }
 }
 
-/// Tasks of 20 µs each millisecond or so.
+/// Tasks of 20 µs each 25 ms or so.
 pub(crate) fn short_tasks(runtime: &Handle, count: u64) {
     for seed in 1..=count {
         runtime.spawn(async move {
             let mut random = Random(seed);
             loop {
-                sleep(Duration::from_micros(500 + random.below(4_000))).await;
+                sleep(Duration::from_micros(5_000 + random.below(40_000))).await;
                 spin(Duration::from_micros(20));
             }
         });
@@ -68,6 +69,7 @@ pub(crate) fn yields(runtime: &Handle, count: u64) {
 #[derive(Clone, Copy)]
 pub(crate) struct Block {
     pub(crate) began: Instant,
+    pub(crate) began_at: DateTime<Utc>,
     pub(crate) lasted: Duration,
     pub(crate) spun: bool,
     pub(crate) worker: usize,
@@ -83,7 +85,7 @@ pub(crate) async fn blocks(count: usize, seed: u64, told: Sender<Block>) {
         let spun = random.below(2) == 0;
         let worker = worker_index().expect("it runs in a task");
         let thread = own_thread();
-        let began = Instant::now();
+        let (began, began_at) = (Instant::now(), Utc::now());
         if spun {
             spin(length);
         } else {
@@ -91,6 +93,7 @@ pub(crate) async fn blocks(count: usize, seed: u64, told: Sender<Block>) {
         }
         let block = Block {
             began,
+            began_at,
             lasted: began.elapsed(),
             spun,
             worker,

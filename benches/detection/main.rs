@@ -41,17 +41,17 @@ fn main() {
     let wants = |section| sections.is_empty() || sections.contains(&section);
     let mut budgets: Vec<Budget> = Vec::new();
     if wants("recall") {
-        budgets.extend(recall::run(if long { 400 } else { 50 }));
+        budgets.extend(recall::run(if long { 400 } else { 30 }));
     }
     if wants("healthy") {
-        let each = Duration::from_secs(if long { 60 } else { 4 });
+        let each = Duration::from_secs(if long { 60 } else { 3 });
         budgets.push(healthy::run(each));
     }
     if wants("pauses") {
-        budgets.push(pauses::run(if long { 30 } else { 8 }));
+        budgets.push(pauses::run(if long { 30 } else { 5 }));
     }
     if wants("cost") {
-        budgets.extend(cost::run(if long { 150 } else { 30 }));
+        budgets.extend(cost::run(if long { 150 } else { 16 }));
     }
     report::budgets(&budgets);
 }

@@ -152,11 +152,8 @@ impl Outcome {
 
     /// What was told of a block: of its worker, from its start until shortly after its end.
     fn of<'a>(&'a self, block: &'a Block) -> impl Iterator<Item = &'a (Instant, Stall)> {
-        let until = block.began + block.lasted + GRACE;
         let stalls = self.stalls.iter();
-        stalls.filter(move |(at, stall)| {
-            stall.worker == block.worker && *at >= block.began && *at <= until
-        })
+        stalls.filter(|(_, stall)| is_of(stall, block))
     }
 
     fn started<'a>(&'a self, block: &'a Block) -> Option<&'a (Instant, Stall)> {
@@ -192,17 +189,20 @@ impl Outcome {
     /// Stalls that nothing was done for, but for those that are put down to the crowded machine.
     fn false_alarms(&self) -> usize {
         let stalls = self.stalls.iter();
-        let alarms = stalls.filter(|(at, stall)| {
+        let alarms = stalls.filter(|(_, stall)| {
             stall.phase == Phase::Started
                 && stall.cause != Cause::Starved
-                && !self.blocks.iter().any(|block| {
-                    stall.worker == block.worker
-                        && *at >= block.began
-                        && *at <= block.began + block.lasted + GRACE
-                })
+                && !self.blocks.iter().any(|block| is_of(stall, block))
         });
         alarms.count()
     }
+}
+
+/// By the watchdog's own time, as a crowded machine may deliver a report late.
+fn is_of(stall: &Stall, block: &Block) -> bool {
+    let told_at = stall.began_at + stall.duration;
+    let until = block.began_at + block.lasted + GRACE;
+    stall.worker == block.worker && told_at >= block.began_at && told_at <= until
 }
 
 fn print(scenario: Scenario, watched: &Outcome, woken: &Outcome, totals: &mut Totals) {

@@ -62,7 +62,7 @@ impl Samples {
 }
 
 impl Item for Sample {
-    fn missed(&mut self) -> &mut u64 {
+    fn missed_mut(&mut self) -> &mut u64 {
         &mut self.missed
     }
 }

@@ -58,7 +58,7 @@ impl Stalls {
 }
 
 impl Item for Stall {
-    fn missed(&mut self) -> &mut u64 {
+    fn missed_mut(&mut self) -> &mut u64 {
         &mut self.missed
     }
 }

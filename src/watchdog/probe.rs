@@ -1,7 +1,7 @@
 //! A task of loopmon's own on the watched runtime.
 //!
-//! That it is dropped tells that the runtime is gone. That it is polled, as every task of loopmon,
-//! tells that the worker which polls it is not stuck, and which thread runs that worker.
+//! That it is polled tells, as with every task of loopmon, that the worker which polls it is not stuck,
+//! and which thread runs that worker. This one is polled when the watchdog wants it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,35 +20,21 @@ pub(super) struct Probe(Mutex<State>);
 #[derive(Debug)]
 struct State {
     waker: Option<Waker>,
-    end: End,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    NotYet,
     /// The watchdog wants no more of the task.
-    Asked,
-    /// The task has been dropped, by itself or with its runtime.
-    Come,
+    unwanted: bool,
 }
 
 impl Probe {
     pub(super) fn new() -> Arc<Probe> {
         Arc::new(Probe(Mutex::new(State {
             waker: None,
-            end: End::NotYet,
+            unwanted: false,
         })))
     }
 
     /// What the task is to run.
     pub(super) fn task(self: &Arc<Probe>) -> ProbeTask {
         ProbeTask(Arc::clone(self))
-    }
-
-    /// Whether the task has not been dropped.
-    pub(super) fn is_there(&self) -> bool {
-        // Whoever holds the lock is the task. The watchdog waits for nobody.
-        !self.0.try_lock().is_ok_and(|state| state.end == End::Come)
     }
 
     /// Has the task polled, if it has been polled since the last time.
@@ -61,17 +47,13 @@ impl Probe {
 
     /// Ends the task.
     pub(super) fn end(&self) {
-        let mut state = self.lock();
-        if state.end == End::NotYet {
-            state.end = End::Asked;
-        }
-        drop(state);
+        self.lock().unwanted = true;
         self.wake();
     }
 
     fn poll(&self, waker: &Waker) -> Poll<()> {
         let mut state = self.lock();
-        if state.end == End::Asked {
+        if state.unwanted {
             return Poll::Ready(());
         }
         state.waker = Some(waker.clone());
@@ -80,10 +62,7 @@ impl Probe {
 
     /// A waker keeps its runtime's files open, so it goes with the task.
     fn ended(&self) {
-        let mut state = self.lock();
-        state.end = End::Come;
-        let waker = state.waker.take();
-        drop(state);
+        let waker = self.lock().waker.take();
         drop(waker);
     }
 
@@ -127,9 +106,6 @@ mod tests {
         assert!(waiting.is_woken());
         probe.end();
         assert_ready!(waiting.poll());
-        assert!(probe.is_there());
-        drop(waiting);
-        assert!(!probe.is_there());
     }
 }
 
@@ -182,7 +158,6 @@ mod loom_tests {
             });
             probe.wake();
             runtime.join().unwrap();
-            assert!(!probe.is_there());
             assert_eq!(Arc::strong_count(&woken), 1);
         });
     }

@@ -36,12 +36,17 @@ pub(super) enum Outcome {
 }
 
 impl Seat {
-    pub(super) fn new(index: usize, monitor: Option<Arc<str>>, worker: Worker) -> Seat {
+    pub(super) fn new(
+        index: usize,
+        monitor: Option<Arc<str>>,
+        worker: Worker,
+        sighting: Sighting,
+    ) -> Seat {
         Seat {
             index,
             monitor,
             worker,
-            sighting: Sighting::default(),
+            sighting,
             met: false,
             was_still: false,
             first: Evidence::None,

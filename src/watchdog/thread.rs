@@ -40,11 +40,12 @@ fn watch(inbox: &Inbox<Watched>, reports: &Reports) {
         }
         runtimes.extend(orders.arrived);
         runtimes.retain_mut(|(id, runtime)| {
-            let is_there = runtime.look(credit.now(), reports) && !orders.left.contains(id);
-            if !is_there {
+            runtime.look(credit.now(), reports);
+            let stays = !orders.left.contains(id);
+            if !stays {
                 runtime.close(reports);
             }
-            is_there
+            stays
         });
         if runtimes.is_empty() && inbox.may_end() {
             return;

@@ -13,14 +13,14 @@ use super::reporter::{Lost, Reports};
 use super::seat::{Outcome, Seat};
 use super::worker::{Counters, Driven, Look, Worker};
 use crate::broadcast::Publisher;
+use crate::sightings::Sighting;
 use crate::stall::{OsThread, Stall};
 use crate::tasks::OwnTasks;
 
-/// How often all workers are asked to meet, if some do not come.
-const MOST_RENDEZVOUS: u32 = 5;
-
-/// Between what need not be done at every look.
-const INTERVAL: Duration = Duration::from_millis(100);
+/// How often all workers are asked to meet, if some do not come, and how soon again; each time it
+/// takes twice as long. A runtime that has just been built may not have started them all.
+const MOST_RENDEZVOUS: u32 = 8;
+const RENDEZVOUS_INTERVAL: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 pub(super) struct Watched {
@@ -33,12 +33,14 @@ pub(super) struct Watched {
     publisher: Publisher<Stall>,
     /// Reports lost since the last that was told.
     lost: u64,
+    /// Taken at the first look.
     seats: Vec<Seat>,
+    known: Vec<Sighting>,
     probe: Arc<Probe>,
     /// How many sightings are known.
     seen: u32,
     rendezvous: u32,
-    last_time: Duration,
+    rendezvous_at: Duration,
     pool: PoolProbe,
     load: Load,
     /// Who may drive the runtime, but did something else when it was given to be watched.
@@ -51,6 +53,8 @@ impl Watched {
     pub(super) fn new(request: Request) -> Watched {
         let metrics = request.runtime.metrics();
         let sightings = request.tasks.runtime().sightings(metrics.num_workers());
+        // Of earlier monitors: they know the threads, but not whether the runtime runs now.
+        let (known, seen) = sightings.all();
         let probe = Probe::new();
         let here = Handle::try_current().is_ok_and(|current| current.id() == request.runtime.id());
         let inside = worker_index().filter(|_| here);
@@ -70,10 +74,11 @@ impl Watched {
             publisher: request.publisher,
             lost: 0,
             seats: Vec::new(),
+            known,
             probe,
-            seen: 0,
+            seen,
             rendezvous: 0,
-            last_time: Duration::ZERO,
+            rendezvous_at: Duration::ZERO,
             pool: PoolProbe::default(),
             load: Load::default(),
         };
@@ -85,8 +90,8 @@ impl Watched {
         self.threshold
     }
 
-    /// Looks at all workers and tells what it finds. Returns whether the runtime is there.
-    pub(super) fn look(&mut self, now: Duration, reports: &Reports) -> bool {
+    /// Looks at all workers and tells what it finds.
+    pub(super) fn look(&mut self, now: Duration, reports: &Reports) {
         if self.seats.is_empty() {
             self.take_seats(now);
         }
@@ -108,16 +113,14 @@ impl Watched {
         if suspected && self.runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
             self.pool.ask(&self.runtime);
         }
-        // Being polled shows progress; but the probe wakes no worker that is parked, unless that is
-        // wanted: it then looks after what the one that stands still does not.
-        if if parked {
-            stuck && self.rescue_timers
-        } else {
-            suspected
-        } {
+        // Being polled shows progress. But the probe wakes no worker that is parked, unless that is
+        // wanted: that one then looks after what the one that stands still does not.
+        let shows = suspected && !parked;
+        let rescues = stuck && parked && self.rescue_timers;
+        if shows || rescues {
             self.probe.wake();
         }
-        self.now_and_then(now)
+        self.complete_rendezvous(now);
     }
 
     /// When, by credited time, there will be something to find if nothing moves.
@@ -136,15 +139,17 @@ impl Watched {
             RuntimeFlavor::CurrentThread => Driven::SoFar,
             _ => Driven::Always,
         };
-        self.seats = (0..self.metrics.num_workers())
-            .map(|index| {
+        self.rendezvous_at = now;
+        let known = std::mem::take(&mut self.known).into_iter().enumerate();
+        self.seats = known
+            .map(|(index, sighting)| {
                 let first = Look {
                     now,
                     counters: counters(&self.metrics, index),
                     progress: false,
                 };
                 let worker = Worker::new(self.threshold, driven, first);
-                Seat::new(index, self.name.clone(), worker)
+                Seat::new(index, self.name.clone(), worker, sighting)
             })
             .collect();
     }
@@ -160,18 +165,15 @@ impl Watched {
         });
     }
 
-    /// What need not be done at every look. Returns whether the runtime is there.
-    fn now_and_then(&mut self, now: Duration) -> bool {
-        if now.saturating_sub(self.last_time) < INTERVAL {
-            return true;
-        }
-        self.last_time = now;
-        if self.rendezvous < MOST_RENDEZVOUS && !self.seats.iter().all(Seat::is_known) {
+    fn complete_rendezvous(&mut self, now: Duration) {
+        if self.rendezvous < MOST_RENDEZVOUS
+            && now.saturating_sub(self.rendezvous_at)
+                >= RENDEZVOUS_INTERVAL * 2_u32.pow(self.rendezvous - 1)
+            && !self.seats.iter().all(Seat::is_known)
+        {
+            self.rendezvous_at = now;
             self.ask_all_to_meet();
         }
-        // The end of its runtime ends a monitor, and its watch; but not while the caller drives it,
-        // and what is watched keeps the files of its runtime open.
-        self.probe.is_there()
     }
 
     fn ask_all_to_meet(&mut self) {

@@ -198,7 +198,10 @@ impl Worker {
 
     fn moved(&mut self, look: Look) -> Finding {
         let busy = look.counters.busy.saturating_sub(self.counters.busy);
-        let turns = look.counters.parks_and_unparks - self.counters.parks_and_unparks;
+        let turns = look
+            .counters
+            .parks_and_unparks
+            .saturating_sub(self.counters.parks_and_unparks);
         // Had a thread run the worker, it would have been busy for as long as it was seen still.
         let unattended = busy < self.still / 2;
         let finding = match self.stage {

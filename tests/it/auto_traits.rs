@@ -1,7 +1,8 @@
 //! What can be sent and shared between threads, and what can be moved while it is polled.
 
 use loopmon::{
-    Builder, Callbacks, Error, Monitor, Sample, Samples, SleepSampler, StopOnDrop, WakeSampler,
+    Builder, Callbacks, Error, Monitor, Sample, Samples, SleepSampler, Stall, Stalls, StopOnDrop,
+    WakeSampler,
 };
 
 fn sent<T: Send>() {}
@@ -15,6 +16,8 @@ fn handles_and_streams_are_shared_between_threads() {
     shared::<StopOnDrop>();
     shared::<Samples>();
     shared::<Sample>();
+    shared::<Stalls>();
+    shared::<Stall>();
     shared::<Error>();
     shared::<SleepSampler>();
     shared::<WakeSampler>();
@@ -25,6 +28,7 @@ fn handles_and_streams_are_shared_between_threads() {
 #[test]
 fn streams_are_unpinned() {
     unpinned::<Samples>();
+    unpinned::<Stalls>();
     unpinned::<Monitor>();
 }
 
@@ -34,4 +38,5 @@ fn futures_can_be_spawned() {
     future_sent(monitor.run());
     future_sent(monitor.stopped());
     future_sent(monitor.subscribe().next());
+    future_sent(monitor.stalls().next());
 }

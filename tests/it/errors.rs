@@ -18,6 +18,8 @@ fn kinds(error: &Error) -> Vec<&'static str> {
         ("interval too long", error.is_interval_too_long()),
         ("zero capacity", error.is_zero_capacity()),
         ("capacity too large", error.is_capacity_too_large()),
+        ("zero stall threshold", error.is_zero_stall_threshold()),
+        ("thread refused", error.is_thread_refused()),
         ("invalid percentile", error.is_invalid_percentile()),
         ("inverted thresholds", error.is_inverted_thresholds()),
     ]
@@ -154,6 +156,15 @@ fn bad_settings() {
     assert_is(build(usize::MAX), "capacity too large");
     assert!(build(1).is_ok());
     assert!(build(Monitor::MAX_CAPACITY).is_ok());
+}
+
+#[test]
+fn a_zero_stall_threshold() {
+    let build = |threshold| Monitor::builder().stall_threshold(threshold).build();
+    assert_is(build(Duration::ZERO), "zero stall threshold");
+    for threshold in [Duration::from_nanos(1), Duration::MAX] {
+        drop(build(threshold).unwrap());
+    }
 }
 
 #[test]

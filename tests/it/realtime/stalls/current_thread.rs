@@ -20,6 +20,27 @@ fn built_and_never_driven() {
 }
 
 #[test]
+fn watched_before_and_not_driven_since() {
+    let runtime = current_thread();
+    let monitor = watching().build().unwrap();
+    let earlier = Heard::of(monitor.stalls());
+    runtime.block_on(async {
+        monitor.install().unwrap();
+        sleep(millis(50)).await;
+        monitor.stop();
+    });
+    earlier.nothing_to_the_end();
+    let heard = Heard::of(monitor.stalls());
+    let handle = runtime.handle();
+    thread::scope(|scope| {
+        scope.spawn(|| monitor.install_on(handle).unwrap());
+    });
+    block();
+    monitor.stop();
+    heard.nothing_to_the_end();
+}
+
+#[test]
 fn the_root_future_blocks() {
     current_thread().block_on(async {
         let monitor = watching().install().unwrap();
