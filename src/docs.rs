@@ -2,3 +2,6 @@
 
 #[doc = include_str!("docs/guide.md")]
 pub mod guide {}
+
+#[doc = include_str!("docs/stacks.md")]
+pub mod stacks {}

@@ -32,6 +32,7 @@ pub(crate) enum Kind {
     IntervalTooLong,
     ZeroCapacity,
     CapacityTooLarge,
+    UnusableSignal,
 }
 
 impl Error {
@@ -88,6 +89,12 @@ impl Error {
     pub fn is_capacity_too_large(&self) -> bool {
         self.kind == Kind::CapacityTooLarge
     }
+
+    /// The [signal](crate::StackTraces::signal) is one that a program cannot take for itself.
+    #[must_use]
+    pub fn is_unusable_signal(&self) -> bool {
+        self.kind == Kind::UnusableSignal
+    }
 }
 
 impl From<Kind> for Error {
@@ -137,6 +144,10 @@ impl fmt::Display for Error {
             Kind::CapacityTooLarge => {
                 "the capacity is too large: its buffer is allocated at once, so give at most \
                  `Monitor::MAX_CAPACITY`"
+            }
+            Kind::UnusableSignal => {
+                "the signal cannot be handled, or is needed for something else: give SIGURG (23), \
+                 SIGUSR2 (12) or a real-time signal from 35 to 64"
             }
         })
     }

@@ -56,6 +56,7 @@
 //! One timer wake-up for each sample, and no allocation. `benches/README.md` in the repository has
 //! the numbers and the programs that print them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(feature = "stack"), forbid(unsafe_code))]
 
 mod broadcast;
 mod callback;
@@ -65,6 +66,7 @@ mod error;
 mod monitor;
 mod sample;
 mod sampler;
+mod stack;
 
 use std::time::Duration;
 
@@ -73,6 +75,7 @@ pub use error::Error;
 pub use monitor::{Builder, Monitor, Samples, StopOnDrop};
 pub use sample::Sample;
 pub use sampler::{Sampler, SleepSampler, WakeSampler};
+pub use stack::{Facts, Frame, NoStack, StackTraces, Trace};
 
 /// Builds a monitor, installs it on the current runtime and returns at once: all in one call.
 ///
