@@ -114,7 +114,10 @@ impl fmt::Display for Trace {
         }
         let doubts = [
             (self.scanned, "calls next to the innermost may be missing"),
-            (self.guessed_frame_pointer, "the frame pointer is guessed"),
+            (
+                self.guessed_frame_pointer && full,
+                "the frame pointer is guessed",
+            ),
             (
                 self.truncated && frames.len() == self.frames.len(),
                 "outer calls are missing",

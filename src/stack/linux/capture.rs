@@ -62,12 +62,12 @@ impl Image {
 
 /// One of those that wait to be read.
 #[derive(Debug)]
-struct Waiting;
+pub(super) struct Waiting;
 
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 impl Waiting {
-    fn begin() -> Option<Waiting> {
+    pub(super) fn begin() -> Option<Waiting> {
         if WAITING.fetch_add(1, Ordering::Relaxed) < MOST_WAITING {
             return Some(Waiting);
         }
@@ -171,7 +171,7 @@ fn turns(thread: Thread) -> Option<u64> {
     times.or_else(|| thread.switches())
 }
 
-fn take_by_signal(
+pub(super) fn take_by_signal(
     thread: Thread,
     settings: StackTraces,
     memory: File,

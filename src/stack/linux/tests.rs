@@ -1,7 +1,10 @@
 //! Stacks of threads that do what stalled workers do.
 
+mod interrupted;
+mod stress;
+
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -11,27 +14,32 @@ use crate::stack::sys::current_thread;
 use crate::stack::{NoStack, StackTraces, Trace};
 
 /// A thread that does something until it is told to end.
-struct Subject {
+struct Subject<R = ()> {
     id: u32,
     ends: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<R>,
 }
 
 impl Subject {
-    fn start(work: impl FnOnce(&AtomicBool) + Send + 'static) -> Subject {
+    fn start<R>(work: impl FnOnce(&AtomicBool) -> R + Send + 'static) -> Subject<R>
+    where
+        R: Send + 'static,
+    {
         let ends = Arc::new(AtomicBool::new(false));
         let (told, id) = mpsc::channel();
         let until = Arc::clone(&ends);
         let thread = thread::Builder::new()
             .spawn(move || {
                 told.send(current_thread()).unwrap();
-                work(&until);
+                work(&until)
             })
             .unwrap();
         let id = id.recv().unwrap();
         Subject { id, ends, thread }
     }
+}
 
+impl<R> Subject<R> {
     fn wait_until_blocked(&self) {
         while !matches!(Thread(self.id).activity(), Activity::Blocked(blocked) if blocked.call.is_some())
         {
@@ -43,9 +51,9 @@ impl Subject {
         Resolver::new().resolve(capture(self.id, StackTraces::new()))
     }
 
-    fn end(self) {
+    fn end(self) -> R {
         self.ends.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap();
+        self.thread.join().unwrap()
     }
 }
 
@@ -89,12 +97,6 @@ fn a_blocked_thread_is_seen_from_outside() {
     sleeper.wait_until_blocked();
     let no_signals = StackTraces::new().without_signals();
     let trace = Resolver::new().resolve(capture(sleeper.id, no_signals));
-    println!(
-        "{trace}\n\n{trace:#}\n{:?} {:?} {}",
-        trace.capture_time(),
-        trace.resolve_time(),
-        trace.facts()
-    );
     assert_shows(&trace, "sleeps_by_name");
     sleeper.end();
 }
@@ -103,12 +105,6 @@ fn a_blocked_thread_is_seen_from_outside() {
 fn a_running_thread_is_asked() {
     let spinner = Subject::start(spins_by_name);
     let trace = spinner.trace();
-    println!(
-        "{trace}\n\n{trace:#}\n{:?} {:?} {}",
-        trace.capture_time(),
-        trace.resolve_time(),
-        trace.facts()
-    );
     assert_shows(&trace, "spins_by_name");
     let no_signals = StackTraces::new().without_signals();
     let trace = Resolver::new().resolve(capture(spinner.id, no_signals));
