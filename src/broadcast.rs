@@ -10,8 +10,8 @@ use async_broadcast::{InactiveReceiver, Receiver, RecvError, Sender};
 use futures::stream::{FusedStream, Stream};
 
 /// An item that tells its reader how many items before it the reader has lost.
-pub(crate) trait Item: Clone {
-    fn set_missed(&mut self, missed: u64);
+pub(crate) trait Item: Clone + Send + 'static {
+    fn missed(&mut self) -> &mut u64;
 }
 
 /// The sending end.
@@ -88,7 +88,7 @@ impl<T: Item> Stream for Subscription<T> {
         while !this.ended {
             match ready!(Pin::new(&mut this.receiver).poll_recv(cx)) {
                 Some(Ok(mut item)) => {
-                    item.set_missed(std::mem::take(&mut this.unreported));
+                    *item.missed() += std::mem::take(&mut this.unreported);
                     return Poll::Ready(Some(item));
                 }
                 Some(Err(RecvError::Overflowed(lost))) => {
@@ -107,3 +107,27 @@ impl<T: Item> FusedStream for Subscription<T> {
         self.ended
     }
 }
+
+/// Makes a reader's type, with a `subscription`, the stream of its items.
+macro_rules! stream_of_subscription {
+    ($reader:ty, $item:ty) => {
+        impl tokio_stream::Stream for $reader {
+            type Item = $item;
+
+            fn poll_next(
+                mut self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<$item>> {
+                std::pin::Pin::new(&mut self.subscription).poll_next(cx)
+            }
+        }
+
+        impl futures::stream::FusedStream for $reader {
+            fn is_terminated(&self) -> bool {
+                self.subscription.is_terminated()
+            }
+        }
+    };
+}
+
+pub(crate) use stream_of_subscription;

@@ -1,5 +1,7 @@
 //! Async functions as subscribers.
 
+mod thread;
+
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,7 +10,9 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
+use crate::broadcast::Item;
 use crate::sample::Sample;
+pub(crate) use thread::CallbackThread;
 
 /// A function that a monitor calls with each sample.
 ///
@@ -64,18 +68,18 @@ use crate::sample::Sample;
 /// When the monitor stops, calls in flight go on, and
 /// [`Monitor::stopped`](crate::Monitor::stopped) waits for them. When the runtime shuts down, they
 /// are dropped as all its tasks are.
-pub trait Callback: Send + 'static {
+pub trait Callback<T = Sample>: Send + 'static {
     /// Starts one call.
-    fn call(&self, sample: Sample) -> impl Future<Output = ()> + Send + 'static;
+    fn call(&self, item: T) -> impl Future<Output = ()> + Send + 'static;
 }
 
-impl<F, Fut> Callback for F
+impl<T, F, Fut> Callback<T> for F
 where
-    F: Fn(Sample) -> Fut + Send + 'static,
+    F: Fn(T) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    fn call(&self, sample: Sample) -> impl Future<Output = ()> + Send + 'static {
-        self(sample)
+    fn call(&self, item: T) -> impl Future<Output = ()> + Send + 'static {
+        self(item)
     }
 }
 
@@ -100,13 +104,14 @@ pub trait IntoCallbacks {
 }
 
 /// Callbacks of any types, put together.
-#[derive(Default)]
-pub struct Callbacks(Vec<Box<dyn Subscriber>>);
+pub struct Callbacks<T = Sample>(Vec<Box<dyn Subscriber<T>>>);
 
 impl Callbacks {
     /// How many calls of one callback may be in flight at a time.
     pub const MAX_CALLS_IN_FLIGHT: usize = 64;
+}
 
+impl<T> Callbacks<T> {
     /// How many callbacks there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -119,18 +124,24 @@ impl Callbacks {
         self.0.is_empty()
     }
 
-    pub(crate) fn append(&mut self, mut more: Callbacks) {
+    pub(crate) fn append(&mut self, mut more: Callbacks<T>) {
         self.0.append(&mut more.0);
     }
 
-    /// The calls that `sample` leads to, each to be run as a task of its own.
-    pub(crate) fn offer(&mut self, sample: Sample) -> impl Iterator<Item = BoxFuture<'static, ()>> {
+    /// The calls that `item` leads to, each to be run as a task of its own.
+    pub(crate) fn offer(&mut self, item: T) -> impl Iterator<Item = BoxFuture<'static, ()>>
+    where
+        T: Item,
+    {
         self.0
             .iter_mut()
-            .filter_map(move |subscriber| subscriber.offer(sample))
+            .filter_map(move |subscriber| subscriber.offer(item.clone()))
     }
 
-    fn push(&mut self, callback: impl Callback) {
+    pub(crate) fn push(&mut self, callback: impl Callback<T>)
+    where
+        T: Item,
+    {
         self.0.push(Box::new(Calls {
             callback,
             free: Arc::new(Semaphore::new(Callbacks::MAX_CALLS_IN_FLIGHT)),
@@ -139,7 +150,13 @@ impl Callbacks {
     }
 }
 
-impl fmt::Debug for Callbacks {
+impl<T> Default for Callbacks<T> {
+    fn default() -> Callbacks<T> {
+        Callbacks(Vec::new())
+    }
+}
+
+impl<T> fmt::Debug for Callbacks<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Callbacks")
             .field("len", &self.len())
@@ -148,8 +165,8 @@ impl fmt::Debug for Callbacks {
 }
 
 /// A callback whose type is forgotten.
-trait Subscriber: Send {
-    fn offer(&mut self, sample: Sample) -> Option<BoxFuture<'static, ()>>;
+trait Subscriber<T>: Send {
+    fn offer(&mut self, item: T) -> Option<BoxFuture<'static, ()>>;
 }
 
 struct Calls<C> {
@@ -159,17 +176,17 @@ struct Calls<C> {
     missed: u64,
 }
 
-impl<C: Callback> Subscriber for Calls<C> {
-    fn offer(&mut self, mut sample: Sample) -> Option<BoxFuture<'static, ()>> {
-        self.missed += sample.missed;
+impl<T: Item, C: Callback<T>> Subscriber<T> for Calls<C> {
+    fn offer(&mut self, mut item: T) -> Option<BoxFuture<'static, ()>> {
+        self.missed += std::mem::take(item.missed());
         let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
             self.missed += 1;
             return None;
         };
-        sample.missed = std::mem::take(&mut self.missed);
+        *item.missed() = std::mem::take(&mut self.missed);
         // The panic hook has reported a panic by the time it is caught. One in the future is caught
         // by the task it runs in.
-        let call = catch_unwind(AssertUnwindSafe(|| self.callback.call(sample))).ok()?;
+        let call = catch_unwind(AssertUnwindSafe(|| self.callback.call(item))).ok()?;
         Some(Box::pin(async move {
             let _permit = permit;
             call.await;
@@ -177,8 +194,8 @@ impl<C: Callback> Subscriber for Calls<C> {
     }
 }
 
-impl<C: Callback> FromIterator<C> for Callbacks {
-    fn from_iter<I: IntoIterator<Item = C>>(iter: I) -> Callbacks {
+impl<T: Item, C: Callback<T>> FromIterator<C> for Callbacks<T> {
+    fn from_iter<I: IntoIterator<Item = C>>(iter: I) -> Callbacks<T> {
         let mut callbacks = Callbacks::default();
         iter.into_iter()
             .for_each(|callback| callbacks.push(callback));

@@ -5,3 +5,6 @@ pub mod guide {}
 
 #[doc = include_str!("docs/stacks.md")]
 pub mod stacks {}
+
+#[doc = include_str!("docs/stalls.md")]
+pub mod stalls {}

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     IntervalTooLong,
     ZeroCapacity,
     CapacityTooLarge,
+    ZeroStallThreshold,
+    ThreadRefused,
     UnusableSignal,
 }
 
@@ -95,6 +97,18 @@ impl Error {
     pub fn is_unusable_signal(&self) -> bool {
         self.kind == Kind::UnusableSignal
     }
+
+    /// The stall threshold is zero.
+    #[must_use]
+    pub fn is_zero_stall_threshold(&self) -> bool {
+        self.kind == Kind::ZeroStallThreshold
+    }
+
+    /// The operating system refused a thread that looks for stalls or runs their callbacks.
+    #[must_use]
+    pub fn is_thread_refused(&self) -> bool {
+        self.kind == Kind::ThreadRefused
+    }
 }
 
 impl From<Kind> for Error {
@@ -148,6 +162,14 @@ impl fmt::Display for Error {
             Kind::UnusableSignal => {
                 "the signal cannot be handled, or is needed for something else: give SIGURG (23), \
                  SIGUSR2 (12) or a real-time signal from 35 to 64"
+            }
+            Kind::ZeroStallThreshold => {
+                "the stall threshold is zero: give at least a millisecond, the shortest time between \
+                 two looks"
+            }
+            Kind::ThreadRefused => {
+                "the operating system refused a thread, which stall detection needs: raise the limit \
+                 on threads, or do without `stalls()` and stall callbacks"
             }
         })
     }

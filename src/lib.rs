@@ -66,16 +66,22 @@ mod error;
 mod monitor;
 mod sample;
 mod sampler;
+mod sightings;
 mod stack;
+mod stall;
+mod tasks;
+mod watchdog;
 
 use std::time::Duration;
 
 pub use callback::{Callback, Callbacks, IntoCallbacks};
 pub use error::Error;
-pub use monitor::{Builder, Monitor, Samples, StopOnDrop};
+pub use monitor::{Builder, Monitor, Samples, Stalls, StopOnDrop};
 pub use sample::Sample;
 pub use sampler::{Sampler, SleepSampler, WakeSampler};
 pub use stack::{Facts, Frame, NoStack, StackTraces, Trace};
+pub use stall::{Cause, OsThread, Phase, Stall, Syscall};
+pub use watchdog::{Pause, Pauses, pauses};
 
 /// Builds a monitor, installs it on the current runtime and returns at once: all in one call.
 ///

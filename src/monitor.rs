@@ -2,13 +2,15 @@
 
 mod attachment;
 mod builder;
+mod calls;
 mod engine;
+mod interest;
 mod latest;
 mod readings;
 mod run;
 mod samples;
+mod stalls;
 mod stop_on_drop;
-mod tasks;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,16 +22,19 @@ use tokio::time::Instant;
 
 pub use builder::Builder;
 pub use samples::Samples;
+pub use stalls::Stalls;
 pub use stop_on_drop::StopOnDrop;
 
-use crate::callback::Callbacks;
+use crate::callback::CallbackThread;
 use crate::clock;
 use crate::error::{Error, Kind};
 use crate::sample::Sample;
-use attachment::{Attachment, Driver};
+use crate::stall::Stall;
+use crate::tasks::OwnTasks;
+use crate::watchdog::{Request, Watch};
+use attachment::{Attachment, Driver, RunId};
 use engine::Engine;
 use run::Run;
-use tasks::{OwnTask, RuntimeTasks};
 
 /// The handle on one runtime's monitoring.
 ///
@@ -76,14 +81,16 @@ pub struct Monitor {
 }
 
 struct Shared {
-    name: Option<Box<str>>,
+    name: Option<Arc<str>>,
     interval: Duration,
     needs_timers: bool,
     attachment: Mutex<Attachment>,
     latest: latest::Reader,
     engine: futures::lock::Mutex<Engine>,
-    /// `None` if there are none to serve.
-    callbacks: Option<futures::lock::Mutex<Callbacks>>,
+    callbacks: Option<calls::Shared<Sample>>,
+    stall_callbacks: Option<calls::Shared<Stall>>,
+    stall_threshold: Duration,
+    rescue_timers: bool,
     /// Each task of the monitor holds a receiver.
     tasks: watch::Sender<()>,
     /// What the times in `latest` count from.
@@ -101,6 +108,9 @@ impl Monitor {
     /// at once.
     pub const MAX_CAPACITY: usize = 1 << 20;
 
+    /// How long a worker may stay away from its scheduler, unless told otherwise: 100 ms.
+    pub const DEFAULT_STALL_THRESHOLD: Duration = Duration::from_millis(100);
+
     /// Sets up a monitor.
     pub fn builder() -> Builder {
         Builder::new()
@@ -116,7 +126,10 @@ impl Monitor {
                 attachment: Mutex::new(Attachment::new(builder.capacity)),
                 latest,
                 engine: Engine::new(builder.sampler, latest_writer).into(),
-                callbacks: (!builder.callbacks.is_empty()).then(|| builder.callbacks.into()),
+                callbacks: calls::share(builder.callbacks),
+                stall_callbacks: calls::share(builder.stall_callbacks),
+                stall_threshold: builder.stall_threshold,
+                rescue_timers: builder.rescue_timers,
                 tasks: watch::Sender::new(()),
                 epoch: clock::tokio_now(),
             }),
@@ -143,9 +156,10 @@ impl Monitor {
         let run = Run::begin(&self.shared, runtime, Driver::Task)?;
         let id = run.id();
         run.spawn_callbacks(runtime);
-        let own = self.shared.own_task(RuntimeTasks::of(runtime));
+        let own = self.shared.own_tasks(runtime).task();
         runtime.spawn(own.keep(run.drive()));
-        self.shared.attachment().confirm(id)
+        self.shared.attachment().confirm(id)?;
+        self.shared.keep_watch(id).inspect_err(|_| self.stop())
     }
 
     /// Monitors the current runtime for as long as the returned future is polled, until the monitor
@@ -165,6 +179,7 @@ impl Monitor {
         let run = Run::begin(&self.shared, &runtime, Driver::Caller)?;
         self.shared.attachment().accept(run.id());
         let _running = self.shared.tasks.subscribe();
+        self.shared.keep_watch(run.id())?;
         run.spawn_callbacks(&runtime);
         run.drive().await;
         Ok(())
@@ -176,8 +191,8 @@ impl Monitor {
     /// monitor was never installed. Stopping twice is as good as once. To wait until the monitor's
     /// tasks are gone, await [`stopped`](Self::stopped).
     pub fn stop(&self) {
-        let (publisher, abort) = self.shared.attachment().stop();
-        publisher.close();
+        let (channels, abort) = self.shared.attachment().stop();
+        channels.end();
         if let Some(abort) = abort {
             abort.abort();
         }
@@ -259,6 +274,60 @@ impl Monitor {
     pub fn subscribe(&self) -> Samples {
         Samples::new(self.shared.attachment().publisher().subscribe())
     }
+
+    /// A stream of the stalls from now on: which worker does not return to its scheduler, since when
+    /// and why, told while it lasts.
+    ///
+    /// Asking for them is what has them looked for: by a thread of loopmon's own, one for all
+    /// runtimes of the process, as long as the monitor is attached and the stream is kept. Also
+    /// before the monitor is installed; and after it has been stopped, a new stream is one to its
+    /// next run.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use loopmon::{Cause, Monitor, Phase};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// let monitor = Monitor::builder()
+    ///     .stall_threshold(Duration::from_millis(50))
+    ///     .install()?;
+    /// let mut stalls = monitor.stalls();
+    /// // This thread is about to be stuck, so another one listens.
+    /// let listener = std::thread::spawn(move || futures::executor::block_on(stalls.next()));
+    ///
+    /// // Never do this in async code.
+    /// std::thread::sleep(Duration::from_millis(300));
+    ///
+    /// let stall = listener.join().unwrap().unwrap();
+    /// assert_eq!((stall.phase, stall.worker), (Phase::Started, 0));
+    /// assert!(stall.duration < Duration::from_millis(300));
+    /// # if cfg!(target_os = "linux") {
+    /// assert!(matches!(stall.cause, Cause::Blocked { .. }));
+    /// # }
+    /// # Ok::<(), loopmon::Error>(())
+    /// # })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// What is seen and what is not is told in [`docs::stalls`](crate::docs::stalls). On targets
+    /// without 64-bit atomics Tokio does not publish what it takes: there the stream ends at once. It
+    /// also does if the operating system refuses the thread.
+    ///
+    /// # Cost
+    ///
+    /// Two threads for the whole process and one task on the runtime, and a wake-up of the one thread
+    /// every fifth of the smallest threshold, 1 to 20 ms. An idle runtime is not woken.
+    pub fn stalls(&self) -> Stalls {
+        let mut attachment = self.shared.attachment();
+        let stalls = attachment.subscribe_stalls();
+        if self.shared.watch(&attachment).is_err() {
+            attachment.end_stalls();
+        }
+        stalls
+    }
 }
 
 impl fmt::Debug for Monitor {
@@ -279,9 +348,43 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To be held by a task of the monitor.
-    fn own_task(&self, on: Arc<RuntimeTasks>) -> OwnTask {
-        OwnTask::new(on, self.tasks.subscribe())
+    /// What the monitor's tasks on `runtime` are to hold.
+    fn own_tasks(&self, runtime: &Handle) -> OwnTasks {
+        OwnTasks::new(runtime, self.tasks.clone())
+    }
+
+    /// Has stalls looked for in a run that has just begun, if somebody wants to know of them.
+    fn keep_watch(&self, id: RunId) -> Result<(), Error> {
+        let mut attachment = self.attachment();
+        if !attachment.is_on(id) {
+            return Ok(());
+        }
+        if let Some(callbacks) = &self.stall_callbacks {
+            let thread = CallbackThread::get().map_err(|_| Kind::ThreadRefused)?;
+            let tasks = self.own_tasks(thread.runtime());
+            let stalls = attachment.subscribe_stalls();
+            let runtime = thread.runtime().clone();
+            calls::serve(Arc::clone(callbacks), stalls, &runtime, tasks, thread);
+        }
+        self.watch(&attachment)
+    }
+
+    /// Has stalls looked for, if a run is on and somebody wants to know of them.
+    fn watch(&self, attachment: &Attachment) -> Result<(), Error> {
+        let (Some(stalls), Some(runtime)) = (attachment.stalls(), attachment.runtime()) else {
+            return Ok(());
+        };
+        let watched = stalls.keep_watch(|publisher| {
+            Watch::start(Request {
+                runtime: runtime.clone(),
+                tasks: self.own_tasks(runtime),
+                name: self.name.clone(),
+                threshold: self.stall_threshold,
+                rescue_timers: self.rescue_timers,
+                publisher,
+            })
+        });
+        watched.map_err(|_| Kind::ThreadRefused.into())
     }
 }
 

@@ -1,8 +1,11 @@
-//! What a monitor is attached to, and the channel of the present or the next run.
+//! What a monitor is attached to, and the channels of the present or the next run.
 
 use futures::future::{AbortHandle, AbortRegistration};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use super::interest::Channel;
+use super::stalls::Stalls;
 use crate::broadcast::Publisher;
 use crate::error::{Error, Kind};
 use crate::sample::Sample;
@@ -10,9 +13,34 @@ use crate::sample::Sample;
 #[derive(Debug)]
 pub(super) struct Attachment {
     capacity: usize,
-    publisher: Publisher<Sample>,
+    channels: Channels,
     run: Option<Active>,
     runs: u64,
+}
+
+/// Where the present or the next run publishes.
+#[derive(Debug)]
+pub(super) struct Channels {
+    samples: Publisher<Sample>,
+    /// Once somebody has asked for them.
+    stalls: Option<Channel>,
+}
+
+impl Channels {
+    fn new(capacity: usize) -> Channels {
+        Channels {
+            samples: Publisher::new(capacity),
+            stalls: None,
+        }
+    }
+
+    /// Ends every stream after what is buffered for it.
+    pub(super) fn end(self) {
+        self.samples.close();
+        if let Some(stalls) = self.stalls {
+            stalls.end();
+        }
+    }
 }
 
 /// The run that is on.
@@ -20,6 +48,7 @@ pub(super) struct Attachment {
 pub(super) struct Active {
     id: RunId,
     driver: Driver,
+    runtime: Handle,
     since: Instant,
     abort: AbortHandle,
     state: State,
@@ -55,14 +84,46 @@ impl Attachment {
     pub(super) fn new(capacity: usize) -> Attachment {
         Attachment {
             capacity,
-            publisher: Publisher::new(capacity),
+            channels: Channels::new(capacity),
             run: None,
             runs: 0,
         }
     }
 
     pub(super) fn publisher(&self) -> &Publisher<Sample> {
-        &self.publisher
+        &self.channels.samples
+    }
+
+    /// The channel of stalls, if somebody has asked for it.
+    pub(super) fn stalls(&self) -> Option<&Channel> {
+        self.channels.stalls.as_ref()
+    }
+
+    pub(super) fn subscribe_stalls(&mut self) -> Stalls {
+        if let Some(stalls) = self.stalls().and_then(Channel::subscribe) {
+            return stalls;
+        }
+        let (channel, stalls) = Channel::open(self.capacity);
+        self.channels.stalls = Some(channel);
+        stalls
+    }
+
+    /// Ends the streams of stalls alone.
+    pub(super) fn end_stalls(&mut self) {
+        if let Some(stalls) = self.channels.stalls.take() {
+            stalls.end();
+        }
+    }
+
+    /// The runtime of the run that is on, once it has taken it.
+    pub(super) fn runtime(&self) -> Option<&Handle> {
+        let run = self.run.as_ref()?;
+        (run.state == State::Accepted).then_some(&run.runtime)
+    }
+
+    /// Whether this run is on.
+    pub(super) fn is_on(&self, id: RunId) -> bool {
+        self.run.as_ref().is_some_and(|run| run.id == id)
     }
 
     /// Who drives the run that is on, if one is.
@@ -75,7 +136,12 @@ impl Attachment {
         self.run.as_ref().map(|run| run.since)
     }
 
-    pub(super) fn begin(&mut self, driver: Driver, now: Instant) -> Result<Begun, Error> {
+    pub(super) fn begin(
+        &mut self,
+        driver: Driver,
+        runtime: Handle,
+        now: Instant,
+    ) -> Result<Begun, Error> {
         match self.driver() {
             Some(Driver::Task) => return Err(Kind::AlreadyInstalled.into()),
             Some(Driver::Caller) => return Err(Kind::AlreadyRunning.into()),
@@ -87,13 +153,14 @@ impl Attachment {
         self.run = Some(Active {
             id,
             driver,
+            runtime,
             since: now,
             abort,
             state: State::Offered,
         });
         Ok(Begun {
             id,
-            publisher: self.publisher.clone(),
+            publisher: self.channels.samples.clone(),
             abort: registration,
         })
     }
@@ -123,7 +190,7 @@ impl Attachment {
 
     /// The run was dropped. Returns what is to be closed: nothing if it was stopped before, or if it
     /// was never accepted, as its readers may be served by another runtime yet.
-    pub(super) fn end(&mut self, id: RunId) -> Option<Publisher<Sample>> {
+    pub(super) fn end(&mut self, id: RunId) -> Option<Channels> {
         let run = self.run.as_mut().filter(|run| run.id == id)?;
         if run.state == State::Offered {
             run.state = State::Refused;
@@ -134,13 +201,13 @@ impl Attachment {
     }
 
     /// Detaches. Returns what is to be closed and aborted.
-    pub(super) fn stop(&mut self) -> (Publisher<Sample>, Option<AbortHandle>) {
+    pub(super) fn stop(&mut self) -> (Channels, Option<AbortHandle>) {
         let run = self.run.take();
         (self.renew(), run.map(|run| run.abort))
     }
 
-    /// A new channel for the next run; returns the old one.
-    fn renew(&mut self) -> Publisher<Sample> {
-        std::mem::replace(&mut self.publisher, Publisher::new(self.capacity))
+    /// New channels for the next run; returns the old ones.
+    fn renew(&mut self) -> Channels {
+        std::mem::replace(&mut self.channels, Channels::new(self.capacity))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::any::TypeId;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -11,6 +12,7 @@ use super::engine::Drive;
 use crate::callback::{Callback, Callbacks, IntoCallbacks};
 use crate::error::{Error, Kind};
 use crate::sampler::{Sampler, SleepSampler};
+use crate::stall::Stall;
 
 /// The longest duration that Tokio's timers hold, as `tokio::time::sleep` documents it.
 const LONGEST_INTERVAL: Duration = Duration::from_millis(68_719_476_734);
@@ -32,12 +34,15 @@ const LONGEST_INTERVAL: Duration = Duration::from_millis(68_719_476_734);
 /// ```
 #[must_use = "a builder does nothing until `build`, `install` or `install_on`"]
 pub struct Builder {
-    pub(super) name: Option<Box<str>>,
+    pub(super) name: Option<Arc<str>>,
     pub(super) interval: Duration,
     pub(super) capacity: usize,
     pub(super) callbacks: Callbacks,
     pub(super) sampler: Box<dyn Drive>,
     pub(super) needs_timers: bool,
+    pub(super) stall_threshold: Duration,
+    pub(super) stall_callbacks: Callbacks<Stall>,
+    pub(super) rescue_timers: bool,
 }
 
 impl Builder {
@@ -49,6 +54,9 @@ impl Builder {
             callbacks: Callbacks::default(),
             sampler: Box::new(SleepSampler),
             needs_timers: true,
+            stall_threshold: Monitor::DEFAULT_STALL_THRESHOLD,
+            stall_callbacks: Callbacks::default(),
+            rescue_timers: false,
         }
     }
 
@@ -63,7 +71,7 @@ impl Builder {
 
     /// Labels what the monitor exports: none if not set.
     pub fn name(mut self, name: impl Into<String>) -> Builder {
-        self.name = Some(name.into().into_boxed_str());
+        self.name = Some(name.into().into());
         self
     }
 
@@ -94,12 +102,72 @@ impl Builder {
         self
     }
 
+    /// How long a worker may stay away from its scheduler before that counts as a stall:
+    /// [`Monitor::DEFAULT_STALL_THRESHOLD`] if not set.
+    ///
+    /// It counts once stalls are asked for, by [`Monitor::stalls`] or a
+    /// [`stall_callback`](Self::stall_callback). The watchdog looks every fifth of the smallest
+    /// threshold in the process, 1 to 20 ms; below 5 ms a stall is told late, by up to two
+    /// milliseconds.
+    pub fn stall_threshold(mut self, threshold: Duration) -> Builder {
+        self.stall_threshold = threshold;
+        self
+    }
+
+    /// Adds a function to be called with each report of a stall, and has stalls looked for while the
+    /// monitor is attached.
+    ///
+    /// It is as a [`Callback`] of samples is, but for where it runs: on a thread of loopmon's own,
+    /// named `loopmon-callbacks`, never on the runtime that is stuck. There is one for all monitors of
+    /// the process. It is a Tokio runtime with all that your build of Tokio has, so a callback may
+    /// sleep, send a request or spawn. A callback that blocks keeps other callbacks waiting, of any
+    /// monitor; it holds up neither the detection nor a [`Stalls`](crate::Stalls) stream.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use loopmon::{Monitor, Phase, Stall};
+    ///
+    /// async fn page_somebody(stall: Stall) {
+    ///     if stall.phase == Phase::Started {
+    ///         eprintln!("{stall}");
+    ///     }
+    /// }
+    ///
+    /// let monitor = Monitor::builder()
+    ///     .stall_threshold(Duration::from_millis(250))
+    ///     .stall_callback(page_somebody)
+    ///     .build()?;
+    /// # Ok::<(), loopmon::Error>(())
+    /// ```
+    pub fn stall_callback(mut self, callback: impl Callback<Stall>) -> Builder {
+        self.stall_callbacks.push(callback);
+        self
+    }
+
+    /// Whether to help when a worker of a `multi_thread` runtime is stuck: off if not set.
+    ///
+    /// One worker at a time looks after a runtime's timers and I/O. When it gets stuck in a task
+    /// while the others are parked, none of them takes over, and every timer and socket waits. With
+    /// this the watchdog wakes one of them, once for each time a worker stands still for two of its
+    /// looks, whether or not that becomes a stall; the woken worker finds nothing to do and looks
+    /// after timers and I/O instead.
+    ///
+    /// It works while stalls are looked for. It helps timers and I/O, not the tasks that the stuck
+    /// worker has taken for itself, and not a `current_thread` runtime, which has no other worker. It
+    /// takes up to two looks: lower the [`stall_threshold`](Self::stall_threshold) to help sooner.
+    /// And it hides part of what sampling measures: a
+    /// lag that would have been seen is not there any longer.
+    pub fn rescue_timers(mut self, rescue: bool) -> Builder {
+        self.rescue_timers = rescue;
+        self
+    }
+
     /// A monitor that is not attached to a runtime yet.
     ///
     /// # Errors
     ///
-    /// If the interval is zero or longer than timers hold, or the capacity is zero or more than
-    /// [`Monitor::MAX_CAPACITY`].
+    /// If the interval is zero or longer than timers hold, the capacity is zero or more than
+    /// [`Monitor::MAX_CAPACITY`], or the stall threshold is zero.
     pub fn build(self) -> Result<Monitor, Error> {
         if self.interval.is_zero() {
             return Err(Kind::ZeroInterval.into());
@@ -112,6 +180,9 @@ impl Builder {
         }
         if self.capacity > Monitor::MAX_CAPACITY {
             return Err(Kind::CapacityTooLarge.into());
+        }
+        if self.stall_threshold.is_zero() {
+            return Err(Kind::ZeroStallThreshold.into());
         }
         Ok(Monitor::new(self))
     }
@@ -146,6 +217,8 @@ impl fmt::Debug for Builder {
             .field("interval", &self.interval)
             .field("capacity", &self.capacity)
             .field("callbacks", &self.callbacks)
+            .field("stall_threshold", &self.stall_threshold)
+            .field("stall_callbacks", &self.stall_callbacks)
             .finish_non_exhaustive()
     }
 }

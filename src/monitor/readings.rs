@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeMetrics};
 
-use super::tasks::RuntimeTasks;
 use crate::clock;
 use crate::sample::Sample;
+use crate::tasks::RuntimeTasks;
 
 #[derive(Debug)]
 pub(super) struct Readings {

@@ -9,12 +9,13 @@ use tokio::runtime::Handle;
 
 use super::Shared;
 use super::attachment::{Driver, RunId};
+use super::calls;
 use super::engine::Output;
 use super::readings::Readings;
 use super::samples::Samples;
-use super::tasks::RuntimeTasks;
 use crate::clock;
 use crate::error::{Error, Kind};
+use crate::tasks::RuntimeTasks;
 
 /// A run that has begun. Dropping it, polled or not, ends it.
 pub(super) struct Run {
@@ -32,7 +33,9 @@ impl Run {
         if shared.needs_timers && !has_timers(runtime) {
             return Err(Kind::TimersDisabled.into());
         }
-        let begun = shared.attachment().begin(driver, clock::tokio_now())?;
+        let begun = shared
+            .attachment()
+            .begin(driver, runtime.clone(), clock::tokio_now())?;
         Ok(Run {
             attached: Attached {
                 shared: Arc::clone(shared),
@@ -54,25 +57,12 @@ impl Run {
 
     /// Serves the callbacks, if there are any, until the samples of this run end.
     pub(super) fn spawn_callbacks(&self, runtime: &Handle) {
-        let shared = Arc::clone(&self.attached.shared);
-        if shared.callbacks.is_none() {
-            return;
+        let shared = &self.attached.shared;
+        if let Some(callbacks) = &shared.callbacks {
+            let samples = Samples::new(self.output.publisher.subscribe());
+            let tasks = shared.own_tasks(runtime);
+            calls::serve(Arc::clone(callbacks), samples, runtime, tasks, ());
         }
-        let mut samples = Samples::new(self.output.publisher.subscribe());
-        let tasks = RuntimeTasks::of(runtime);
-        let own = shared.own_task(Arc::clone(&tasks));
-        runtime.spawn(own.keep(async move {
-            let Some(callbacks) = &shared.callbacks else {
-                return;
-            };
-            let mut callbacks = callbacks.lock().await;
-            while let Some(sample) = samples.next().await {
-                for call in callbacks.offer(sample) {
-                    let own = shared.own_task(Arc::clone(&tasks));
-                    tokio::spawn(own.keep(call));
-                }
-            }
-        }));
     }
 
     /// Takes samples until the monitor is stopped.
@@ -103,8 +93,8 @@ struct Attached {
 impl Drop for Attached {
     fn drop(&mut self) {
         let ended = self.shared.attachment().end(self.id);
-        if let Some(publisher) = ended {
-            publisher.close();
+        if let Some(channels) = ended {
+            channels.end();
         }
     }
 }

@@ -1,12 +1,8 @@
 //! One reader's stream of samples.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use tokio_stream::StreamExt;
 
-use futures::stream::FusedStream;
-use tokio_stream::{Stream, StreamExt};
-
-use crate::broadcast::{Item, Subscription};
+use crate::broadcast::{Item, Subscription, stream_of_subscription};
 use crate::sample::Sample;
 
 /// One reader's stream of samples, from [`Monitor::subscribe`](crate::Monitor::subscribe).
@@ -29,11 +25,15 @@ use crate::sample::Sample;
 /// gives what is buffered and then ends, for good. To read on after a restart, subscribe again.
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
-pub struct Samples(Subscription<Sample>);
+pub struct Samples {
+    subscription: Subscription<Sample>,
+}
+
+stream_of_subscription!(Samples, Sample);
 
 impl Samples {
     pub(crate) fn new(subscription: Subscription<Sample>) -> Samples {
-        Samples(subscription)
+        Samples { subscription }
     }
 
     /// The next sample, or `None` when the monitor has ended.
@@ -50,26 +50,12 @@ impl Samples {
     /// The reader learns of a loss when it reads the next sample.
     #[must_use]
     pub fn missed(&self) -> u64 {
-        self.0.missed()
+        self.subscription.missed()
     }
 }
 
 impl Item for Sample {
-    fn set_missed(&mut self, missed: u64) {
-        self.missed = missed;
-    }
-}
-
-impl Stream for Samples {
-    type Item = Sample;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Sample>> {
-        Pin::new(&mut self.0).poll_next(cx)
-    }
-}
-
-impl FusedStream for Samples {
-    fn is_terminated(&self) -> bool {
-        self.0.is_terminated()
+    fn missed(&mut self) -> &mut u64 {
+        &mut self.missed
     }
 }

@@ -1,14 +1,16 @@
-//! Which of a runtime's tasks are loopmon's own.
+//! Which of a runtime's tasks are loopmon's own, and which workers they have met.
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
-use tokio::runtime::{Handle, Id};
+use tokio::runtime::{Handle, Id, worker_index};
 use tokio::sync::watch;
+
+use crate::sightings::Sightings;
 
 /// The counts of all runtimes that have tasks of loopmon, from however many monitors.
 static RUNTIMES: LazyLock<Mutex<HashMap<Id, Weak<RuntimeTasks>>>> = LazyLock::new(Mutex::default);
@@ -17,15 +19,17 @@ fn runtimes() -> MutexGuard<'static, HashMap<Id, Weak<RuntimeTasks>>> {
     RUNTIMES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many tasks of loopmon a runtime has.
+/// The tasks of loopmon on one runtime.
 #[derive(Debug)]
-pub(super) struct RuntimeTasks {
+pub(crate) struct RuntimeTasks {
     runtime: Id,
     count: AtomicUsize,
+    /// Once somebody wants them.
+    sightings: OnceLock<Sightings>,
 }
 
 impl RuntimeTasks {
-    pub(super) fn of(runtime: &Handle) -> Arc<RuntimeTasks> {
+    pub(crate) fn of(runtime: &Handle) -> Arc<RuntimeTasks> {
         let runtime = runtime.id();
         let mut runtimes = runtimes();
         if let Some(tasks) = runtimes.get(&runtime).and_then(Weak::upgrade) {
@@ -34,13 +38,19 @@ impl RuntimeTasks {
         let tasks = Arc::new(RuntimeTasks {
             runtime,
             count: AtomicUsize::new(0),
+            sightings: OnceLock::new(),
         });
         runtimes.insert(runtime, Arc::downgrade(&tasks));
         tasks
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// Which of this many workers the tasks meet, from the first call on.
+    pub(crate) fn sightings(&self, workers: usize) -> &Sightings {
+        self.sightings.get_or_init(|| Sightings::new(workers))
     }
 }
 
@@ -56,24 +66,55 @@ impl Drop for RuntimeTasks {
     }
 }
 
+/// Gives each task of one monitor on one runtime what it is to hold.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnTasks {
+    runtime: Arc<RuntimeTasks>,
+    alive: watch::Sender<()>,
+}
+
+impl OwnTasks {
+    /// When no receiver of `alive` is left, the monitor's tasks are gone.
+    pub(crate) fn new(runtime: &Handle, alive: watch::Sender<()>) -> OwnTasks {
+        OwnTasks {
+            runtime: RuntimeTasks::of(runtime),
+            alive,
+        }
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<RuntimeTasks> {
+        &self.runtime
+    }
+
+    pub(crate) fn task(&self) -> OwnTask {
+        OwnTask::new(Arc::clone(&self.runtime), self.alive.subscribe())
+    }
+}
+
 /// Held by each task of a monitor for as long as it lives.
 #[derive(Debug)]
-pub(super) struct OwnTask {
+pub(crate) struct OwnTask {
     runtime: Arc<RuntimeTasks>,
     alive: watch::Receiver<()>,
 }
 
 impl OwnTask {
-    /// When no clone of `alive` is left, the monitor's tasks are gone.
-    pub(super) fn new(runtime: Arc<RuntimeTasks>, alive: watch::Receiver<()>) -> OwnTask {
+    fn new(runtime: Arc<RuntimeTasks>, alive: watch::Receiver<()>) -> OwnTask {
         runtime.count.fetch_add(1, Ordering::Relaxed);
         OwnTask { runtime, alive }
     }
 
     /// What the task is to run.
-    pub(super) async fn keep(self, future: impl Future<Output = ()>) {
-        let _kept = self;
-        future.await;
+    pub(crate) async fn keep(self, future: impl Future<Output = ()>) {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            if let (Some(sightings), Some(worker)) = (self.runtime.sightings.get(), worker_index())
+            {
+                sightings.add(worker);
+            }
+            future.as_mut().poll(cx)
+        })
+        .await;
     }
 }
 

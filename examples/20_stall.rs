@@ -1,0 +1,34 @@
+//! A stall told while it lasts, and by what it is caused: a task blocks its `current_thread` runtime
+//! for a second. Prints it five times: when it passes the threshold of 100 ms, at twice, four times
+//! and eight times that, and when it is over. Then the same for a long computation.
+
+use std::time::Duration;
+
+use loopmon::{Monitor, Stall};
+
+async fn print(stall: Stall) {
+    println!("{stall}");
+}
+
+fn fibonacci(n: u64) -> u64 {
+    if n < 2 {
+        n
+    } else {
+        fibonacci(n - 1) + fibonacci(n - 2)
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), loopmon::Error> {
+    let monitor = Monitor::builder().stall_callback(print).install()?;
+
+    std::thread::sleep(Duration::from_secs(1));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    println!("fibonacci(38) is {}", fibonacci(38));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    monitor.stop();
+    monitor.stopped().await;
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! Serves callbacks: a task that reads their stream, and one for each call.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio_stream::{Stream, StreamExt};
+
+use crate::broadcast::Item;
+use crate::callback::Callbacks;
+use crate::tasks::OwnTasks;
+
+/// The callbacks of a monitor, used by one run at a time.
+pub(super) type Shared<T> = Arc<futures::lock::Mutex<Callbacks<T>>>;
+
+/// `None` if there are none to serve.
+pub(super) fn share<T>(callbacks: Callbacks<T>) -> Option<Shared<T>> {
+    (!callbacks.is_empty()).then(|| Arc::new(callbacks.into()))
+}
+
+/// Serves them on `runtime` until `items` end. Each task holds `kept` as long as it lives.
+pub(super) fn serve<T: Item>(
+    callbacks: Shared<T>,
+    mut items: impl Stream<Item = T> + Unpin + Send + 'static,
+    runtime: &Handle,
+    tasks: OwnTasks,
+    kept: impl Clone + Send + 'static,
+) {
+    runtime.spawn(tasks.task().keep(async move {
+        let mut callbacks = callbacks.lock().await;
+        while let Some(item) = items.next().await {
+            for call in callbacks.offer(item) {
+                let kept = kept.clone();
+                tokio::spawn(tasks.task().keep(async move {
+                    call.await;
+                    drop(kept);
+                }));
+            }
+        }
+    }));
+}

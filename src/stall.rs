@@ -1,0 +1,147 @@
+//! One worker that does not return to its scheduler.
+
+mod cause;
+mod thread;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::task;
+
+pub use cause::{Cause, Syscall};
+pub use thread::OsThread;
+
+use crate::stack::Trace;
+
+/// One worker of a monitored runtime that has not returned to its scheduler for longer than the
+/// threshold, from [`Monitor::stalls`](crate::Monitor::stalls).
+///
+/// A stall is told several times: when the threshold is passed, at growing distances while it goes
+/// on, and when it is over. What is told of one stall has the same `worker` and `began_at`.
+///
+/// `Display` prints one line, made for logs and terminals:
+///
+/// ```no_run
+/// # async fn print(monitor: loopmon::Monitor) {
+/// let mut stalls = monitor.stalls();
+/// while let Some(stall) = stalls.next().await {
+///     // worker 0 is stuck for 0.105 s: blocked in clock_nanosleep, on thread main (4711), since …
+///     eprintln!("{stall}");
+/// }
+/// # }
+/// ```
+#[non_exhaustive]
+#[derive(Debug, Clone)]
+pub struct Stall {
+    /// Where in its life the stall is.
+    pub phase: Phase,
+    /// The [name](crate::Builder::name) of the monitor that tells it.
+    pub monitor: Option<Arc<str>>,
+    /// The index of the worker, as Tokio's metrics count them; 0 on a `current_thread` runtime.
+    pub worker: usize,
+    /// The thread that ran the worker when it was last seen.
+    ///
+    /// `None` until the worker has been seen to run, which takes a moment after the monitor starts.
+    /// After `block_in_place` has moved a worker to another thread, it is the former one until
+    /// loopmon meets the worker again.
+    pub thread: Option<OsThread>,
+    /// The task that is being polled, where it can be known. Nothing but the thread itself knows,
+    /// so it is `None` for now.
+    pub task: Option<task::Id>,
+    /// When it began, by the wall clock: up to a tick of the watchdog (a fifth of the threshold,
+    /// 20 ms at most) after it really did.
+    pub began_at: DateTime<Utc>,
+    /// How long it has lasted so far, or in all once it has ended. Pauses of the whole process are
+    /// not part of it.
+    ///
+    /// So far: never more than it really is. In all: what Tokio itself measured, never less than it
+    /// really was; what else the worker did since it last went to its scheduler, up to some 61 polls,
+    /// is part of it.
+    pub duration: Duration,
+    /// Why, as far as the evidence goes. It may be corrected while the stall goes on.
+    pub cause: Cause,
+    /// The stack of the thread, where it can be taken.
+    pub trace: Option<Arc<Trace>>,
+    /// Reports this reader lost just before this one, because it was too slow.
+    pub missed: u64,
+}
+
+/// Where in its life a [`Stall`] is.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// It has just passed the threshold.
+    Started,
+    /// It goes on: told when it has lasted twice the threshold, four times, eight times and so on.
+    Ongoing,
+    /// It is over. A stall that was over before it could be told has only this phase.
+    Ended,
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(monitor) = &self.monitor {
+            write!(f, "{monitor}: ")?;
+        }
+        let stuck = match self.phase {
+            Phase::Started | Phase::Ongoing => "is stuck for",
+            Phase::Ended => "was stuck for",
+        };
+        write!(
+            f,
+            "worker {} {stuck} {:.3} s: {}",
+            self.worker,
+            self.duration.as_secs_f64(),
+            self.cause,
+        )?;
+        if let Some(thread) = &self.thread {
+            write!(f, ", on thread {thread}")?;
+        }
+        if let Some(task) = self.task {
+            write!(f, ", in task {task}")?;
+        }
+        write!(f, ", since {}", self.began_at.format("%H:%M:%S%.3f"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_one_readable_line() {
+        let mut stall = Stall {
+            phase: Phase::Started,
+            monitor: None,
+            worker: 3,
+            thread: None,
+            task: None,
+            began_at: DateTime::from_timestamp_millis(1_645_630_780_766).unwrap(),
+            duration: Duration::from_millis(105),
+            cause: Cause::OnCpu,
+            trace: None,
+            missed: 0,
+        };
+        assert_eq!(
+            stall.to_string(),
+            "worker 3 is stuck for 0.105 s: running on the CPU, since 15:39:40.766"
+        );
+        stall.phase = Phase::Ended;
+        stall.monitor = Some("ingest".into());
+        stall.thread = Some(OsThread {
+            id: Some(17),
+            name: Some("tokio-rt-worker".into()),
+            key: std::thread::current().id(),
+        });
+        stall.cause = Cause::Blocked {
+            syscall: Some(Syscall::new(9_999)),
+        };
+        assert_eq!(
+            stall.to_string(),
+            "ingest: worker 3 was stuck for 0.105 s: blocked in system call 9999, \
+             on thread tokio-rt-worker (17), since 15:39:40.766"
+        );
+    }
+}

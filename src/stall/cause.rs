@@ -1,0 +1,88 @@
+//! Why a worker does not return to its scheduler.
+
+mod syscalls;
+
+use std::fmt;
+
+/// Why a worker does not return to its scheduler: a verdict by evidence.
+///
+/// The evidence is what the operating system says of the worker's thread, read twice or more while
+/// it is stuck, and what Tokio says of its runtime. It comes from Linux's `/proc`; on other systems
+/// the cause is [`Unknown`](Self::Unknown), but for [`ManyPolls`](Self::ManyPolls) and
+/// [`Unattended`](Self::Unattended). Without a feature that asks the thread itself it stays open
+/// whether the thread is in one long poll; see the [guide](crate::docs::stalls) for what each cause
+/// leaves open and what to do about it.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The thread waits in the kernel: for a file, a lock, a child process, a sleep.
+    #[non_exhaustive]
+    Blocked {
+        /// The system call it waits in. `None` if it waits elsewhere, such as for a page of memory,
+        /// or if the system does not tell.
+        syscall: Option<Syscall>,
+    },
+    /// The thread runs: one long poll, or many that could not be told apart.
+    OnCpu,
+    /// The worker polls one task after another, each of them shorter than the threshold, and does
+    /// not come to look after its timers and I/O in between.
+    ManyPolls,
+    /// No thread runs the worker. On `multi_thread` a task called `block_in_place` and the blocking
+    /// pool has no thread left to take over; on `current_thread` nobody calls `block_on`.
+    Unattended,
+    /// The thread could run, but the host gives it no CPU.
+    Starved,
+    /// There is no evidence.
+    Unknown,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Blocked {
+                syscall: Some(syscall),
+            } => write!(f, "blocked in {syscall}"),
+            Cause::Blocked { syscall: None } => f.write_str("blocked in the kernel"),
+            Cause::OnCpu => f.write_str("running on the CPU"),
+            Cause::ManyPolls => f.write_str("many polls in a row"),
+            Cause::Unattended => f.write_str("no thread runs it"),
+            Cause::Starved => f.write_str("starved of CPU by the host"),
+            Cause::Unknown => f.write_str("cause unknown"),
+        }
+    }
+}
+
+/// A system call of Linux.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Syscall {
+    number: u32,
+}
+
+impl Syscall {
+    pub(crate) fn new(number: u32) -> Syscall {
+        Syscall { number }
+    }
+
+    /// Its number, which differs between architectures.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.number
+    }
+
+    /// Its name. `None` if loopmon does not know it: the table has those that can wait, for x86-64,
+    /// AArch64 and 64-bit RISC-V.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        syscalls::name(self.number)
+    }
+}
+
+/// The name, or `system call` and the number.
+impl fmt::Display for Syscall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "system call {}", self.number),
+        }
+    }
+}

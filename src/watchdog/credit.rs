@@ -1,0 +1,108 @@
+//! Time as far as the watchdog has been there to see it.
+//!
+//! A process that is stopped, suspended, throttled or held by a debugger does not run, and neither
+//! does its watchdog. By the wall it comes back to workers that seem to have been still for long. So
+//! it reckons in credited time, in which a sleep counts for hardly more than was asked for; and that
+//! it overslept is the evidence of the pause.
+
+use std::time::{Duration, Instant};
+
+/// Sleeping late by less is the system's everyday jitter.
+const EVERYDAY_LATENESS: Duration = Duration::from_millis(20);
+
+/// What a look at all workers may take, and be credited for.
+const LONGEST_LOOK: Duration = Duration::from_millis(10);
+
+#[derive(Debug)]
+pub(super) struct Credit {
+    now: Duration,
+    paused: Duration,
+    last: Instant,
+}
+
+impl Credit {
+    pub(super) fn new(now: Instant) -> Credit {
+        Credit {
+            now: Duration::ZERO,
+            paused: Duration::ZERO,
+            last: now,
+        }
+    }
+
+    /// Credited time.
+    pub(super) fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// All pauses so far.
+    pub(super) fn paused(&self) -> Duration {
+        self.paused
+    }
+
+    /// The watchdog has been awake until now.
+    pub(super) fn worked(&mut self, now: Instant) {
+        let awake = self.pass(now);
+        self.now += awake.min(LONGEST_LOOK);
+    }
+
+    /// The watchdog has slept until now, for `asked` if nothing woke it. Returns by how long the
+    /// process was paused, if it was.
+    pub(super) fn slept(&mut self, now: Instant, asked: Duration) -> Option<Duration> {
+        let slept = self.pass(now);
+        self.now += slept.min(asked + asked.max(Duration::from_millis(2)));
+        let late = slept.saturating_sub(asked);
+        if late <= EVERYDAY_LATENESS.max(asked * 4) {
+            return None;
+        }
+        self.paused += late;
+        Some(late)
+    }
+
+    fn pass(&mut self, now: Instant) -> Duration {
+        let passed = now.saturating_duration_since(self.last);
+        self.last = now;
+        passed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    const TICK: Duration = Duration::from_millis(5);
+
+    #[test]
+    fn a_sleep_counts_for_hardly_more_than_was_asked_for() {
+        let mut credit = Credit::new(clock::now());
+        let mut now = clock::now();
+        for (slept, credited, pause) in [
+            (3, 3, None),
+            (5, 5, None),
+            (9, 9, None),
+            (25, 10, None),
+            (26, 10, Some(21)),
+            (300, 10, Some(295)),
+        ] {
+            let before = credit.now();
+            credit.worked(now);
+            let awake = credit.now() - before;
+            now += Duration::from_millis(slept);
+            let told = credit.slept(now, TICK);
+            assert_eq!(told, pause.map(Duration::from_millis), "{slept}");
+            let counted = credit.now() - before - awake;
+            assert!(counted <= Duration::from_millis(credited), "{slept}");
+        }
+        assert_eq!(credit.paused(), Duration::from_millis(21 + 295));
+    }
+
+    #[test]
+    fn time_awake_counts_within_bounds() {
+        let began = clock::now();
+        let mut credit = Credit::new(began);
+        credit.worked(began + Duration::from_millis(2));
+        assert_eq!(credit.now(), Duration::from_millis(2));
+        credit.worked(began + Duration::from_millis(500));
+        assert_eq!(credit.now(), Duration::from_millis(2) + LONGEST_LOOK);
+    }
+}

@@ -1,0 +1,230 @@
+//! What the operating system says of a thread: `/proc` of Linux, read without a privilege and
+//! without touching the thread.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use crate::stall::{Cause, Syscall};
+
+/// Linux brings the CPU time of a running thread up to date this often at the slowest.
+const SLOWEST_KERNEL_TICK: Duration = Duration::from_millis(10);
+
+/// What is to be had of a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// It was doing this.
+    Seen(Snapshot),
+    /// A debugger or a signal has stopped it.
+    Held,
+    /// It has ended.
+    Gone,
+    /// The system does not tell.
+    None,
+}
+
+/// What a thread was doing, and how it has spent its life so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    at: Duration,
+    asleep: bool,
+    syscall: Option<Syscall>,
+    times: Times,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Times {
+    on_cpu: Duration,
+    /// Able to run, but not on a CPU. It counts only once the wait is over.
+    waited: Duration,
+}
+
+impl Evidence {
+    /// Reads it for a thread of this process, at a time of the caller's own clock.
+    pub(super) fn of(thread: u32, at: Duration) -> Evidence {
+        let read = |file| fs::read_to_string(format!("/proc/self/task/{thread}/{file}"));
+        match read("stat") {
+            Ok(stat) => Evidence::parse(at, &stat, read("schedstat"), read("syscall")),
+            Err(error) if is_gone(&error) => Evidence::Gone,
+            Err(_) => Evidence::None,
+        }
+    }
+
+    /// A kernel may be built without either of the last two.
+    fn parse(
+        at: Duration,
+        stat: &str,
+        schedstat: io::Result<String>,
+        syscall: io::Result<String>,
+    ) -> Evidence {
+        let asleep = match state(stat) {
+            Some('R') => false,
+            Some('S' | 'D' | 'I') => true,
+            Some('T' | 't') => return Evidence::Held,
+            Some('X' | 'Z') => return Evidence::Gone,
+            _ => return Evidence::None,
+        };
+        let Some(times) = schedstat.ok().and_then(|text| times(&text)) else {
+            return Evidence::None;
+        };
+        Evidence::Seen(Snapshot {
+            at,
+            asleep,
+            syscall: syscall.ok().and_then(|text| number(&text)),
+            times,
+        })
+    }
+
+    /// What the thread did between `first` and this.
+    pub(super) fn cause_since(self, first: Evidence) -> Cause {
+        match (first, self) {
+            (Evidence::Seen(first), Evidence::Seen(last)) => last.cause_since(first),
+            _ => Cause::Unknown,
+        }
+    }
+
+    /// What the thread did, from one look at it, if it was taken after `began`.
+    pub(super) fn cause_alone(self, began: Duration) -> Cause {
+        match self {
+            Evidence::Seen(only) if only.asleep && only.at >= began => Cause::Blocked {
+                syscall: only.syscall,
+            },
+            _ => Cause::Unknown,
+        }
+    }
+}
+
+impl Snapshot {
+    /// What it did for most of the time.
+    fn cause_since(self, first: Snapshot) -> Cause {
+        let passed = self.at.saturating_sub(first.at);
+        let on_cpu = self.times.on_cpu.saturating_sub(first.times.on_cpu);
+        let waited = self.times.waited.saturating_sub(first.times.waited);
+        let rest = passed.saturating_sub(on_cpu).saturating_sub(waited);
+        if !self.asleep && passed < SLOWEST_KERNEL_TICK {
+            Cause::Unknown
+        } else if on_cpu >= waited.max(rest) {
+            Cause::OnCpu
+        } else if waited >= rest {
+            Cause::Starved
+        } else if self.asleep {
+            Cause::Blocked {
+                syscall: self.syscall,
+            }
+        } else if first.asleep {
+            // It has woken, in what it slept is not known.
+            Cause::Blocked { syscall: None }
+        } else {
+            // It could run, and is waiting for a CPU yet.
+            Cause::Starved
+        }
+    }
+}
+
+/// The thread's directory goes first; a file that is open by then answers "no such process".
+fn is_gone(error: &io::Error) -> bool {
+    const NO_SUCH_PROCESS: i32 = 3;
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(NO_SUCH_PROCESS)
+}
+
+/// `4711 (name, which may hold anything) R …`
+fn state(stat: &str) -> Option<char> {
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    after_name.chars().next()
+}
+
+/// `<nanoseconds on a CPU> <nanoseconds waiting for one> <times on a CPU>`
+fn times(schedstat: &str) -> Option<Times> {
+    let mut fields = schedstat.split_ascii_whitespace().map(str::parse::<u64>);
+    let mut next = || fields.next()?.ok();
+    let [on_cpu, waited, turns] = [next()?, next()?, next()?];
+    // Where the kernel does not keep them, all are zero.
+    (turns > 0).then_some(Times {
+        on_cpu: Duration::from_nanos(on_cpu),
+        waited: Duration::from_nanos(waited),
+    })
+}
+
+/// `running`, or `-1 …` outside of a call, or the number and six arguments.
+fn number(syscall: &str) -> Option<Syscall> {
+    let number = syscall.split_ascii_whitespace().next()?.parse().ok()?;
+    Some(Syscall::new(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLEEPS: &str = "230 0x1 0x0 0x7ffd 0x7ffd 0x0 0x0 0x7ffd 0x7f1a";
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn at(millis: u64, state: char, on_cpu: u64, waited: u64) -> Evidence {
+        let (on_cpu, waited) = (on_cpu * 1_000_000, waited * 1_000_000);
+        Evidence::parse(
+            ms(millis),
+            &format!("17 (a name) R (of one)) {state} 1 17 17"),
+            Ok(format!("{on_cpu} {waited} 9\n")),
+            Ok(if state == 'R' { "running" } else { SLEEPS }.to_owned()),
+        )
+    }
+
+    fn asleep() -> Cause {
+        Cause::Blocked {
+            syscall: Some(Syscall::new(230)),
+        }
+    }
+
+    #[test]
+    fn the_cause_is_what_the_thread_did_most_of_the_time() {
+        for (first, last, cause) in [
+            (at(0, 'S', 5, 1), at(50, 'S', 5, 1), asleep()),
+            (at(0, 'D', 5, 1), at(50, 'D', 6, 2), asleep()),
+            (at(0, 'R', 5, 1), at(50, 'S', 15, 2), asleep()),
+            (at(0, 'R', 5, 1), at(50, 'R', 53, 2), Cause::OnCpu),
+            (at(0, 'S', 5, 1), at(50, 'S', 45, 2), Cause::OnCpu),
+            (at(0, 'R', 5, 1), at(50, 'R', 15, 40), Cause::Starved),
+            (at(0, 'R', 5, 1), at(50, 'R', 6, 1), Cause::Starved),
+            (
+                at(0, 'S', 5, 1),
+                at(50, 'R', 6, 1),
+                Cause::Blocked { syscall: None },
+            ),
+            (at(0, 'R', 5, 1), at(3, 'R', 5, 1), Cause::Unknown),
+            (at(0, 't', 5, 1), at(50, 'R', 5, 1), Cause::Unknown),
+        ] {
+            assert_eq!(last.cause_since(first), cause, "{first:?} {last:?}");
+        }
+    }
+
+    #[test]
+    fn one_look_shows_no_more_than_that_it_slept() {
+        assert_eq!(at(0, 'S', 5, 1).cause_alone(Duration::ZERO), asleep());
+        assert_eq!(at(0, 'R', 5, 1).cause_alone(Duration::ZERO), Cause::Unknown);
+        assert_eq!(at(0, 'S', 5, 1).cause_alone(ms(1)), Cause::Unknown);
+    }
+
+    #[test]
+    fn a_thread_that_is_held_or_gone_is_told_apart() {
+        assert_eq!(at(0, 't', 5, 1), Evidence::Held);
+        assert_eq!(at(0, 'T', 5, 1), Evidence::Held);
+        assert_eq!(at(0, 'Z', 5, 1), Evidence::Gone);
+        if cfg!(target_os = "linux") {
+            assert_eq!(Evidence::of(u32::MAX, Duration::ZERO), Evidence::Gone);
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_the_files_gives_no_evidence() {
+        let missing = || Err(io::ErrorKind::NotFound.into());
+        let seen = |schedstat| Evidence::parse(Duration::ZERO, "1 (a) S 1", schedstat, missing());
+        assert_eq!(seen(missing()), Evidence::None);
+        assert_eq!(seen(Ok("0 0 0".to_owned())), Evidence::None);
+        let cause = seen(Ok("1 2 3".to_owned())).cause_alone(Duration::ZERO);
+        assert_eq!(cause, Cause::Blocked { syscall: None });
+        assert_eq!(number("-1 0x7ffd 0x7f1a"), None);
+        assert_eq!(number("running"), None);
+    }
+}

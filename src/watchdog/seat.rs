@@ -1,0 +1,177 @@
+//! One worker of a watched runtime: who it is, and why it does not come back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::evidence::Evidence;
+use super::pauses;
+use super::pool::PoolProbe;
+use super::worker::{Counters, Finding, Look, Worker};
+use crate::clock;
+use crate::sightings::Sighting;
+use crate::stall::{Cause, Phase, Stall};
+
+/// When a look is taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Time {
+    /// Credited.
+    pub(super) now: Duration,
+    /// How long the whole process has been paused, in all.
+    pub(super) paused: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Seat {
+    index: usize,
+    monitor: Option<Arc<str>>,
+    worker: Worker,
+    sighting: Sighting,
+    /// It has been met since the last look.
+    met: bool,
+    /// It stood still at the last look.
+    was_still: bool,
+    /// What its thread did when it was first suspected.
+    first: Evidence,
+    /// The stall that is going on, as it was told last.
+    open: Option<Stall>,
+}
+
+/// What a look at a seat asks for.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Nothing,
+    Suspected,
+    Tell(Stall),
+}
+
+impl Seat {
+    pub(super) fn new(index: usize, monitor: Option<Arc<str>>, worker: Worker) -> Seat {
+        Seat {
+            index,
+            monitor,
+            worker,
+            sighting: Sighting::default(),
+            met: false,
+            was_still: false,
+            first: Evidence::None,
+            open: None,
+        }
+    }
+
+    pub(super) fn worker(&mut self) -> &mut Worker {
+        &mut self.worker
+    }
+
+    /// It has been met, if this is news.
+    pub(super) fn sighted(&mut self, sighting: &Sighting) {
+        self.met |= self.sighting.count != sighting.count;
+        self.sighting.clone_from(sighting);
+    }
+
+    /// It is known which thread runs it.
+    pub(super) fn is_known(&self) -> bool {
+        self.sighting.thread.is_some()
+    }
+
+    pub(super) fn is_parked(&self) -> bool {
+        self.worker.is_parked()
+    }
+
+    /// It stands still, and did not when this was asked before.
+    pub(super) fn newly_still(&mut self) -> bool {
+        let still = self.worker.is_still();
+        let before = std::mem::replace(&mut self.was_still, still);
+        still && !before
+    }
+
+    /// `progress`: it has been seen to poll tasks.
+    pub(super) fn look(
+        &mut self,
+        time: Time,
+        counters: Counters,
+        progress: bool,
+        pool: &PoolProbe,
+    ) -> Outcome {
+        let look = Look {
+            now: time.now,
+            paused: time.paused,
+            counters,
+            progress: std::mem::take(&mut self.met) || progress,
+        };
+        let (phase, lasted, shown) = match self.worker.look(look) {
+            Finding::Nothing => return Outcome::Nothing,
+            Finding::Suspected => {
+                self.first = self.evidence(time.now);
+                return Outcome::Suspected;
+            }
+            Finding::Stall {
+                phase,
+                lasted,
+                cause,
+            } => (phase, lasted, cause),
+        };
+        let cause = if phase == Phase::Ended {
+            shown
+                .or_else(|| self.open.as_ref().map(|stall| stall.cause))
+                .unwrap_or_else(|| self.first.cause_alone(time.now.saturating_sub(lasted)))
+        } else {
+            let evidence = self.evidence(time.now);
+            if phase == Phase::Started && !self.is_stuck(evidence, look, lasted) {
+                return Outcome::Nothing;
+            }
+            // Here a feature that can ask the thread itself will do so, to tell one poll from many
+            // and a runtime that is stuck from one that is not driven, and to fill in `task` and
+            // `trace`.
+            shown
+                .or_else(|| pool.is_waiting().then_some(Cause::Unattended))
+                .unwrap_or_else(|| evidence.cause_since(self.first))
+        };
+        Outcome::Tell(self.tell(phase, lasted, cause))
+    }
+
+    /// Whether its thread is there to be stuck.
+    fn is_stuck(&mut self, evidence: Evidence, look: Look, lasted: Duration) -> bool {
+        match evidence {
+            Evidence::Held => {
+                pauses::add(lasted);
+                self.worker.restart(look);
+                false
+            }
+            Evidence::Gone => {
+                self.sighting.thread = None;
+                !self.worker.is_left(look)
+            }
+            Evidence::Seen(_) | Evidence::None => true,
+        }
+    }
+
+    fn evidence(&self, now: Duration) -> Evidence {
+        let thread = self.sighting.thread.as_ref();
+        match thread.and_then(|thread| thread.id) {
+            Some(id) => Evidence::of(id, now),
+            None => Evidence::None,
+        }
+    }
+
+    fn tell(&mut self, phase: Phase, lasted: Duration, cause: Cause) -> Stall {
+        let mut stall = self.open.take().unwrap_or_else(|| Stall {
+            phase,
+            monitor: self.monitor.clone(),
+            worker: self.index,
+            thread: self.sighting.thread.clone(),
+            task: None,
+            began_at: clock::utc_now() - lasted,
+            duration: lasted,
+            cause,
+            trace: None,
+            missed: 0,
+        });
+        stall.phase = phase;
+        stall.duration = lasted;
+        stall.cause = cause;
+        if phase != Phase::Ended {
+            self.open = Some(stall.clone());
+        }
+        stall
+    }
+}

@@ -1,0 +1,230 @@
+//! One runtime under watch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Handle, RuntimeFlavor, RuntimeMetrics, worker_index};
+
+use super::Request;
+use super::pool::PoolProbe;
+use super::probe::Probe;
+use super::rendezvous::Rendezvous;
+use super::reporter::{Lost, Reports};
+use super::seat::{Outcome, Seat, Time};
+use super::worker::{Counters, Driven, Look, Worker};
+use crate::broadcast::Publisher;
+use crate::stall::{OsThread, Stall};
+use crate::tasks::OwnTasks;
+
+/// How often all workers are asked to meet, if some do not come, and how soon again.
+const MOST_RENDEZVOUS: u32 = 5;
+const RENDEZVOUS_INTERVAL: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+pub(super) struct Watched {
+    runtime: Handle,
+    metrics: RuntimeMetrics,
+    tasks: OwnTasks,
+    name: Option<Arc<str>>,
+    threshold: Duration,
+    rescue_timers: bool,
+    publisher: Publisher<Stall>,
+    /// Reports lost since the last that was told.
+    lost: u64,
+    seats: Vec<Seat>,
+    probe: Arc<Probe>,
+    /// How many sightings are known.
+    seen: u32,
+    rendezvous: u32,
+    rendezvous_at: Duration,
+    pool: PoolProbe,
+    load: Load,
+    /// Who may drive the runtime, but did something else when it was given to be watched.
+    outsider: Option<OsThread>,
+}
+
+impl Watched {
+    /// Begins with its tasks on the runtime. From inside the runtime the caller's own worker is known
+    /// from the start.
+    pub(super) fn new(request: Request) -> Watched {
+        let metrics = request.runtime.metrics();
+        let sightings = request.tasks.runtime().sightings(metrics.num_workers());
+        let probe = Probe::new();
+        let here = Handle::try_current().is_ok_and(|current| current.id() == request.runtime.id());
+        let inside = worker_index().filter(|_| here);
+        if let Some(worker) = inside {
+            sightings.add(worker);
+        }
+        let task = request.tasks.task().keep(probe.task());
+        request.runtime.spawn(task);
+        let mut watched = Watched {
+            outsider: inside.is_none().then(OsThread::current),
+            runtime: request.runtime,
+            metrics,
+            tasks: request.tasks,
+            name: request.name,
+            threshold: request.threshold,
+            rescue_timers: request.rescue_timers,
+            publisher: request.publisher,
+            lost: 0,
+            seats: Vec::new(),
+            probe,
+            seen: 0,
+            rendezvous: 0,
+            rendezvous_at: Duration::ZERO,
+            pool: PoolProbe::default(),
+            load: Load::default(),
+        };
+        watched.ask_all_to_meet();
+        watched
+    }
+
+    pub(super) fn threshold(&self) -> Duration {
+        self.threshold
+    }
+
+    /// Looks at all workers and tells what it finds. Returns whether the runtime is there.
+    pub(super) fn look(&mut self, time: Time, reports: &Reports) -> bool {
+        if self.seats.is_empty() {
+            self.take_seats(time);
+        }
+        let is_there = self.probe.is_there();
+        self.read_sightings();
+        let mut suspected = false;
+        for index in 0..self.seats.len() {
+            let counters = counters(&self.metrics, index);
+            let progress = self.seats.len() == 1 && self.load.has_shrunk(&self.metrics);
+            match self.seats[index].look(time, counters, progress, &self.pool) {
+                Outcome::Nothing => {}
+                Outcome::Suspected => suspected = true,
+                Outcome::Tell(stall) => self.tell(stall, reports),
+            }
+        }
+        if suspected && self.runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
+            self.pool.ask(&self.runtime);
+        }
+        self.wake_probe(suspected);
+        self.complete_rendezvous(time.now);
+        is_there
+    }
+
+    /// Lets go of the runtime, and closes the channel.
+    pub(super) fn close(&self, reports: &Reports) {
+        self.probe.end();
+        reports.end(&self.publisher);
+    }
+
+    fn take_seats(&mut self, time: Time) {
+        let driven = match self.runtime.runtime_flavor() {
+            RuntimeFlavor::CurrentThread => Driven::SoFar,
+            _ => Driven::Always,
+        };
+        self.seats = (0..self.metrics.num_workers())
+            .map(|index| {
+                let first = Look {
+                    now: time.now,
+                    paused: time.paused,
+                    counters: counters(&self.metrics, index),
+                    progress: false,
+                };
+                let worker = Worker::new(self.threshold, driven, first);
+                Seat::new(index, self.name.clone(), worker)
+            })
+            .collect();
+    }
+
+    fn read_sightings(&mut self) {
+        let (seats, outsider) = (&mut self.seats, &self.outsider);
+        let sightings = self.tasks.runtime().sightings(seats.len());
+        sightings.read(&mut self.seen, |worker, sighting| {
+            seats[worker].sighted(sighting);
+            if sighting.thread.is_some() && sighting.thread == *outsider {
+                seats[worker].worker().may_be_left();
+            }
+        });
+    }
+
+    /// Has the probe polled, where that wakes no worker that is parked: on suspicion, as being polled
+    /// shows progress. And where it does wake one, if that is wanted: then that one looks after what
+    /// a worker that stands still does not.
+    fn wake_probe(&mut self, suspected: bool) {
+        let parked = self.seats.iter().any(Seat::is_parked);
+        let still = self.seats.iter_mut().map(Seat::newly_still);
+        let stuck = still.filter(|newly| *newly).count() > 0;
+        if if parked {
+            stuck && self.rescue_timers
+        } else {
+            suspected
+        } {
+            self.probe.wake();
+        }
+    }
+
+    fn complete_rendezvous(&mut self, now: Duration) {
+        if self.rendezvous < MOST_RENDEZVOUS
+            && now.saturating_sub(self.rendezvous_at) >= RENDEZVOUS_INTERVAL
+            && !self.seats.iter().all(Seat::is_known)
+        {
+            self.rendezvous_at = now;
+            self.ask_all_to_meet();
+        }
+    }
+
+    fn ask_all_to_meet(&mut self) {
+        self.rendezvous += 1;
+        let workers = self.metrics.num_workers();
+        if workers == 1 {
+            return;
+        }
+        let rendezvous = Rendezvous::new(workers);
+        for _ in 0..workers {
+            let rendezvous = Arc::clone(&rendezvous);
+            let task = self.tasks.task().keep(async move { rendezvous.meet() });
+            self.runtime.spawn(task);
+        }
+    }
+
+    fn tell(&mut self, mut stall: Stall, reports: &Reports) {
+        stall.missed = self.lost;
+        match reports.tell(&self.publisher, stall) {
+            Ok(()) => self.lost = 0,
+            Err(Lost) => self.lost += 1,
+        }
+    }
+}
+
+/// What a runtime with one worker has to do. Only that worker can make it less.
+#[derive(Debug, Default)]
+struct Load {
+    tasks: usize,
+    queued: usize,
+}
+
+impl Load {
+    fn has_shrunk(&mut self, metrics: &RuntimeMetrics) -> bool {
+        let load = Load {
+            tasks: metrics.num_alive_tasks(),
+            queued: metrics.global_queue_depth(),
+        };
+        let shrunk = load.tasks < self.tasks || load.queued < self.queued;
+        *self = load;
+        shrunk
+    }
+}
+
+#[cfg(target_has_atomic = "64")]
+fn counters(metrics: &RuntimeMetrics, worker: usize) -> Counters {
+    Counters {
+        parks_and_unparks: metrics.worker_park_unpark_count(worker),
+        busy: metrics.worker_total_busy_duration(worker),
+    }
+}
+
+/// `Watch::start` watches nothing there.
+#[cfg(not(target_has_atomic = "64"))]
+fn counters(_: &RuntimeMetrics, _: usize) -> Counters {
+    Counters {
+        parks_and_unparks: 0,
+        busy: Duration::ZERO,
+    }
+}

@@ -1,0 +1,231 @@
+//! When a worker counts as stuck: pure reckoning over what Tokio publishes about it.
+//!
+//! A worker publishes two counters whenever it goes to park, comes back from it, or has taken some
+//! 61 turns without parking. The one of parks and unparks is odd while it is parked. So a worker
+//! whose counters have not moved, and which is not parked, has not been to its scheduler since.
+//!
+//! What a look is given as `now` is credited time (see `credit.rs`), so nothing here can take a pause
+//! of the whole process for a stall.
+
+use std::time::Duration;
+
+use crate::stall::{Cause, Phase};
+
+/// What Tokio publishes about a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counters {
+    pub(super) parks_and_unparks: u64,
+    pub(super) busy: Duration,
+}
+
+impl Counters {
+    pub(super) fn is_parked(self) -> bool {
+        self.parks_and_unparks % 2 == 1
+    }
+}
+
+/// One look at a worker.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    /// Credited time.
+    pub(super) now: Duration,
+    /// How long the whole process has been paused, in all.
+    pub(super) paused: Duration,
+    pub(super) counters: Counters,
+    /// Something has shown since the last look that the worker polls tasks.
+    pub(super) progress: bool,
+}
+
+/// What a look has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finding {
+    Nothing,
+    /// Half the threshold has passed: time for the first evidence.
+    Suspected,
+    /// A stall that is only found when it is over has `Phase::Ended` alone.
+    Stall {
+        phase: Phase,
+        lasted: Duration,
+        /// What the counters alone show to be the cause.
+        cause: Option<Cause>,
+    },
+}
+
+/// How far the worker's present stillness has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Quiet,
+    Suspected,
+    Told { next: Duration },
+}
+
+/// Whether a worker's stillness may mean that nobody drives its runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Driven {
+    /// The worker has a thread of its own.
+    Always,
+    /// By calls of `block_on`, and it has not been seen between two of them.
+    SoFar,
+    /// It has been between two calls of `block_on`, or may be. What looks like a stall is told only
+    /// when it is over: then the busy time that Tokio has counted tells one from the other.
+    InPieces,
+}
+
+/// What is known of one worker.
+#[derive(Debug)]
+pub(super) struct Worker {
+    threshold: Duration,
+    driven: Driven,
+    /// The worker is known to run. Until then it may be one that nobody has started.
+    armed: bool,
+    counters: Counters,
+    /// When the counters were first seen as they are.
+    since: Duration,
+    /// For how long they have been seen so.
+    still: Duration,
+    paused_before: Duration,
+    progress_at: Option<Duration>,
+    stage: Stage,
+}
+
+impl Worker {
+    /// `look` is the first one; with `progress` if the worker is known to run.
+    pub(super) fn new(threshold: Duration, driven: Driven, look: Look) -> Worker {
+        Worker {
+            threshold,
+            driven,
+            armed: look.progress,
+            counters: look.counters,
+            since: look.now,
+            still: Duration::ZERO,
+            paused_before: look.paused,
+            progress_at: None,
+            stage: Stage::Quiet,
+        }
+    }
+
+    pub(super) fn look(&mut self, look: Look) -> Finding {
+        if look.counters != self.counters {
+            return self.moved(look);
+        }
+        if look.progress && !self.armed {
+            self.restart(look);
+        }
+        self.still = look.now.saturating_sub(self.since);
+        if look.progress {
+            self.progress_at = Some(look.now);
+        }
+        if !self.is_still() {
+            return Finding::Nothing;
+        }
+        match self.stage {
+            Stage::Quiet if self.still >= self.threshold / 2 => {
+                self.stage = Stage::Suspected;
+                Finding::Suspected
+            }
+            Stage::Suspected if self.still >= self.threshold && self.driven != Driven::InPieces => {
+                self.tell(Phase::Started, self.threshold)
+            }
+            Stage::Told { next } if self.still >= next => self.tell(Phase::Ongoing, next),
+            _ => Finding::Nothing,
+        }
+    }
+
+    /// It runs, and has not been to its scheduler since an earlier look.
+    pub(super) fn is_still(&self) -> bool {
+        self.armed && !self.counters.is_parked() && !self.still.is_zero()
+    }
+
+    pub(super) fn is_parked(&self) -> bool {
+        self.counters.is_parked()
+    }
+
+    /// Whatever the worker seemed to be doing, it begins now.
+    pub(super) fn restart(&mut self, look: Look) {
+        *self = Worker {
+            armed: true,
+            ..Worker::new(self.threshold, self.driven, look)
+        };
+    }
+
+    /// Its thread is known to do other things than to drive it.
+    pub(super) fn may_be_left(&mut self) {
+        if self.driven == Driven::SoFar {
+            self.driven = Driven::InPieces;
+        }
+    }
+
+    /// Its thread is gone. Returns whether that means that nobody drives it.
+    pub(super) fn is_left(&mut self, look: Look) -> bool {
+        self.may_be_left();
+        let left = self.driven == Driven::InPieces;
+        if left {
+            self.restart(look);
+        }
+        left
+    }
+
+    fn tell(&mut self, phase: Phase, at: Duration) -> Finding {
+        self.stage = Stage::Told {
+            next: at.saturating_mul(2),
+        };
+        Finding::Stall {
+            phase,
+            lasted: self.still,
+            cause: self.many_polls(),
+        }
+    }
+
+    fn moved(&mut self, look: Look) -> Finding {
+        let busy = look.counters.busy.saturating_sub(self.counters.busy);
+        let paused = look.paused.saturating_sub(self.paused_before);
+        let lasted = busy.saturating_sub(paused);
+        let turns = look.counters.parks_and_unparks - self.counters.parks_and_unparks;
+        // Had a thread run the worker, it would have been busy for as long as it was seen still.
+        let unattended = busy < self.still / 2;
+        let finding = match self.stage {
+            Stage::Told { .. } => Finding::Stall {
+                phase: Phase::Ended,
+                lasted: lasted.max(self.still),
+                cause: if unattended {
+                    Some(Cause::Unattended)
+                } else {
+                    self.many_polls()
+                },
+            },
+            // With more turns the busy time would be that of several.
+            _ if !self.counters.is_parked()
+                && turns <= 2
+                && lasted >= self.threshold
+                && look.now.saturating_sub(self.since) >= self.threshold =>
+            {
+                Finding::Stall {
+                    phase: Phase::Ended,
+                    lasted,
+                    cause: self.many_polls(),
+                }
+            }
+            _ => Finding::Nothing,
+        };
+        if self.stage != Stage::Quiet && self.driven != Driven::Always {
+            if unattended {
+                self.driven = Driven::InPieces;
+            } else if busy >= self.still {
+                self.driven = Driven::SoFar;
+            }
+        }
+        self.restart(look);
+        finding
+    }
+
+    /// The worker has been seen to poll tasks since it went to its scheduler last, and in none of
+    /// them for the whole threshold since.
+    fn many_polls(&self) -> Option<Cause> {
+        let seen_at = self.since + self.still;
+        let shorter = seen_at.saturating_sub(self.progress_at?) < self.threshold;
+        shorter.then_some(Cause::ManyPolls)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,330 @@
+//! Each row of the scenarios that the watchdog must get right, as counters and times.
+
+use super::*;
+
+const THRESHOLD: Duration = ms(25);
+const TICK: u64 = 5;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A worker, and the watchdog that looks at it every tick.
+struct Watched {
+    worker: Worker,
+    now: u64,
+    paused: u64,
+    parks_and_unparks: u64,
+    busy: u64,
+    findings: Vec<(Phase, u64, Option<Cause>)>,
+}
+
+impl Watched {
+    fn new(driven: Driven, armed: bool) -> Watched {
+        let first = Look {
+            now: Duration::ZERO,
+            paused: Duration::ZERO,
+            counters: Counters {
+                parks_and_unparks: 0,
+                busy: Duration::ZERO,
+            },
+            progress: armed,
+        };
+        Watched {
+            worker: Worker::new(THRESHOLD, driven, first),
+            now: 0,
+            paused: 0,
+            parks_and_unparks: 0,
+            busy: 0,
+            findings: Vec::new(),
+        }
+    }
+
+    /// A worker that has just come back from its park.
+    fn running() -> Watched {
+        Watched::driven(Driven::Always)
+    }
+
+    fn driven(driven: Driven) -> Watched {
+        let mut watched = Watched::new(driven, false);
+        watched.park();
+        watched.unpark();
+        watched
+    }
+
+    fn look(&mut self, progress: bool) -> Finding {
+        self.worker.look(Look {
+            now: ms(self.now),
+            paused: ms(self.paused),
+            counters: Counters {
+                parks_and_unparks: self.parks_and_unparks,
+                busy: ms(self.busy),
+            },
+            progress,
+        })
+    }
+
+    fn tick(&mut self, progress: bool) {
+        self.now += TICK;
+        let finding = self.look(progress);
+        if let Finding::Stall {
+            phase,
+            lasted,
+            cause,
+        } = finding
+        {
+            let lasted = u64::try_from(lasted.as_millis()).unwrap();
+            self.findings.push((phase, lasted, cause));
+        }
+    }
+
+    /// Nothing is published for a while.
+    fn still(&mut self, millis: u64) -> &mut Watched {
+        (0..millis / TICK).for_each(|_| self.tick(false));
+        self
+    }
+
+    fn progress(&mut self) -> &mut Watched {
+        self.tick(true);
+        self
+    }
+
+    fn park(&mut self) -> &mut Watched {
+        self.parks_and_unparks += 1;
+        self.tick(false);
+        self
+    }
+
+    fn unpark(&mut self) -> &mut Watched {
+        self.park()
+    }
+
+    /// The batch ends without a park.
+    fn publish(&mut self, busy: u64) -> &mut Watched {
+        self.busy += busy;
+        self.tick(false);
+        self
+    }
+
+    /// The batch ends in a park.
+    fn park_after(&mut self, busy: u64) -> &mut Watched {
+        self.busy += busy;
+        self.park()
+    }
+
+    /// The whole process is stopped: credited time stands still.
+    fn stopped(&mut self, millis: u64) -> &mut Watched {
+        self.paused += millis;
+        self
+    }
+
+    #[track_caller]
+    fn found(&self, expected: &[(Phase, u64, Option<Cause>)]) {
+        assert_eq!(self.findings, expected);
+    }
+}
+
+#[test]
+fn a_runtime_that_is_built_and_never_driven() {
+    let mut watched = Watched::new(Driven::SoFar, false);
+    watched.still(1_000).found(&[]);
+}
+
+#[test]
+fn an_idle_worker_is_parked() {
+    let mut watched = Watched::running();
+    watched.park_after(1).still(1_000).found(&[]);
+}
+
+#[test]
+fn one_poll_blocks() {
+    let mut watched = Watched::running();
+    watched.still(120).park_after(124).still(50).found(&[
+        (Phase::Started, 25, None),
+        (Phase::Ongoing, 50, None),
+        (Phase::Ongoing, 100, None),
+        (Phase::Ended, 124, None),
+    ]);
+}
+
+#[test]
+fn it_is_suspected_at_half_the_threshold() {
+    let mut watched = Watched::running();
+    watched.still(10);
+    watched.now += TICK;
+    assert_eq!(watched.look(false), Finding::Suspected);
+    watched.now += TICK;
+    assert_eq!(watched.look(false), Finding::Nothing);
+}
+
+#[test]
+fn the_very_first_poll_blocks_and_the_monitor_was_installed_inside() {
+    let mut watched = Watched::new(Driven::SoFar, true);
+    watched
+        .still(40)
+        .park_after(42)
+        .found(&[(Phase::Started, 25, None), (Phase::Ended, 42, None)]);
+}
+
+#[test]
+fn the_very_first_poll_blocks_and_the_monitor_was_installed_outside() {
+    let mut watched = Watched::new(Driven::SoFar, false);
+    watched
+        .still(40)
+        .park_after(42)
+        .found(&[(Phase::Ended, 42, None)]);
+}
+
+#[test]
+fn a_worker_that_was_stuck_before_the_monitor_came_is_told_afterwards() {
+    let mut watched = Watched::new(Driven::Always, false);
+    watched
+        .still(500)
+        .park_after(900)
+        .found(&[(Phase::Ended, 900, None)]);
+}
+
+#[test]
+fn a_block_that_is_over_before_the_next_look() {
+    let mut watched = Watched::running();
+    watched
+        .still(20)
+        .park_after(26)
+        .found(&[(Phase::Ended, 26, None)]);
+}
+
+#[test]
+fn a_block_below_the_threshold() {
+    let mut watched = Watched::running();
+    watched.still(20).park_after(24).found(&[]);
+}
+
+#[test]
+fn two_back_to_back_are_two() {
+    let mut watched = Watched::running();
+    let one = [(Phase::Started, 25, None), (Phase::Ended, 40, None)];
+    watched.still(35).publish(40).still(35).publish(40);
+    watched.found(&[one, one].concat());
+    // Parked and back between two looks.
+    watched.findings.clear();
+    watched.parks_and_unparks += 2;
+    watched.still(35).publish(40).still(35).publish(40);
+    watched.found(&[one, one].concat());
+}
+
+#[test]
+fn medium_polls_with_a_sleep_between() {
+    let mut watched = Watched::running();
+    for _ in 0..200 {
+        watched.park_after(5).unpark();
+    }
+    watched.found(&[]);
+}
+
+#[test]
+fn many_medium_polls_in_a_row() {
+    let mut watched = Watched::running();
+    let many = Some(Cause::ManyPolls);
+    for _ in 0..12 {
+        watched.progress();
+    }
+    watched.publish(61).found(&[
+        (Phase::Started, 25, many),
+        (Phase::Ongoing, 50, many),
+        (Phase::Ended, 61, many),
+    ]);
+}
+
+#[test]
+fn many_short_polls_and_then_a_long_one() {
+    let mut watched = Watched::running();
+    for _ in 0..4 {
+        watched.progress();
+    }
+    watched.still(60).publish(82).found(&[
+        (Phase::Started, 25, Some(Cause::ManyPolls)),
+        (Phase::Ongoing, 50, None),
+        (Phase::Ended, 82, None),
+    ]);
+}
+
+#[test]
+fn a_current_thread_runtime_between_two_calls_of_block_on() {
+    let mut watched = Watched::driven(Driven::SoFar);
+    watched.still(300).park_after(1);
+    watched.found(&[
+        (Phase::Started, 25, None),
+        (Phase::Ongoing, 50, None),
+        (Phase::Ongoing, 100, None),
+        (Phase::Ongoing, 200, None),
+        (Phase::Ended, 300, Some(Cause::Unattended)),
+    ]);
+    // It has learned from it.
+    watched.findings.clear();
+    watched.unpark().still(300).park_after(1).found(&[]);
+}
+
+#[test]
+fn a_gap_below_the_threshold_teaches_as_well() {
+    let mut watched = Watched::driven(Driven::SoFar);
+    watched.still(20).park_after(1);
+    watched.unpark().still(300).park_after(1).found(&[]);
+}
+
+#[test]
+fn a_runtime_that_is_driven_in_pieces_is_told_when_it_is_certain() {
+    let mut watched = Watched::driven(Driven::InPieces);
+    watched.still(300).park_after(1).found(&[]);
+    watched.unpark().still(300).park_after(301);
+    watched.found(&[(Phase::Ended, 301, None)]);
+    // What stood still was a poll, so the next is told while it lasts.
+    watched.findings.clear();
+    watched.unpark().still(30).park_after(31);
+    watched.found(&[(Phase::Started, 25, None), (Phase::Ended, 31, None)]);
+}
+
+#[test]
+fn nobody_drives_it_as_its_thread_is_gone() {
+    let mut watched = Watched::driven(Driven::SoFar);
+    watched.still(20);
+    let look = Look {
+        now: ms(watched.now),
+        paused: Duration::ZERO,
+        counters: watched.worker.counters,
+        progress: false,
+    };
+    assert!(watched.worker.is_left(look));
+    watched.still(300).park_after(1).found(&[]);
+}
+
+#[test]
+fn a_core_that_block_in_place_left_unattended() {
+    let mut watched = Watched::running();
+    for _ in 0..2 {
+        watched.still(40).publish(1);
+    }
+    let unattended = Some(Cause::Unattended);
+    let one = [(Phase::Started, 25, None), (Phase::Ended, 40, unattended)];
+    watched.found(&[one, one].concat());
+}
+
+#[test]
+fn a_healthy_runtime_is_stopped_in_mid_poll() {
+    let mut watched = Watched::running();
+    watched.still(5).stopped(300).park_after(310).found(&[]);
+}
+
+#[test]
+fn a_stopped_process_does_not_make_a_stall_longer() {
+    let mut watched = Watched::running();
+    watched.still(30).stopped(300).still(10).park_after(345);
+    watched.found(&[(Phase::Started, 25, None), (Phase::Ended, 45, None)]);
+}
+
+#[test]
+fn a_runtime_that_has_shut_down_stands_still_for_ever() {
+    let mut watched = Watched::running();
+    watched.park_after(1).still(1_000);
+    watched.found(&[]);
+    assert!(!watched.worker.is_still());
+}
