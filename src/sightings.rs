@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::stack;
 use crate::stall::OsThread;
 
 #[derive(Debug)]
@@ -34,6 +35,7 @@ impl Sightings {
     /// The calling thread runs this worker.
     pub(crate) fn add(&self, worker: usize) {
         let thread = OsThread::current();
+        stack::introduce();
         let mut state = self.lock();
         // It runs no other.
         for sighting in &mut state.workers {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::frame::Frame;
+use crate::stall::Syscall;
 
 /// The stack of a stuck thread, taken while it was stuck: in
 /// [`Stall::trace`](crate::Stall::trace), with the `stack` feature.
@@ -173,7 +174,7 @@ impl fmt::Display for NoStack {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Facts {
     /// The system call that the thread is blocked in.
-    pub syscall: Option<u32>,
+    pub syscall: Option<Syscall>,
     /// What the thread waits for in the kernel, by the kernel's own name for it.
     pub wait_channel: Option<String>,
     /// For how long the thread has run on a CPU in its life.
@@ -185,7 +186,7 @@ pub struct Facts {
 impl fmt::Display for Facts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.syscall {
-            Some(syscall) => write!(f, "in system call {syscall}")?,
+            Some(syscall) => write!(f, "in {syscall}")?,
             None => f.write_str("in no system call")?,
         }
         if let Some(channel) = &self.wait_channel {

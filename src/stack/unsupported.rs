@@ -12,6 +12,10 @@ impl Capture {
     pub(crate) fn identity(&self) -> Option<Identity> {
         match *self {}
     }
+
+    pub(crate) fn shows_calls(&self) -> bool {
+        match *self {}
+    }
 }
 
 pub(crate) fn capture(_: u32, _: StackTraces) -> Option<Capture> {

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task;
+
 use super::evidence::Evidence;
+use super::inquiry::Inquiry;
 use super::pauses;
 use super::pool::PoolProbe;
 use super::worker::{Counters, Finding, Look, Worker};
 use crate::clock;
 use crate::sightings::Sighting;
+use crate::stack::{Shot, StackTraces};
 use crate::stall::{Cause, Phase, Stall};
 
 /// When a look is taken.
@@ -32,6 +36,7 @@ pub(super) struct Seat {
     was_still: bool,
     /// What its thread did when it was first suspected.
     first: Evidence,
+    inquiry: Inquiry,
     /// The stall that is going on, as it was told last.
     open: Option<Stall>,
 }
@@ -41,11 +46,16 @@ pub(super) struct Seat {
 pub(super) enum Outcome {
     Nothing,
     Suspected,
-    Tell(Stall),
+    Tell(Stall, Option<Arc<Shot>>),
 }
 
 impl Seat {
-    pub(super) fn new(index: usize, monitor: Option<Arc<str>>, worker: Worker) -> Seat {
+    pub(super) fn new(
+        index: usize,
+        monitor: Option<Arc<str>>,
+        worker: Worker,
+        stack_traces: StackTraces,
+    ) -> Seat {
         Seat {
             index,
             monitor,
@@ -54,6 +64,7 @@ impl Seat {
             met: false,
             was_still: false,
             first: Evidence::None,
+            inquiry: Inquiry::new(stack_traces),
             open: None,
         }
     }
@@ -102,6 +113,7 @@ impl Seat {
             Finding::Nothing => return Outcome::Nothing,
             Finding::Suspected => {
                 self.first = self.evidence(time.now);
+                self.inquiry.begin(self.sighting.thread.as_ref());
                 return Outcome::Suspected;
             }
             Finding::Stall {
@@ -110,6 +122,7 @@ impl Seat {
                 cause,
             } => (phase, lasted, cause),
         };
+        let mut task = None;
         let cause = if phase == Phase::Ended {
             shown
                 .or_else(|| self.open.as_ref().map(|stall| stall.cause))
@@ -119,14 +132,29 @@ impl Seat {
             if phase == Phase::Started && !self.is_stuck(evidence, look, lasted) {
                 return Outcome::Nothing;
             }
-            // Here a feature that can ask the thread itself will do so, to tell one poll from many
-            // and a runtime that is stuck from one that is not driven, and to fill in `task` and
-            // `trace`.
+            let statement = self.inquiry.go_on(self.sighting.thread.as_ref());
+            let identity = statement.identity;
+            if identity.is_some_and(|identity| identity.worker != Some(self.index)) {
+                // Another thread runs the worker, or none does.
+                self.sighting.thread = None;
+                self.inquiry.end();
+                if phase == Phase::Started && self.worker.is_left(look) {
+                    return Outcome::Nothing;
+                }
+            } else {
+                task = identity.and_then(|identity| identity.task);
+            }
             shown
+                .or_else(|| statement.went_on.then_some(Cause::ManyPolls))
                 .or_else(|| pool.is_waiting().then_some(Cause::Unattended))
                 .unwrap_or_else(|| evidence.cause_since(self.first))
         };
-        Outcome::Tell(self.tell(phase, lasted, cause))
+        let shot = if phase == Phase::Ended {
+            self.inquiry.end()
+        } else {
+            self.inquiry.shot()
+        };
+        Outcome::Tell(self.tell(phase, lasted, cause, task), shot)
     }
 
     /// Whether its thread is there to be stuck.
@@ -153,7 +181,13 @@ impl Seat {
         }
     }
 
-    fn tell(&mut self, phase: Phase, lasted: Duration, cause: Cause) -> Stall {
+    fn tell(
+        &mut self,
+        phase: Phase,
+        lasted: Duration,
+        cause: Cause,
+        task: Option<task::Id>,
+    ) -> Stall {
         let mut stall = self.open.take().unwrap_or_else(|| Stall {
             phase,
             monitor: self.monitor.clone(),
@@ -169,6 +203,7 @@ impl Seat {
         stall.phase = phase;
         stall.duration = lasted;
         stall.cause = cause;
+        stall.task = task.or(stall.task);
         if phase != Phase::Ended {
             self.open = Some(stall.clone());
         }

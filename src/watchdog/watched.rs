@@ -13,6 +13,7 @@ use super::reporter::{Lost, Reports};
 use super::seat::{Outcome, Seat, Time};
 use super::worker::{Counters, Driven, Look, Worker};
 use crate::broadcast::Publisher;
+use crate::stack::{Shot, StackTraces};
 use crate::stall::{OsThread, Stall};
 use crate::tasks::OwnTasks;
 
@@ -28,6 +29,7 @@ pub(super) struct Watched {
     name: Option<Arc<str>>,
     threshold: Duration,
     rescue_timers: bool,
+    stack_traces: StackTraces,
     publisher: Publisher<Stall>,
     /// Reports lost since the last that was told.
     lost: u64,
@@ -65,6 +67,7 @@ impl Watched {
             name: request.name,
             threshold: request.threshold,
             rescue_timers: request.rescue_timers,
+            stack_traces: request.stack_traces,
             publisher: request.publisher,
             lost: 0,
             seats: Vec::new(),
@@ -97,7 +100,7 @@ impl Watched {
             match self.seats[index].look(time, counters, progress, &self.pool) {
                 Outcome::Nothing => {}
                 Outcome::Suspected => suspected = true,
-                Outcome::Tell(stall) => self.tell(stall, reports),
+                Outcome::Tell(stall, shot) => self.tell(stall, shot, reports),
             }
         }
         if suspected && self.runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
@@ -128,7 +131,7 @@ impl Watched {
                     progress: false,
                 };
                 let worker = Worker::new(self.threshold, driven, first);
-                Seat::new(index, self.name.clone(), worker)
+                Seat::new(index, self.name.clone(), worker, self.stack_traces)
             })
             .collect();
     }
@@ -184,9 +187,9 @@ impl Watched {
         }
     }
 
-    fn tell(&mut self, mut stall: Stall, reports: &Reports) {
+    fn tell(&mut self, mut stall: Stall, shot: Option<Arc<Shot>>, reports: &Reports) {
         stall.missed = self.lost;
-        match reports.tell(&self.publisher, stall) {
+        match reports.tell(&self.publisher, stall, shot) {
             Ok(()) => self.lost = 0,
             Err(Lost) => self.lost += 1,
         }

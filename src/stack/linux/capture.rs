@@ -22,7 +22,8 @@ const LOOKS: u32 = 4;
 const BETWEEN_LOOKS: Duration = Duration::from_micros(300);
 
 /// For how long the watchdog waits for an answer. What it looks after meanwhile is late by as much.
-const PATIENCE: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_millis(3);
+const PATIENCE_FOR_STACK: Duration = Duration::from_millis(10);
 
 /// Blocked threads show their stack pointer, but neither the frame pointer nor the return address
 /// that AArch64 keeps in a register.
@@ -38,8 +39,18 @@ pub(crate) struct Capture {
     pub(super) facts: Facts,
     /// How long it took.
     pub(super) took: Duration,
+    pub(super) identity: Option<Identity>,
+}
+
+impl Capture {
     /// Who it said it was, if it was asked.
-    pub(crate) identity: Option<Identity>,
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
+    pub(crate) fn shows_calls(&self) -> bool {
+        self.stack.is_ok()
+    }
 }
 
 /// The innermost piece of a stack, and where in it the thread was.
@@ -83,17 +94,20 @@ impl Drop for Waiting {
 }
 
 /// Takes the stack of a thread of this process, which is not the calling one.
-pub(crate) fn capture(thread: u32, settings: StackTraces) -> Capture {
+pub(crate) fn capture(thread: u32, settings: StackTraces) -> Option<Capture> {
+    if !settings.taken {
+        return None;
+    }
     let began = clock::now();
     let thread = Thread(thread);
     let mut identity = None;
     let stack = take(thread, settings, &mut identity);
-    Capture {
+    Some(Capture {
         stack,
         facts: thread.facts(),
         took: clock::now().saturating_duration_since(began),
         identity,
-    }
+    })
 }
 
 /// Asks a thread who it is, if that can be done unnoticed.
@@ -105,7 +119,7 @@ pub(crate) fn identify(thread: u32, settings: StackTraces) -> Option<Identity> {
         Activity::Blocked(blocked) => bears_signals(thread, &blocked),
         Activity::Gone | Activity::Hidden => false,
     };
-    let ask = ask(settings).filter(|_| may_be_asked)?;
+    let ask = ask(settings, PATIENCE).filter(|_| may_be_asked)?;
     match ask.ask(id, Question::new(None, 0)) {
         Asked::Answered(answer) => identity(&answer),
         Asked::NoAnswer | Asked::Gone | Asked::Refused(_) => None,
@@ -178,7 +192,7 @@ pub(super) fn take_by_signal(
     waiting: Waiting,
     identified: &mut Option<Identity>,
 ) -> Result<Image, NoStack> {
-    let ask = ask(settings).ok_or(NoStack::SignalsOff)?;
+    let ask = ask(settings, PATIENCE_FOR_STACK).ok_or(NoStack::SignalsOff)?;
     match ask.ask(thread.0, Question::new(Some(memory), settings.bytes)) {
         Asked::Answered(mut answer) => {
             *identified = identity(&answer);
@@ -197,11 +211,11 @@ pub(super) fn take_by_signal(
     }
 }
 
-fn ask(settings: StackTraces) -> Option<Ask> {
+fn ask(settings: StackTraces, patience: Duration) -> Option<Ask> {
     Some(Ask {
         signal: settings.signal?,
         shared: settings.shared,
-        patience: PATIENCE,
+        patience,
     })
 }
 

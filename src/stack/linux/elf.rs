@@ -159,7 +159,10 @@ mod tests {
             Some(Image {
                 lowest: 0x40_0000,
                 highest: 0x40_1200,
-                code: [0x40_1000..0x40_1200].to_vec(),
+                code: vec![Range {
+                    start: 0x40_1000,
+                    end: 0x40_1200,
+                }],
                 index: Some(0x40_0040..0x40_0060),
                 loaded: [0x40_0010..0x40_0110, 0x40_1000..0x40_1200].to_vec(),
             })

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::stack::trace::Facts;
+use crate::stall::Syscall;
 
 /// What a thread is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +67,7 @@ impl Thread {
         let wait_channel = self.read("wchan").ok();
         Facts {
             syscall: match self.activity() {
-                Activity::Blocked(blocked) => blocked.call,
+                Activity::Blocked(blocked) => blocked.call.map(Syscall::new),
                 _ => None,
             },
             wait_channel: wait_channel.filter(|channel| channel != "0" && !channel.is_empty()),
@@ -234,6 +235,6 @@ mod tests {
     #[test]
     fn knows_a_thread_that_is_gone() {
         assert_eq!(Thread(u32::MAX).activity(), Activity::Gone);
-        assert_eq!(Thread(std::process::id()).is_pipe(u64::MAX), false);
+        assert!(!Thread(std::process::id()).is_pipe(u64::MAX));
     }
 }

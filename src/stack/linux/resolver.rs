@@ -16,10 +16,6 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
-    pub(crate) fn new() -> Resolver {
-        Resolver::default()
-    }
-
     pub(crate) fn resolve(&mut self, capture: Capture) -> Trace {
         let began = clock::now();
         let walked = capture.stack.and_then(|image| self.walk(&image));

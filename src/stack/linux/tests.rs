@@ -48,7 +48,7 @@ impl<R> Subject<R> {
     }
 
     fn trace(&self) -> Trace {
-        Resolver::new().resolve(capture(self.id, StackTraces::new()))
+        Resolver::default().resolve(capture(self.id, StackTraces::new()).unwrap())
     }
 
     fn end(self) -> R {
@@ -96,7 +96,7 @@ fn a_blocked_thread_is_seen_from_outside() {
     let sleeper = Subject::start(sleeps_by_name);
     sleeper.wait_until_blocked();
     let no_signals = StackTraces::new().without_signals();
-    let trace = Resolver::new().resolve(capture(sleeper.id, no_signals));
+    let trace = Resolver::default().resolve(capture(sleeper.id, no_signals).unwrap());
     assert_shows(&trace, "sleeps_by_name");
     sleeper.end();
 }
@@ -107,7 +107,7 @@ fn a_running_thread_is_asked() {
     let trace = spinner.trace();
     assert_shows(&trace, "spins_by_name");
     let no_signals = StackTraces::new().without_signals();
-    let trace = Resolver::new().resolve(capture(spinner.id, no_signals));
+    let trace = Resolver::default().resolve(capture(spinner.id, no_signals).unwrap());
     assert_eq!(trace.no_stack(), Some(NoStack::SignalsOff));
     spinner.end();
 }

@@ -33,9 +33,9 @@ fn assert_unnoticed(name: &str, call: impl FnOnce() -> io::Result<()> + Send + '
     });
     subject.wait_until_blocked();
     let mut stacks = 0;
-    let mut resolver = Resolver::new();
+    let mut resolver = Resolver::default();
     while !subject.thread.is_finished() {
-        let seen = resolver.resolve(capture(subject.id, StackTraces::new()));
+        let seen = resolver.resolve(capture(subject.id, StackTraces::new()).unwrap());
         stacks += u32::from(seen.no_stack().is_none() && !seen.is_truncated());
         identify(subject.id, StackTraces::new());
         thread::sleep(Duration::from_millis(5));

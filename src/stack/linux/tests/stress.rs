@@ -29,7 +29,7 @@ fn stress(work: fn()) -> Vec<Trace> {
         }
     };
     let (subject, rival) = (Subject::start(again), Subject::start(again));
-    let mut resolver = Resolver::new();
+    let mut resolver = Resolver::default();
     let mut traces = Vec::new();
     let (mut answered, rounds) = (0, rounds());
     for round in 0..rounds {

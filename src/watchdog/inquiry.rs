@@ -1,0 +1,77 @@
+//! What a suspect's own thread is asked: which worker and task it runs, and its stack.
+
+use std::sync::Arc;
+
+use crate::stack::{self, Identity, Shot, StackTraces};
+use crate::stall::OsThread;
+
+#[derive(Debug)]
+pub(super) struct Inquiry {
+    settings: StackTraces,
+    /// What the thread said when it was asked last.
+    known: Option<Identity>,
+    /// The latest that shows a stack; or that shows why not, if there is none.
+    shot: Option<Arc<Shot>>,
+}
+
+/// What has come out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Statement {
+    pub(super) identity: Option<Identity>,
+    /// The thread polls another task than when it was asked before.
+    pub(super) went_on: bool,
+}
+
+impl Inquiry {
+    pub(super) fn new(settings: StackTraces) -> Inquiry {
+        Inquiry {
+            settings,
+            known: None,
+            shot: None,
+        }
+    }
+
+    /// At the first suspicion, to compare with later.
+    pub(super) fn begin(&mut self, thread: Option<&OsThread>) {
+        self.shot = None;
+        self.known = thread.and_then(|thread| stack::identify(thread.id?, self.settings));
+    }
+
+    /// When the stall is to be told.
+    pub(super) fn go_on(&mut self, thread: Option<&OsThread>) -> Statement {
+        let Some(id) = thread.and_then(|thread| thread.id) else {
+            return self.state(None);
+        };
+        let shot = Shot::take(id, self.settings);
+        let identity = match shot.as_ref().and_then(|shot| shot.identity()) {
+            None => stack::identify(id, self.settings),
+            identity => identity,
+        };
+        if let Some(shot) = shot {
+            let is_better = self.shot.as_ref().is_none_or(|shot| !shot.shows_calls());
+            if shot.shows_calls() || is_better {
+                self.shot = Some(shot);
+            }
+        }
+        self.state(identity)
+    }
+
+    pub(super) fn shot(&self) -> Option<Arc<Shot>> {
+        self.shot.clone()
+    }
+
+    /// The stall is over, or the thread is not the one that is stuck.
+    pub(super) fn end(&mut self) -> Option<Arc<Shot>> {
+        self.known = None;
+        self.shot.take()
+    }
+
+    fn state(&mut self, identity: Option<Identity>) -> Statement {
+        let before = std::mem::replace(&mut self.known, identity);
+        let went_on = match (before, identity) {
+            (Some(before), Some(now)) => before.task != now.task,
+            _ => false,
+        };
+        Statement { identity, went_on }
+    }
+}
