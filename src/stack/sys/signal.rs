@@ -300,3 +300,6 @@ fn set_error_number(error: c_int) {
     // SAFETY: the place is valid for as long as the thread lives.
     unsafe { *place = error };
 }
+
+#[cfg(test)]
+mod tests;
