@@ -1,5 +1,8 @@
 //! The guide.
 
+#[doc = include_str!("docs/combinators.md")]
+pub mod combinators {}
+
 #[doc = include_str!("docs/guide.md")]
 pub mod guide {}
 

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     IntervalTooLong,
     ZeroCapacity,
     CapacityTooLarge,
+    InvalidPercentile,
+    InvertedThresholds,
     ZeroStallThreshold,
     ThreadRefused,
     UnusableSignal,
@@ -90,6 +92,18 @@ impl Error {
     #[must_use]
     pub fn is_capacity_too_large(&self) -> bool {
         self.kind == Kind::CapacityTooLarge
+    }
+
+    /// The percentile is not a number from 0 to 100.
+    #[must_use]
+    pub fn is_invalid_percentile(&self) -> bool {
+        self.kind == Kind::InvalidPercentile
+    }
+
+    /// The threshold that raises an alert is below the one that clears it.
+    #[must_use]
+    pub fn is_inverted_thresholds(&self) -> bool {
+        self.kind == Kind::InvertedThresholds
     }
 
     /// The [signal](crate::StackTraces::signal) is one that a program cannot take for itself.
@@ -158,6 +172,14 @@ impl fmt::Display for Error {
             Kind::CapacityTooLarge => {
                 "the capacity is too large: its buffer is allocated at once, so give at most \
                  `Monitor::MAX_CAPACITY`"
+            }
+            Kind::InvalidPercentile => {
+                "the percentile is not a number from 0 to 100: give 50.0 for the median, 99.9 for \
+                 the 99.9th"
+            }
+            Kind::InvertedThresholds => {
+                "the alert would be raised at a shorter lag than it is cleared at: give `raise_at` \
+                 first, and a `clear_at` that is not longer"
             }
             Kind::UnusableSignal => {
                 "the signal cannot be handled, or is needed for something else: give SIGURG (23), \

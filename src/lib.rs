@@ -39,6 +39,8 @@
 //! | what lag means on each flavour of runtime, and how to read it | [`docs::guide`] |
 //! | setting up and stopping | [`Monitor`], [`Builder`], [`create`] |
 //! | reading | [`Samples`] |
+//! | filters, averages, percentiles, alerts, summaries | [`SampleStreamExt`] |
+//! | which of these serves which purpose | [`docs::combinators`] |
 //! | functions called with each sample | [`Callback`] |
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
 //!
@@ -46,6 +48,7 @@
 //!
 //! | feature | adds | brings |
 //! |---|---|---|
+//! | `histogram` | `summarize`: percentiles for each stretch of time | `hdrhistogram` |
 //! | `serde` | `Serialize` and `Deserialize` for [`Sample`] | `serde` |
 //! | `full` | all of them | |
 //!
@@ -69,6 +72,8 @@ mod sampler;
 mod sightings;
 mod stack;
 mod stall;
+mod stats;
+pub mod stream;
 mod tasks;
 mod watchdog;
 
@@ -81,6 +86,10 @@ pub use sample::Sample;
 pub use sampler::{Sampler, SleepSampler, WakeSampler};
 pub use stack::{Facts, Frame, NoStack, StackTraces, Trace};
 pub use stall::{Cause, OsThread, Phase, Stall, Syscall};
+pub use stats::Percentile;
+#[cfg(feature = "histogram")]
+pub use stream::LagSummary;
+pub use stream::{Alert, Hysteresis, SampleStreamExt};
 pub use watchdog::{Pause, Pauses, pauses};
 
 /// Builds a monitor, installs it on the current runtime and returns at once: all in one call.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
 /// One periodic measurement of a monitored runtime.
 ///
@@ -34,7 +35,11 @@ pub struct Sample {
     /// As Tokio counts them: tasks of a `LocalSet` and the future given to `block_on` are not among
     /// them.
     pub tasks: usize,
-    /// When it was taken, from the wall clock. Nothing is computed from it.
+    /// When it was taken, from the wall clock.
+    ///
+    /// The time between two samples of a monitor is not computed from it, but from a monotonic
+    /// clock that they carry along. For others, made by hand or read from somewhere, there is only
+    /// this.
     pub data_at: DateTime<Utc>,
     /// Tasks waiting in the runtime's global queue.
     pub queue_depth: usize,
@@ -46,6 +51,20 @@ pub struct Sample {
     pub busy: f64,
     /// Samples this reader lost just before this one, because it was too slow.
     pub missed: u64,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) taken: Taken,
+}
+
+/// When a monitor took the sample, on Tokio's clock.
+///
+/// Not compared: samples that tell the same are equal.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Taken(pub(crate) Option<Instant>);
+
+impl PartialEq for Taken {
+    fn eq(&self, _: &Taken) -> bool {
+        true
+    }
 }
 
 impl Sample {
@@ -59,6 +78,18 @@ impl Sample {
             queue_depth: 0,
             busy: 0.0,
             missed: 0,
+            taken: Taken(None),
+        }
+    }
+
+    /// The time from `earlier` to this one; none if the clock says that this one is the earlier.
+    pub(crate) fn since(&self, earlier: &Sample) -> Duration {
+        match (earlier.taken.0, self.taken.0) {
+            (Some(earlier), Some(taken)) => taken.saturating_duration_since(earlier),
+            // It fails for negative durations only.
+            _ => (self.data_at - earlier.data_at)
+                .to_std()
+                .unwrap_or(Duration::ZERO),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeMetrics};
 
 use crate::clock;
-use crate::sample::Sample;
+use crate::sample::{Sample, Taken};
 use crate::tasks::RuntimeTasks;
 
 #[derive(Debug)]
@@ -35,6 +35,7 @@ impl Readings {
         Sample {
             queue_depth: self.metrics.global_queue_depth(),
             busy: self.busy.share(&self.metrics),
+            taken: Taken(Some(clock::tokio_now())),
             ..Sample::new(lag, tasks, clock::utc_now())
         }
     }

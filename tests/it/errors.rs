@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use loopmon::{Error, Monitor, WakeSampler};
+use loopmon::{Error, Hysteresis, Monitor, Percentile, WakeSampler};
 
 use crate::support::{Read, manual, millis, monitor, paused_runtime, read};
 
@@ -18,6 +18,8 @@ fn kinds(error: &Error) -> Vec<&'static str> {
         ("interval too long", error.is_interval_too_long()),
         ("zero capacity", error.is_zero_capacity()),
         ("capacity too large", error.is_capacity_too_large()),
+        ("invalid percentile", error.is_invalid_percentile()),
+        ("inverted thresholds", error.is_inverted_thresholds()),
     ]
     .into_iter()
     .filter_map(|(kind, is)| is.then_some(kind))
@@ -134,6 +136,16 @@ fn bad_settings() {
     assert_is(build(usize::MAX), "capacity too large");
     assert!(build(1).is_ok());
     assert!(build(Monitor::MAX_CAPACITY).is_ok());
+}
+
+#[test]
+fn bad_percentiles_and_thresholds() {
+    for percent in [f64::NAN, f64::NEG_INFINITY, -0.001, 100.001] {
+        assert_is(Percentile::new(percent), "invalid percentile");
+    }
+    assert_is(Hysteresis::new(millis(1), millis(2)), "inverted thresholds");
+    assert!(Percentile::new(-0.0).is_ok());
+    assert!(Hysteresis::new(millis(1), millis(1)).is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,5 +17,6 @@ mod model;
 mod realtime;
 mod sampler;
 mod seed;
+mod stream;
 mod streams;
 mod support;

@@ -1,4 +1,6 @@
 //! What only real time shows. These tests run one at a time, and assert lower bounds and ratios.
 
+#[cfg(feature = "histogram")]
+mod interval;
 mod lag;
 mod wake;

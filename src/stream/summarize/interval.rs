@@ -1,0 +1,60 @@
+//! The interval at which samples should have come.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use crate::sample::Sample;
+use crate::stats::{Percentile, SlidingPercentile};
+
+/// How many of the newest gaps between samples have a say.
+const GAPS: NonZeroUsize = NonZeroUsize::new(31).unwrap();
+
+/// The interval that the correction goes by.
+#[derive(Debug)]
+pub(super) enum Interval {
+    Learnt(Learnt),
+    /// Zero for no correction.
+    Given(Duration),
+}
+
+/// The interval as the samples show it.
+///
+/// A sampler waits for the interval and is late by the lag, so the gap before each sample is the
+/// interval and its lag. The median holds against stamps taken late and against clocks set.
+#[derive(Debug)]
+pub(super) struct Learnt {
+    gaps: SlidingPercentile,
+    median: Option<Duration>,
+}
+
+impl Interval {
+    pub(super) fn learnt() -> Interval {
+        Interval::Learnt(Learnt {
+            gaps: SlidingPercentile::new(GAPS, Percentile::P50),
+            median: None,
+        })
+    }
+
+    /// The interval once `sample` has come, `elapsed` after the one before it.
+    pub(super) fn after(&mut self, elapsed: Duration, sample: &Sample) -> Option<Duration> {
+        match self {
+            Interval::Learnt(learnt) => {
+                learnt.learn(elapsed, sample);
+                learnt.median
+            }
+            Interval::Given(interval) => Some(*interval).filter(|interval| !interval.is_zero()),
+        }
+    }
+}
+
+impl Learnt {
+    fn learn(&mut self, elapsed: Duration, sample: &Sample) {
+        // The first sample, and those after the clock was set back, tell nothing.
+        let on_time = elapsed.saturating_sub(sample.lag);
+        if !on_time.is_zero() {
+            // Lost samples had their share of the gap.
+            let shares = u32::try_from(sample.missed.saturating_add(1)).unwrap_or(u32::MAX);
+            self.median = Some(self.gaps.push(on_time / shares));
+        }
+    }
+}
