@@ -24,7 +24,9 @@ const THRESHOLD: Duration = Duration::from_millis(25);
 /// Twice the threshold, as the budget has it.
 const LASTS: Duration = Duration::from_millis(50);
 
-const BLOCKERS: [(&str, fn() -> io::Result<()>); 15] = [
+type Blocker = fn() -> io::Result<()>;
+
+const BLOCKERS: [(&str, Blocker); 15] = [
     ("by_sleeping", by_sleeping),
     ("by_reading_a_file", by_reading_a_file),
     ("by_syncing_a_file", by_syncing_a_file),
@@ -178,8 +180,8 @@ fn by_parsing() -> io::Result<()> {
 }
 
 fn main() -> io::Result<()> {
-    let rounds = std::env::args().filter_map(|argument| argument.parse().ok());
-    let rounds = rounds.last().unwrap_or(20);
+    let rounds = std::env::args().find_map(|argument| argument.parse().ok());
+    let rounds = rounds.unwrap_or(20);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -214,10 +216,14 @@ fn main() -> io::Result<()> {
     println!("after the last:                {after}");
     thread::sleep(Duration::from_secs(11));
     println!("ten seconds later:             {}", Memory::now()?);
-    if let Some(stall) = all.iter().rev().find_map(|told| told.stall.as_ref()) {
-        println!("\n{stall}");
-        if let Some(trace) = &stall.trace {
-            println!("{trace}");
+    let missed = all.iter().filter(|told| !told.is_named()).take(3);
+    for told in all.last().into_iter().chain(missed) {
+        println!("\n{}:", told.name);
+        if let Some(stall) = &told.stall {
+            println!("{stall}");
+            if let Some(trace) = &stall.trace {
+                println!("{trace}");
+            }
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Who blocks the runtime: a service with three endpoints, each of which blocks in its own way, by
 //! writing files under a lock, by computing, and by waiting for a channel of the standard library.
 //! Prints each stall once, with its cause and with the function, file and line that are to blame.
+#![allow(clippy::disallowed_methods, reason = "it blocks by the clock")]
 
 use std::io::Write;
 use std::sync::{Mutex, mpsc};

@@ -4,7 +4,6 @@
 //! resolves: it finds out which calls the copied bytes are. Nothing is prepared before the first
 //! stall.
 
-mod cut;
 mod frame;
 mod settings;
 mod trace;

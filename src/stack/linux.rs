@@ -2,10 +2,12 @@
 
 mod calls;
 mod capture;
+mod cut;
 mod elf;
 mod modules;
 mod patience;
 mod procfs;
+mod prologue;
 mod resolver;
 mod symbols;
 mod unwind;

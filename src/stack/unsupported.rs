@@ -29,7 +29,7 @@ pub(crate) fn identify(_: u32, _: StackTraces) -> Option<Identity> {
 pub(crate) fn introduce() {}
 
 #[derive(Debug, Default)]
-pub(crate) struct Resolver;
+pub(crate) struct Resolver(());
 
 impl Resolver {
     pub(crate) fn resolve(&mut self, capture: Capture) -> Trace {

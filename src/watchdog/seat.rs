@@ -99,14 +99,14 @@ impl Seat {
     pub(super) fn look(
         &mut self,
         time: Time,
-        counters: Counters,
+        counters: impl Fn() -> Counters,
         progress: bool,
         pool: &PoolProbe,
     ) -> Outcome {
         let look = Look {
             now: time.now,
             paused: time.paused,
-            counters,
+            counters: counters(),
             progress: std::mem::take(&mut self.met) || progress,
         };
         let (phase, lasted, shown) = match self.worker.look(look) {
@@ -133,6 +133,11 @@ impl Seat {
                 return Outcome::Nothing;
             }
             let statement = self.inquiry.go_on(self.sighting.thread.as_ref());
+            if counters() != look.counters {
+                // It has come back meanwhile: what was seen of it is of no use.
+                self.inquiry.end();
+                return Outcome::Nothing;
+            }
             let identity = statement.identity;
             if identity.is_some_and(|identity| identity.worker != Some(self.index)) {
                 // Another thread runs the worker, or none does.

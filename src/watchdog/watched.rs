@@ -95,7 +95,7 @@ impl Watched {
         self.read_sightings();
         let mut suspected = false;
         for index in 0..self.seats.len() {
-            let counters = counters(&self.metrics, index);
+            let counters = || counters(&self.metrics, index);
             let progress = self.seats.len() == 1 && self.load.has_shrunk(&self.metrics);
             match self.seats[index].look(time, counters, progress, &self.pool) {
                 Outcome::Nothing => {}

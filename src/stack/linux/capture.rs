@@ -17,9 +17,9 @@ use crate::stack::settings::StackTraces;
 use crate::stack::sys::{Ask, Asked, Question, Refusal, Registers};
 use crate::stack::trace::{Facts, NoStack};
 
-/// How often a thread is looked at that does not keep still.
-const LOOKS: u32 = 4;
-const BETWEEN_LOOKS: Duration = Duration::from_micros(300);
+/// How often a thread is looked at that does not keep still, such as one that writes to a disk.
+const LOOKS: u32 = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_micros(200);
 
 /// For how long the watchdog waits for an answer. What it looks after meanwhile is late by as much.
 const PATIENCE: Duration = Duration::from_millis(3);

@@ -1,12 +1,12 @@
 //! Makes traces of what was captured. The reporter's part: it may take its time and any lock.
 
 use super::capture::{Capture, Image};
+use super::cut;
 use super::modules;
 use super::procfs;
 use super::symbols;
 use super::unwind::{Unwinder, Walk};
 use crate::clock;
-use crate::stack::cut;
 use crate::stack::trace::{NoStack, Trace};
 
 /// Holds what it has read of the program, for the next time, until it is told to let go.

@@ -12,6 +12,7 @@ use super::calls::{self, Call};
 use super::capture::Image;
 use super::elf;
 use super::modules::{Bytes, Module, Section};
+use super::prologue;
 use crate::stack::sys::Registers;
 
 /// No stack has more calls; what seems to has led the walk in a circle.
@@ -73,24 +74,33 @@ impl Unwinder {
     pub(super) fn walk(&mut self, image: &Image) -> Walk {
         let registers = image.registers;
         let start = FrameAddress::from_instruction_pointer(registers.pc);
-        let plain = self.walk_from(image, start, registers);
+        let (plain, stopped) = self.walk_from(image, start, registers);
         if plain.complete {
             return plain;
         }
-        let guessed = if registers.fp.is_none() {
-            self.guess(image)
+        let found = if registers.fp.is_none() {
+            let found = self.compute(image, &plain, stopped);
+            found.or_else(|| self.guess(image, plain.addresses.len()))
         } else {
             None
         };
-        guessed.or_else(|| self.scan(image)).unwrap_or(plain)
+        found.or_else(|| self.scan(image)).unwrap_or(plain)
     }
 
-    fn walk_from(&mut self, image: &Image, start: FrameAddress, registers: Registers) -> Walk {
+    /// Also returns where the walk has stopped, and what the stack pointer is there.
+    fn walk_from(
+        &mut self,
+        image: &Image,
+        start: FrameAddress,
+        registers: Registers,
+    ) -> (Walk, (FrameAddress, u64)) {
         let mut walk = Walk::default();
         let mut registers = native(registers);
         let mut frame = start;
+        let mut sp = registers.sp();
         while walk.addresses.len() < MOST_FRAMES {
             walk.addresses.push(frame.address_for_lookup());
+            sp = registers.sp();
             let mut read = |address| image.word(address).ok_or(());
             let next = self
                 .known
@@ -104,7 +114,31 @@ impl Unwinder {
                 Ok(Some(None)) | Err(_) => break,
             }
         }
-        walk
+        (walk, (frame, sp))
+    }
+
+    /// Goes on where the walk has stopped, with the frame pointer that the function there has.
+    fn compute(
+        &mut self,
+        image: &Image,
+        plain: &Walk,
+        (frame, sp): (FrameAddress, u64),
+    ) -> Option<Walk> {
+        let function = self.function_of(frame.address_for_lookup())?;
+        let mut code = [0; prologue::LONGEST];
+        self.memory.read_exact_at(&mut code, function).ok()?;
+        let registers = Registers {
+            pc: frame.address(),
+            sp,
+            fp: Some(sp.checked_add(prologue::frame_size(&code)?)?),
+            lr: NOWHERE,
+        };
+        let (rest, _) = self.walk_from(image, frame, registers);
+        let known = plain.addresses.split_last()?.1;
+        rest.complete.then(|| Walk {
+            addresses: [known, &rest.addresses].concat(),
+            ..rest
+        })
     }
 
     /// Whether the tables say that nothing has called this, whatever is in the registers and on the
@@ -124,9 +158,10 @@ impl Unwinder {
     }
 
     /// Tries every place of the stack that the frame pointer could point to. It has to lead to the
-    /// outermost call, and the calls in the code should be to the functions that are there.
-    fn guess(&mut self, image: &Image) -> Option<Walk> {
-        let mut best: Option<(usize, Walk)> = None;
+    /// outermost call, and the calls in the code should be to the functions that are there: most of
+    /// all the one to the function that uses the frame pointer, the last of `sure`.
+    fn guess(&mut self, image: &Image, sure: usize) -> Option<Walk> {
+        let mut best: Option<((usize, bool), Walk)> = None;
         for place in words(image) {
             if !self.is_return_address(image.word(place + 8)?) {
                 continue;
@@ -136,15 +171,18 @@ impl Unwinder {
                 ..image.registers
             };
             let start = FrameAddress::from_instruction_pointer(registers.pc);
-            let walk = self.walk_from(image, start, registers);
+            let (walk, _) = self.walk_from(image, start, registers);
             if !walk.complete {
                 continue;
             }
-            let wrong = self.wrong_calls(&walk);
-            if best.as_ref().is_none_or(|(least, _)| wrong < *least) {
-                best = Some((wrong, walk));
+            let calls = self.calls(&walk);
+            let wrong = calls.iter().filter(|call| **call == Some(false)).count();
+            let proven = calls.get(sure.saturating_sub(1)) == Some(&Some(true));
+            let doubts = (wrong, !proven);
+            if best.as_ref().is_none_or(|(least, _)| doubts < *least) {
+                best = Some((doubts, walk));
             }
-            if wrong == 0 {
+            if doubts == (0, false) {
                 break;
             }
         }
@@ -170,7 +208,7 @@ impl Unwinder {
                 fp: Some(NOWHERE),
                 lr: NOWHERE,
             };
-            let mut walk = self.walk_from(image, start, registers);
+            let (mut walk, _) = self.walk_from(image, start, registers);
             if walk.complete {
                 walk.addresses.insert(0, image.registers.pc);
                 walk.scanned = true;
@@ -180,20 +218,22 @@ impl Unwinder {
         None
     }
 
-    /// How many of the calls in the code go straight to another function than the one found there.
-    fn wrong_calls(&self, walk: &Walk) -> usize {
+    /// For each call, whether it is to the function that is there; `None` if the code does not say
+    /// whom it calls.
+    fn calls(&self, walk: &Walk) -> Vec<Option<bool>> {
         let pairs = walk.addresses.iter().zip(walk.addresses.iter().skip(1));
-        let wrong = pairs.filter(|(callee, caller)| {
+        let calls = pairs.map(|(callee, caller)| {
             // What is looked up of a caller is just before the return address.
-            let returns_to = **caller + 1;
-            match (self.call_before(returns_to), self.function_of(**callee)) {
-                (Some(Call::Direct(distance)), Some(function)) => {
-                    returns_to.wrapping_add_signed(distance) != function
+            let returns_to = *caller + 1;
+            match self.call_before(returns_to)? {
+                Call::Direct(distance) => {
+                    let called = returns_to.wrapping_add_signed(distance);
+                    Some(called == self.function_of(*callee)?)
                 }
-                _ => false,
+                Call::Indirect => None,
             }
         });
-        wrong.count()
+        calls.collect()
     }
 
     fn is_return_address(&self, word: u64) -> bool {
