@@ -25,7 +25,7 @@ async fn main() -> Result<(), loopmon::Error> {
     std::thread::sleep(Duration::from_secs(1));
     tokio::time::sleep(Duration::from_millis(100)).await;
 
-    println!("fibonacci(38) is {}", fibonacci(38));
+    println!("fibonacci(41) is {}", fibonacci(41));
     tokio::time::sleep(Duration::from_millis(100)).await;
 
     monitor.stop();

@@ -1,18 +1,16 @@
 //! Which thread runs which worker of a runtime, as far as loopmon's own tasks have met them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::stack;
 use crate::stall::OsThread;
 
 #[derive(Debug)]
-pub(crate) struct Sightings(Mutex<State>);
-
-#[derive(Debug)]
-struct State {
-    workers: Box<[Sighting]>,
-    /// How many there have been, of all workers.
-    total: u32,
+pub(crate) struct Sightings {
+    /// How many there have been, of all workers: to be read without the lock.
+    total: AtomicU32,
+    workers: Mutex<Box<[Sighting]>>,
 }
 
 /// How a worker was met last.
@@ -26,43 +24,42 @@ pub(crate) struct Sighting {
 
 impl Sightings {
     pub(crate) fn new(workers: usize) -> Sightings {
-        Sightings(Mutex::new(State {
-            workers: vec![Sighting::default(); workers].into(),
-            total: 0,
-        }))
+        Sightings {
+            total: AtomicU32::new(0),
+            workers: Mutex::new(vec![Sighting::default(); workers].into()),
+        }
     }
 
     /// The calling thread runs this worker.
     pub(crate) fn add(&self, worker: usize) {
         let thread = OsThread::current();
         stack::introduce();
-        let mut state = self.lock();
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         // It runs no other.
-        for sighting in &mut state.workers {
+        for sighting in &mut *workers {
             sighting.thread.take_if(|known| *known == thread);
         }
-        if let Some(sighting) = state.workers.get_mut(worker) {
+        if let Some(sighting) = workers.get_mut(worker) {
             sighting.count = sighting.count.wrapping_add(1);
             sighting.thread = Some(thread);
-            state.total = state.total.wrapping_add(1);
+            self.total.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Hands over all of them if there are more than `seen`.
     pub(crate) fn read(&self, seen: &mut u32, mut each: impl FnMut(usize, &Sighting)) {
+        if self.total.load(Ordering::Relaxed) == *seen {
+            return;
+        }
         // Whoever holds the lock will be through by the next time. The watchdog waits for nobody.
-        let Ok(state) = self.0.try_lock() else {
+        let Ok(workers) = self.workers.try_lock() else {
             return;
         };
-        if *seen != state.total {
-            *seen = state.total;
-            let workers = state.workers.iter().enumerate();
-            workers.for_each(|(worker, sighting)| each(worker, sighting));
+        // Under the lock it does not change.
+        *seen = self.total.load(Ordering::Relaxed);
+        for (worker, sighting) in workers.iter().enumerate() {
+            each(worker, sighting);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,10 +1,9 @@
 //! Who is to be watched: what the monitors' threads and the watchdog tell each other.
 
-#[cfg(not(loopmon_loom))]
-use std::sync::{Condvar, Mutex, MutexGuard};
-
 use std::io;
 use std::sync::PoisonError;
+#[cfg(not(loopmon_loom))]
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 #[cfg(loopmon_loom)]

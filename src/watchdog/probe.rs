@@ -3,16 +3,15 @@
 //! That it is dropped tells that the runtime is gone. That it is polled, as every task of loopmon,
 //! tells that the worker which polls it is not stuck, and which thread runs that worker.
 
-#[cfg(not(loopmon_loom))]
-use std::sync::{Arc, Mutex, MutexGuard};
-
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
+#[cfg(not(loopmon_loom))]
+use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 #[cfg(loopmon_loom)]
-use loom::sync::{Arc, Mutex, MutexGuard};
+use loom::sync::{Mutex, MutexGuard};
 
 /// What the task and the watchdog tell each other.
 #[derive(Debug)]
@@ -145,7 +144,7 @@ mod loom_tests {
     struct Woken(AtomicBool);
 
     impl Wake for Woken {
-        fn wake(self: std::sync::Arc<Self>) {
+        fn wake(self: Arc<Self>) {
             self.0.store(true, Ordering::SeqCst);
         }
     }
@@ -154,8 +153,8 @@ mod loom_tests {
     fn an_end_that_is_asked_for_is_never_missed() {
         loom::model(|| {
             let probe = Probe::new();
-            let woken = std::sync::Arc::new(Woken::default());
-            let waker = Waker::from(std::sync::Arc::clone(&woken));
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(Arc::clone(&woken));
             let task = probe.task();
             let runtime = loom::thread::spawn({
                 move || {
@@ -174,8 +173,8 @@ mod loom_tests {
     fn no_waker_outlives_the_task() {
         loom::model(|| {
             let probe = Probe::new();
-            let woken = std::sync::Arc::new(Woken::default());
-            let waker = Waker::from(std::sync::Arc::clone(&woken));
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(Arc::clone(&woken));
             let task = probe.task();
             let runtime = loom::thread::spawn(move || {
                 assert!(task.0.poll(&waker).is_pending());
@@ -184,7 +183,7 @@ mod loom_tests {
             probe.wake();
             runtime.join().unwrap();
             assert!(!probe.is_there());
-            assert_eq!(std::sync::Arc::strong_count(&woken), 1);
+            assert_eq!(Arc::strong_count(&woken), 1);
         });
     }
 }

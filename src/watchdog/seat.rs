@@ -95,18 +95,19 @@ impl Seat {
         still && !before
     }
 
-    /// `progress`: it has been seen to poll tasks.
+    /// `again` reads the counters anew; `progress`: it has been seen to poll tasks.
     pub(super) fn look(
         &mut self,
         time: Time,
-        counters: impl Fn() -> Counters,
+        counters: Counters,
+        again: impl Fn() -> Counters,
         progress: bool,
         pool: &PoolProbe,
     ) -> Outcome {
         let look = Look {
             now: time.now,
             paused: time.paused,
-            counters: counters(),
+            counters,
             progress: std::mem::take(&mut self.met) || progress,
         };
         let (phase, lasted, shown) = match self.worker.look(look) {
@@ -133,7 +134,7 @@ impl Seat {
                 return Outcome::Nothing;
             }
             let statement = self.inquiry.go_on(self.sighting.thread.as_ref());
-            if counters() != look.counters {
+            if again() != look.counters {
                 // It has come back meanwhile: what was seen of it is of no use.
                 self.inquiry.end();
                 return Outcome::Nothing;

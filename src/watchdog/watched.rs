@@ -17,9 +17,11 @@ use crate::stack::{Shot, StackTraces};
 use crate::stall::{OsThread, Stall};
 use crate::tasks::OwnTasks;
 
-/// How often all workers are asked to meet, if some do not come, and how soon again.
+/// How often all workers are asked to meet, if some do not come.
 const MOST_RENDEZVOUS: u32 = 5;
-const RENDEZVOUS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Between what need not be done at every look.
+const INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Watched {
@@ -38,7 +40,7 @@ pub(super) struct Watched {
     /// How many sightings are known.
     seen: u32,
     rendezvous: u32,
-    rendezvous_at: Duration,
+    last_time: Duration,
     pool: PoolProbe,
     load: Load,
     /// Who may drive the runtime, but did something else when it was given to be watched.
@@ -74,7 +76,7 @@ impl Watched {
             probe,
             seen: 0,
             rendezvous: 0,
-            rendezvous_at: Duration::ZERO,
+            last_time: Duration::ZERO,
             pool: PoolProbe::default(),
             load: Load::default(),
         };
@@ -91,13 +93,17 @@ impl Watched {
         if self.seats.is_empty() {
             self.take_seats(time);
         }
-        let is_there = self.probe.is_there();
         self.read_sightings();
-        let mut suspected = false;
+        let (mut suspected, mut stuck, mut parked) = (false, false, false);
         for index in 0..self.seats.len() {
-            let counters = || counters(&self.metrics, index);
-            let progress = self.seats.len() == 1 && self.load.has_shrunk(&self.metrics);
-            match self.seats[index].look(time, counters, progress, &self.pool) {
+            let read = || counters(&self.metrics, index);
+            let counters = read();
+            let progress = self.seats.len() == 1 && self.load.has_shrunk(&self.metrics, counters);
+            let seat = &mut self.seats[index];
+            let outcome = seat.look(time, counters, read, progress, &self.pool);
+            stuck |= seat.newly_still();
+            parked |= seat.is_parked();
+            match outcome {
                 Outcome::Nothing => {}
                 Outcome::Suspected => suspected = true,
                 Outcome::Tell(stall, shot) => self.tell(stall, shot, reports),
@@ -106,9 +112,16 @@ impl Watched {
         if suspected && self.runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
             self.pool.ask(&self.runtime);
         }
-        self.wake_probe(suspected);
-        self.complete_rendezvous(time.now);
-        is_there
+        // Being polled shows progress; but the probe wakes no worker that is parked, unless that is
+        // wanted: it then looks after what the one that stands still does not.
+        if if parked {
+            stuck && self.rescue_timers
+        } else {
+            suspected
+        } {
+            self.probe.wake();
+        }
+        self.now_and_then(time.now)
     }
 
     /// Lets go of the runtime, and closes the channel.
@@ -147,30 +160,18 @@ impl Watched {
         });
     }
 
-    /// Has the probe polled, where that wakes no worker that is parked: on suspicion, as being polled
-    /// shows progress. And where it does wake one, if that is wanted: then that one looks after what
-    /// a worker that stands still does not.
-    fn wake_probe(&mut self, suspected: bool) {
-        let parked = self.seats.iter().any(Seat::is_parked);
-        let still = self.seats.iter_mut().map(Seat::newly_still);
-        let stuck = still.filter(|newly| *newly).count() > 0;
-        if if parked {
-            stuck && self.rescue_timers
-        } else {
-            suspected
-        } {
-            self.probe.wake();
+    /// What need not be done at every look. Returns whether the runtime is there.
+    fn now_and_then(&mut self, now: Duration) -> bool {
+        if now.saturating_sub(self.last_time) < INTERVAL {
+            return true;
         }
-    }
-
-    fn complete_rendezvous(&mut self, now: Duration) {
-        if self.rendezvous < MOST_RENDEZVOUS
-            && now.saturating_sub(self.rendezvous_at) >= RENDEZVOUS_INTERVAL
-            && !self.seats.iter().all(Seat::is_known)
-        {
-            self.rendezvous_at = now;
+        self.last_time = now;
+        if self.rendezvous < MOST_RENDEZVOUS && !self.seats.iter().all(Seat::is_known) {
             self.ask_all_to_meet();
         }
+        // The end of its runtime ends a monitor, and its watch; but not while the caller drives it,
+        // and what is watched keeps the files of its runtime open.
+        self.probe.is_there()
     }
 
     fn ask_all_to_meet(&mut self) {
@@ -204,7 +205,12 @@ struct Load {
 }
 
 impl Load {
-    fn has_shrunk(&mut self, metrics: &RuntimeMetrics) -> bool {
+    /// Since the last time; not while the worker is parked.
+    fn has_shrunk(&mut self, metrics: &RuntimeMetrics, counters: Counters) -> bool {
+        if counters.is_parked() {
+            *self = Load::default();
+            return false;
+        }
         let load = Load {
             tasks: metrics.num_alive_tasks(),
             queued: metrics.global_queue_depth(),

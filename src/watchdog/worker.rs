@@ -193,9 +193,9 @@ impl Worker {
                     self.many_polls()
                 },
             },
-            // With more turns the busy time would be that of several.
+            // With more turns the busy time may be that of several, none of them long enough.
             _ if !self.counters.is_parked()
-                && turns <= 2
+                && (turns <= 2 || (self.still >= self.threshold && !unattended))
                 && lasted >= self.threshold
                 && look.now.saturating_sub(self.since) >= self.threshold =>
             {

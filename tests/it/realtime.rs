@@ -3,4 +3,5 @@
 #[cfg(feature = "histogram")]
 mod interval;
 mod lag;
+mod stalls;
 mod wake;

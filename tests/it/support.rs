@@ -9,7 +9,7 @@ use loopmon::{Monitor, Sample, Sampler, Samples};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-pub(crate) fn millis(millis: u64) -> Duration {
+pub(crate) const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 

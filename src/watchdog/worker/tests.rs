@@ -284,6 +284,22 @@ fn a_runtime_that_is_driven_in_pieces_is_told_when_it_is_certain() {
 }
 
 #[test]
+fn it_is_certain_too_when_the_worker_has_gone_on_with_other_things() {
+    let mut watched = Watched::driven(Driven::InPieces);
+    watched.still(300);
+    watched.parks_and_unparks += 4;
+    watched.publish(303).found(&[(Phase::Ended, 303, None)]);
+}
+
+#[test]
+fn several_short_batches_are_no_stall() {
+    let mut watched = Watched::running();
+    watched.still(20);
+    watched.parks_and_unparks += 4;
+    watched.publish(26).found(&[]);
+}
+
+#[test]
 fn nobody_drives_it_as_its_thread_is_gone() {
     let mut watched = Watched::driven(Driven::SoFar);
     watched.still(20);

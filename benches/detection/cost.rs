@@ -1,0 +1,192 @@
+//! What it costs: the monitored runtime, and the watchdog's own thread.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use loopmon::{Monitor, Stalls};
+use tokio::runtime::{Handle, Runtime};
+
+use crate::THRESHOLD;
+use crate::load;
+use crate::report::{self, Budget, percentile};
+
+const TICK: Duration = Duration::from_millis(5);
+const SLICE: Duration = Duration::from_millis(200);
+
+pub(crate) fn run(rounds: usize) -> Vec<Budget> {
+    let mut budgets = vec![throughput(rounds)];
+    budgets.extend(watchdog(Duration::from_millis(100 * rounds as u64)));
+    budgets
+}
+
+fn watched(runtime: &Handle) -> (Monitor, Stalls) {
+    let builder = Monitor::builder().interval(Duration::from_millis(10));
+    let monitor = builder.stall_threshold(THRESHOLD).install_on(runtime);
+    let monitor = monitor.expect("a monitor");
+    let stalls = monitor.stalls();
+    (monitor, stalls)
+}
+
+/// Yields of a saturated runtime with sampling at 10 ms and stall detection, and without, in turns.
+fn throughput(rounds: usize) -> Budget {
+    report::header(
+        "Throughput with monitoring over without, slices of 200 ms in turns",
+        &[
+            "runtime",
+            "slices",
+            "median",
+            "p25",
+            "p75",
+            "of nothing over nothing",
+        ],
+    );
+    let mut worst = f64::INFINITY;
+    for workers in [0, 2] {
+        let runtime = load::runtime(workers);
+        let (mut ratios, mut null) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let before = yields(&runtime, workers);
+            let monitor = watched(runtime.handle());
+            let with = yields(&runtime, workers);
+            monitor.0.stop();
+            runtime.block_on(monitor.0.stopped());
+            let after = yields(&runtime, workers);
+            ratios.push(with / ((before + after) / 2.0));
+            null.push(after / before);
+        }
+        let median = percentile(&ratios, 50.0);
+        worst = worst.min(median);
+        report::row(&[
+            load::name(workers),
+            (3 * rounds).to_string(),
+            format!("{median:.3}"),
+            format!("{:.3}", percentile(&ratios, 25.0)),
+            format!("{:.3}", percentile(&ratios, 75.0)),
+            format!("{:.3}", percentile(&null, 50.0)),
+        ]);
+    }
+    Budget {
+        what: "throughput of the monitored runtime, sampling at 10 ms and stall detection on",
+        budget: "≥ 0.995",
+        measured: format!("{worst:.3} (the smaller median)"),
+        kept: worst >= 0.995,
+    }
+}
+
+/// How often a hundred tasks for each worker give way in a slice.
+fn yields(runtime: &Runtime, workers: usize) -> f64 {
+    let until = Instant::now() + SLICE;
+    runtime.block_on(async {
+        let tasks = (0..100 * workers.max(1)).map(|_| {
+            tokio::spawn(async move {
+                let mut count = 0_u64;
+                while count % 64 != 0 || Instant::now() < until {
+                    tokio::task::yield_now().await;
+                    count += 1;
+                }
+                count
+            })
+        });
+        let mut sum = 0;
+        for task in tasks.collect::<Vec<_>>() {
+            sum += task.await.expect("it only counts");
+        }
+        sum as f64
+    })
+}
+
+/// The watchdog beside a thread that only ticks.
+fn watchdog(duration: Duration) -> Vec<Budget> {
+    report::header(
+        "CPU of the watchdog at a tick of 5 ms",
+        &[
+            "runtimes",
+            "µs a tick",
+            "a thread that only ticks",
+            "ratio",
+            "of a core",
+        ],
+    );
+    let mut per_tick = Vec::new();
+    let mut ratio_of_one = f64::NAN;
+    for count in [1, 16, 256] {
+        let monitors: Vec<_> = (0..count).map(|_| idle_runtime()).collect();
+        thread::sleep(Duration::from_millis(200));
+        let ticking = thread::Builder::new()
+            .name("only-ticks".to_owned())
+            .spawn(move || {
+                let until = Instant::now() + duration + TICK;
+                while Instant::now() < until {
+                    thread::sleep(TICK);
+                }
+            })
+            .expect("a thread");
+        let before = [cpu("loopmon-watchdog"), cpu("only-ticks")];
+        thread::sleep(duration);
+        let after = [cpu("loopmon-watchdog"), cpu("only-ticks")];
+        ticking.join().expect("it only ticks");
+        monitors.iter().for_each(|(monitor, _)| monitor.stop());
+        let ticks = duration.as_secs_f64() / TICK.as_secs_f64();
+        let [own, empty] = [0, 1].map(|index| (after[index] - before[index]) * 1e6 / ticks);
+        if count == 1 {
+            ratio_of_one = own / empty;
+        }
+        per_tick.push((f64::from(count), own - empty));
+        report::row(&[
+            count.to_string(),
+            format!("{own:.1}"),
+            format!("{empty:.1}"),
+            format!("{:.2}", own / empty),
+            format!("{:.2} %", own / 1e6 / TICK.as_secs_f64() * 100.0),
+        ]);
+    }
+    let (one, many) = (per_tick[0], per_tick[2]);
+    let further = (many.1 - one.1) / (many.0 - one.0);
+    vec![
+        Budget {
+            what: "the watchdog's CPU at a 5 ms tick over a thread that only ticks",
+            budget: "≤ 1.3",
+            measured: format!("{ratio_of_one:.2}"),
+            kept: ratio_of_one <= 1.3,
+        },
+        Budget {
+            what: "each further runtime, per tick",
+            budget: "≤ 0.3 µs",
+            measured: format!("{further:.2} µs"),
+            kept: further <= 0.3,
+        },
+    ]
+}
+
+/// A runtime of its own thread that has nothing to do, until its monitor stops.
+fn idle_runtime() -> (Monitor, Stalls) {
+    let builder = Monitor::builder().interval(Duration::from_secs(3_600));
+    let monitor = builder.stall_threshold(THRESHOLD).build();
+    let monitor = monitor.expect("a monitor");
+    let stalls = monitor.stalls();
+    let inside = monitor.clone();
+    thread::Builder::new()
+        .spawn(move || {
+            load::runtime(0).block_on(async {
+                inside.install().expect("it is a runtime");
+                inside.stopped().await;
+            });
+        })
+        .expect("a thread");
+    (monitor, stalls)
+}
+
+/// CPU seconds that the threads of this name have used; the system keeps 15 bytes of it.
+fn cpu(name: &str) -> f64 {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten();
+    let of_name = tasks.flatten().filter(|task| {
+        let comm = fs::read_to_string(task.path().join("comm"));
+        comm.is_ok_and(|comm| comm.trim_end() == &name[..name.len().min(15)])
+    });
+    let nanos = of_name.filter_map(|task| {
+        let schedstat = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        schedstat.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    nanos.sum::<f64>() / 1e9
+}

@@ -1,0 +1,36 @@
+//! One worker of four is stuck, which sampling cannot see: another one answers. Prints the greatest
+//! lag of the samples taken meanwhile, of a few milliseconds, and of the stall what is told when it
+//! passes the threshold of 100 ms, at twice and four times that, and when it is over.
+
+use std::time::Duration;
+
+use loopmon::{Monitor, Stall};
+use tokio::time::sleep;
+
+async fn print(stall: Stall) {
+    println!("{stall}");
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 4)]
+async fn main() -> Result<(), loopmon::Error> {
+    let monitor = Monitor::builder()
+        .interval(Duration::from_millis(10))
+        .stall_callback(print)
+        .install()?;
+    sleep(Duration::from_millis(100)).await;
+
+    let mut samples = monitor.subscribe();
+    let stuck = tokio::spawn(async { std::thread::sleep(Duration::from_millis(700)) });
+    sleep(Duration::from_millis(600)).await;
+    let mut greatest = Duration::ZERO;
+    while let Ok(Some(sample)) = tokio::time::timeout(Duration::ZERO, samples.next()).await {
+        greatest = greatest.max(sample.lag);
+    }
+    println!("the greatest lag meanwhile: {greatest:.1?}");
+
+    stuck.await.expect("it only sleeps");
+    sleep(Duration::from_millis(100)).await;
+    monitor.stop();
+    monitor.stopped().await;
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! Stalls on real runtimes: each row of the scenarios that the watchdog must get right.
+//!
+//! A threshold of 60 ms and blocks of 300: the machine may be late by a lot.
+
+mod causes;
+mod current_thread;
+mod help;
+mod life;
+mod many;
+mod multi_thread;
+mod pauses;
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use loopmon::{Builder, Cause, Monitor, Phase, Stall, Stalls};
+use tokio::runtime::Runtime;
+use tokio::time::sleep;
+
+use crate::support::millis;
+
+const THRESHOLD: Duration = millis(60);
+const BLOCK: Duration = millis(300);
+
+/// Longer than anything here takes, however slow the machine.
+const FOR_EVER: Duration = Duration::from_secs(30);
+
+fn watching() -> Builder {
+    Monitor::builder()
+        .interval(millis(20))
+        .stall_threshold(THRESHOLD)
+}
+
+fn current_thread() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+fn multi_thread(workers: usize) -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// Drives a runtime that has nothing to do.
+fn rest(runtime: &Runtime, duration: Duration) {
+    runtime.block_on(async { sleep(duration).await });
+}
+
+fn block() {
+    std::thread::sleep(BLOCK);
+}
+
+fn spin(duration: Duration) {
+    let began = std::time::Instant::now();
+    while began.elapsed() < duration {
+        std::hint::spin_loop();
+    }
+}
+
+/// What a thread that reads nothing but stalls has heard.
+struct Heard {
+    reports: Arc<(Mutex<Reports>, Condvar)>,
+}
+
+#[derive(Default)]
+struct Reports {
+    stalls: Vec<Stall>,
+    ended: bool,
+}
+
+impl Heard {
+    fn of(mut stalls: Stalls) -> Heard {
+        let reports = Arc::new((Mutex::new(Reports::default()), Condvar::new()));
+        let shared = Arc::clone(&reports);
+        std::thread::Builder::new()
+            .spawn(move || {
+                let (reports, news) = &*shared;
+                loop {
+                    let stall = futures::executor::block_on(stalls.next());
+                    let mut reports = reports.lock().unwrap();
+                    match stall {
+                        Some(stall) => reports.stalls.push(stall),
+                        None => reports.ended = true,
+                    }
+                    news.notify_all();
+                    if reports.ended {
+                        return;
+                    }
+                }
+            })
+            .unwrap();
+        Heard { reports }
+    }
+
+    #[track_caller]
+    fn wait_until(&self, what: impl Fn(&Reports) -> bool) -> Vec<Stall> {
+        let (reports, news) = &*self.reports;
+        let reports = reports.lock().unwrap();
+        let (reports, waited) = news
+            .wait_timeout_while(reports, FOR_EVER, |reports| !what(reports))
+            .unwrap();
+        assert!(!waited.timed_out(), "{:?}", reports.stalls);
+        reports.stalls.clone()
+    }
+
+    /// Waits for as many reports of a phase.
+    #[track_caller]
+    fn wait_for(&self, phase: Phase, count: usize) -> Vec<Stall> {
+        self.wait_until(|reports| in_phase(&reports.stalls, phase).count() >= count)
+    }
+
+    #[track_caller]
+    fn all_to_the_end(&self) -> Vec<Stall> {
+        self.wait_until(|reports| reports.ended)
+    }
+
+    /// Waits for the end, and returns what is not the fault of a crowded machine.
+    #[track_caller]
+    fn to_the_end(&self) -> Vec<Stall> {
+        let mut stalls = self.all_to_the_end();
+        let began: Vec<_> = stalls
+            .iter()
+            .filter(|stall| stall.cause == Cause::Starved)
+            .map(|stall| stall.began_at)
+            .collect();
+        stalls.retain(|stall| !began.contains(&stall.began_at));
+        stalls
+    }
+
+    #[track_caller]
+    fn nothing_to_the_end(&self) {
+        let stalls = self.to_the_end();
+        assert!(stalls.is_empty(), "{stalls:?}");
+    }
+}
+
+fn in_phase(stalls: &[Stall], phase: Phase) -> impl Iterator<Item = &Stall> {
+    stalls.iter().filter(move |stall| stall.phase == phase)
+}
+
+/// One stall of this worker, from its start to its end.
+#[track_caller]
+fn assert_one(stalls: &[Stall], worker: usize) -> &Stall {
+    let first = &stalls[0];
+    assert_eq!(first.phase, Phase::Started, "{stalls:?}");
+    assert!(first.duration >= THRESHOLD && first.duration < BLOCK);
+    for stall in stalls {
+        assert_eq!(stall.worker, worker);
+        assert_eq!(stall.began_at, first.began_at, "{stalls:?}");
+    }
+    let last = stalls.last().unwrap();
+    assert_eq!(last.phase, Phase::Ended, "{stalls:?}");
+    assert!(last.duration >= BLOCK, "{last}");
+    last
+}

@@ -1,0 +1,77 @@
+//! Many runtimes, one watchdog.
+
+use std::thread;
+
+use loopmon::Phase;
+use tokio::time::sleep;
+
+use super::{Heard, assert_one, block, current_thread, watching};
+use crate::support::millis;
+
+#[test]
+fn thread_per_core_programs_build_their_own_runtimes() {
+    let cores = 4;
+    let heard: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores)
+            .map(|core| {
+                let named = thread::Builder::new().name(format!("core-{core}"));
+                let run = move || {
+                    current_thread().block_on(async {
+                        let monitor = watching().name(format!("{core}")).install().unwrap();
+                        let heard = Heard::of(monitor.stalls());
+                        sleep(millis(50)).await;
+                        if core % 2 == 1 {
+                            block();
+                        }
+                        sleep(millis(50)).await;
+                        monitor.stop();
+                        heard
+                    })
+                };
+                named.spawn_scoped(scope, run).unwrap()
+            })
+            .collect();
+        threads.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    for (core, heard) in heard.iter().enumerate() {
+        if core % 2 == 0 {
+            heard.nothing_to_the_end();
+            continue;
+        }
+        let stalls = heard.to_the_end();
+        assert_one(&stalls, 0);
+        assert_eq!(stalls[0].monitor.as_deref(), Some(&*core.to_string()));
+        let thread = stalls[0].thread.as_ref().unwrap();
+        assert_eq!(thread.name.as_deref(), Some(&*format!("core-{core}")));
+    }
+}
+
+#[test]
+fn one_stuck_runtime_among_a_hundred() {
+    let runtimes: Vec<_> = (0..100).map(|_| current_thread()).collect();
+    let monitors: Vec<_> = runtimes
+        .iter()
+        .enumerate()
+        .map(|(index, runtime)| {
+            let monitor = watching().name(index.to_string()).build().unwrap();
+            let heard = Heard::of(monitor.stalls());
+            runtime.block_on(async {
+                monitor.install().unwrap();
+                sleep(millis(1)).await;
+            });
+            (monitor, heard)
+        })
+        .collect();
+    runtimes[42].block_on(async {
+        sleep(millis(1)).await;
+        block();
+        sleep(millis(50)).await;
+    });
+    let (_, heard) = &monitors[42];
+    let told = heard.wait_for(Phase::Ended, 1);
+    assert_eq!(told[0].monitor.as_deref(), Some("42"));
+    for (monitor, heard) in &monitors {
+        monitor.stop();
+        heard.to_the_end();
+    }
+}
