@@ -62,11 +62,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tokio::time::sleep(Duration::from_millis(100)).await;
 
     tokio::spawn(save_order()).await??;
-    println!(
-        "the order costs {}\n",
-        tokio::spawn(price_order()).await? % 100
-    );
-    println!("payment {} came in", tokio::spawn(await_payment()).await??);
+    tokio::spawn(price_order()).await?;
+    tokio::spawn(await_payment()).await??;
 
     monitor.stop();
     monitor.stopped().await;

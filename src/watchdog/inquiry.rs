@@ -32,9 +32,10 @@ impl Inquiry {
     }
 
     /// At the first suspicion, to compare with later.
-    pub(super) fn begin(&mut self, thread: Option<&OsThread>) {
+    pub(super) fn begin(&mut self, thread: Option<&OsThread>) -> Option<Identity> {
         self.shot = None;
         self.known = thread.and_then(|thread| stack::identify(thread.id?, self.settings));
+        self.known
     }
 
     /// When the stall is to be told.

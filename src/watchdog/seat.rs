@@ -114,7 +114,10 @@ impl Seat {
             Finding::Nothing => return Outcome::Nothing,
             Finding::Suspected => {
                 self.first = self.evidence(time.now);
-                self.inquiry.begin(self.sighting.thread.as_ref());
+                let identity = self.inquiry.begin(self.sighting.thread.as_ref());
+                if identity.is_some_and(|identity| identity.worker == Some(self.index)) {
+                    self.worker.confirm();
+                }
                 return Outcome::Suspected;
             }
             Finding::Stall {

@@ -86,6 +86,8 @@ pub(super) struct Worker {
     paused_before: Duration,
     progress_at: Option<Duration>,
     stage: Stage,
+    /// Its thread has said that it drives it, since it is still.
+    confirmed: bool,
 }
 
 impl Worker {
@@ -101,6 +103,7 @@ impl Worker {
             paused_before: look.paused,
             progress_at: None,
             stage: Stage::Quiet,
+            confirmed: false,
         }
     }
 
@@ -123,7 +126,10 @@ impl Worker {
                 self.stage = Stage::Suspected;
                 Finding::Suspected
             }
-            Stage::Suspected if self.still >= self.threshold && self.driven != Driven::InPieces => {
+            Stage::Suspected
+                if self.still >= self.threshold
+                    && (self.driven != Driven::InPieces || self.confirmed) =>
+            {
                 self.tell(Phase::Started, self.threshold)
             }
             Stage::Told { next } if self.still >= next => self.tell(Phase::Ongoing, next),
@@ -146,6 +152,11 @@ impl Worker {
             armed: true,
             ..Worker::new(self.threshold, self.driven, look)
         };
+    }
+
+    /// Its thread says that it drives it now, whatever it did before.
+    pub(super) fn confirm(&mut self) {
+        self.confirmed = true;
     }
 
     /// Its thread is known to do other things than to drive it.

@@ -16,6 +16,8 @@ fn handles_and_streams_are_shared_between_threads() {
     shared::<Samples>();
     shared::<Sample>();
     shared::<Error>();
+    shared::<loopmon::Trace>();
+    shared::<loopmon::StackTraces>();
     shared::<SleepSampler>();
     shared::<WakeSampler>();
     sent::<Builder>();
