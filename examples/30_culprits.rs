@@ -1,6 +1,7 @@
 //! Who blocks the runtime: a service with three endpoints, each of which blocks in its own way, by
 //! writing files under a lock, by computing, and by waiting for a channel of the standard library.
-//! Prints each stall once, with its cause and with the function, file and line that are to blame.
+//! Prints each stall once, when it is over, with its cause, and with the function, file and line that
+//! are to blame.
 #![allow(clippy::disallowed_methods, reason = "it blocks by the clock")]
 
 use std::io::Write;
@@ -11,11 +12,11 @@ use loopmon::{Monitor, Phase, Stall};
 
 static JOURNAL: Mutex<()> = Mutex::new(());
 
-const A_WHILE: Duration = Duration::from_millis(300);
+const A_WHILE: Duration = Duration::from_millis(600);
 
 async fn print(stall: Stall) {
     // Told at the threshold, while it goes on, and at the end: once is enough here.
-    if stall.phase != Phase::Started {
+    if stall.phase != Phase::Ended {
         return;
     }
     println!("{stall}");
@@ -58,12 +59,15 @@ async fn await_payment() -> Result<u32, mpsc::RecvError> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let monitor = Monitor::builder().stall_callback(print).install()?;
-    // Until the monitor has met all workers.
-    tokio::time::sleep(Duration::from_millis(100)).await;
-
+    // The monitor needs a moment to meet all workers, and to see that a stall is over.
+    let pause = || tokio::time::sleep(Duration::from_millis(100));
+    pause().await;
     tokio::spawn(save_order()).await??;
+    pause().await;
     tokio::spawn(price_order()).await?;
+    pause().await;
     tokio::spawn(await_payment()).await??;
+    pause().await;
 
     monitor.stop();
     monitor.stopped().await;
