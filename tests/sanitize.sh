@@ -15,7 +15,7 @@ step "AddressSanitizer"
 # A flag of the nightly compiler, which this variable lets the stable one take.
 RUSTC_BOOTSTRAP=1 RUSTFLAGS="${RUSTFLAGS:-} -Zsanitizer=address" LOOPMON_STRESS=100 \
     cargo test --quiet --features stack --lib --target x86_64-unknown-linux-gnu \
-    --target-dir target/asan stack::
+    --target-dir target/asan stack:: -- --test-threads=2 --skip a_library
 
 step "valgrind"
 if ! command -v valgrind >/dev/null; then

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::ptr;
+use std::sync::atomic::AtomicU32;
 
 use super::super::identify;
 use super::*;
@@ -139,18 +140,18 @@ fn locks() {
         result(unsafe { libc::syscall(libc::SYS_futex, &raw const word, wait, 0, &timeout()) })
     });
     assert_unnoticed("futex", || {
-        let word = Box::leak(Box::new(0_u32));
-        let place = ptr::from_ref(word).addr();
+        let word = Arc::new(AtomicU32::new(0));
+        let woken = Arc::clone(&word);
         let waker = thread::Builder::new().spawn(move || {
             thread::sleep(Duration::from_millis(MILLIS as u64));
             let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-            // SAFETY: the word is never freed, and not written to.
-            unsafe { libc::syscall(libc::SYS_futex, place, wake, 1) };
+            // SAFETY: the word outlives the call.
+            unsafe { libc::syscall(libc::SYS_futex, woken.as_ptr(), wake, 1) };
         });
         let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
         let no_timeout = ptr::null::<libc::timespec>();
         // SAFETY: as above.
-        let waited = unsafe { libc::syscall(libc::SYS_futex, place, wait, 0, no_timeout) };
+        let waited = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wait, 0, no_timeout) };
         let waited = result(waited);
         waker?.join().unwrap();
         waited
