@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 
 use loopmon::{Frame, Monitor, Phase, Stall, Stalls, Trace};
 
-const THRESHOLD: Duration = Duration::from_millis(25);
+const THRESHOLD: Duration = Monitor::DEFAULT_STALL_THRESHOLD;
 /// Twice the threshold, as the budget has it.
-const LASTS: Duration = Duration::from_millis(50);
+const LASTS: Duration = Duration::from_millis(200);
 
 type Blocker = fn() -> io::Result<()>;
 
@@ -106,7 +106,7 @@ fn by_a_channel() -> io::Result<()> {
 
 #[inline(never)]
 fn by_a_process() -> io::Result<()> {
-    let status = Command::new("sleep").arg("0.05").status()?;
+    let status = Command::new("sleep").arg("0.2").status()?;
     assert!(status.success());
     Ok(())
 }
@@ -132,7 +132,7 @@ fn by_a_file_lock() -> io::Result<()> {
 #[inline(never)]
 fn by_a_pipe() -> io::Result<()> {
     let mut child = Command::new("sleep")
-        .arg("0.05")
+        .arg("0.2")
         .stdout(Stdio::piped())
         .spawn()?;
     let mut pipe = child.stdout.take().unwrap();
