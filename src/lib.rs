@@ -41,6 +41,7 @@
 //! | reading | [`Samples`] |
 //! | filters, averages, percentiles, alerts, summaries | [`SampleStreamExt`] |
 //! | which of these serves which purpose | [`docs::combinators`] |
+//! | who blocks a worker, by function, file and line | [`docs::stacks`], [`Trace`] |
 //! | functions called with each sample | [`Callback`] |
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
 //!
@@ -49,7 +50,8 @@
 //! | feature | adds | brings |
 //! |---|---|---|
 //! | `histogram` | `summarize`: percentiles for each stretch of time | `hdrhistogram` |
-//! | `serde` | `Serialize` and `Deserialize` for [`Sample`] | `serde` |
+//! | `serde` | `Serialize` and `Deserialize` for [`Sample`] and [`Trace`] | `serde` |
+//! | `stack` | [`Stall::trace`]: the stack of a stuck worker, on Linux | `backtrace`, `framehop`, `libc` |
 //! | `full` | all of them | |
 //!
 //! None is on by default. A feature adds, it never changes a type.

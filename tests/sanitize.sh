@@ -12,6 +12,7 @@ if [[ $(uname -sm) != "Linux x86_64" ]]; then
 fi
 
 step "AddressSanitizer"
+# Its own dlopen lets no signal through for longer than an answer is waited for.
 # A flag of the nightly compiler, which this variable lets the stable one take.
 RUSTC_BOOTSTRAP=1 RUSTFLAGS="${RUSTFLAGS:-} -Zsanitizer=address" LOOPMON_STRESS=100 \
     cargo test --quiet --features stack --lib --target x86_64-unknown-linux-gnu \
@@ -24,6 +25,7 @@ if ! command -v valgrind >/dev/null; then
 fi
 tests=$(cargo test --features stack --lib --no-run --message-format=json 2>/dev/null |
     sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
-# It shows its own stacks in /proc, not the program's: so only what is asked by signal.
-LOOPMON_STRESS=20 valgrind --quiet --error-exitcode=1 --fair-sched=yes \
-    "$tests" --test-threads=1 stack::sys stress::while_it_allocates stress::while_it_panics
+# It shows its own stacks in /proc, not the program's: so only what is asked by signal. And it loses
+# track of which stack is in use when libgcc unwinds one that a handler has been on: so no panics.
+LOOPMON_STRESS=10 valgrind --quiet --error-exitcode=1 --fair-sched=yes --max-stackframe=65536 \
+    "$tests" --test-threads=1 stack::sys stress::while_it_allocates

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use crate::stack::{self, Identity, Shot, StackTraces};
 use crate::stall::OsThread;
 
+/// How often a thread that shows no stack is tried again between two reports.
+const RETRIES: u32 = 5;
+
 #[derive(Debug)]
 pub(super) struct Inquiry {
     settings: StackTraces,
@@ -12,6 +15,7 @@ pub(super) struct Inquiry {
     known: Option<Identity>,
     /// The latest that shows a stack; or that shows why not, if there is none.
     shot: Option<Arc<Shot>>,
+    retries: u32,
 }
 
 /// What has come out.
@@ -28,6 +32,7 @@ impl Inquiry {
             settings,
             known: None,
             shot: None,
+            retries: 0,
         }
     }
 
@@ -44,6 +49,7 @@ impl Inquiry {
             return self.state(None);
         };
         let shot = Shot::take(id, self.settings);
+        self.retries = RETRIES;
         let identity = match shot.as_ref().and_then(|shot| shot.identity()) {
             None => stack::identify(id, self.settings),
             identity => identity,
@@ -55,6 +61,19 @@ impl Inquiry {
             }
         }
         self.state(identity)
+    }
+
+    /// When there is nothing to tell of a stall that goes on. `still`: whether it did even then.
+    pub(super) fn retry(&mut self, thread: Option<&OsThread>, still: impl Fn() -> bool) {
+        let shows_none = self.shot.as_ref().is_some_and(|shot| !shot.shows_calls());
+        if !shows_none || self.retries == 0 {
+            return;
+        }
+        self.retries -= 1;
+        let shot = thread.and_then(|thread| Shot::take(thread.id?, self.settings));
+        if let Some(shot) = shot.filter(|shot| shot.shows_calls() && still()) {
+            self.shot = Some(shot);
+        }
     }
 
     pub(super) fn shot(&self) -> Option<Arc<Shot>> {

@@ -111,7 +111,11 @@ impl Seat {
             progress: std::mem::take(&mut self.met) || progress,
         };
         let (phase, lasted, shown) = match self.worker.look(look) {
-            Finding::Nothing => return Outcome::Nothing,
+            Finding::Nothing => {
+                let still = || again() == look.counters;
+                self.inquiry.retry(self.sighting.thread.as_ref(), still);
+                return Outcome::Nothing;
+            }
             Finding::Suspected => {
                 self.first = self.evidence(time.now);
                 let identity = self.inquiry.begin(self.sighting.thread.as_ref());
