@@ -14,9 +14,11 @@ WARM_UP = 0.2
 
 
 async def bare(interval, lags):
+    loop = asyncio.get_running_loop()
     while True:
+        began = loop.time()
         await asyncio.sleep(interval)
-        lags.append(0.0)
+        lags.append(loop.time() - began - interval)
 
 
 async def measure(subject, interval, window):

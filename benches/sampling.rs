@@ -14,7 +14,6 @@ mod cpu;
 #[path = "shared/figures.rs"]
 mod figures;
 
-use std::alloc::System;
 use std::error::Error;
 use std::process::Command;
 use std::sync::Arc;
@@ -24,12 +23,8 @@ use std::time::{Duration, Instant};
 
 use figures::Figures;
 use loopmon::{Monitor, Sampler, SleepSampler, WakeSampler};
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
-
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const WARM_UP: Duration = Duration::from_millis(200);
 
@@ -48,7 +43,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 /// What one subject did in one turn.
 struct Turn {
     cpu: Duration,
-    allocations: Option<usize>,
+    allocations: Option<u64>,
     samples: usize,
     /// One a sample, where there is such a thing.
     lags: Vec<Duration>,
@@ -60,18 +55,18 @@ impl Turn {
     }
 }
 
-/// What the process uses of CPU and allocations during `window`.
-async fn used(window: Duration) -> Outcome<(Duration, usize)> {
+/// What the process uses of the CPU while `runtime` runs for `window`, and how often that allocates.
+fn used(runtime: &Runtime, window: Duration) -> Outcome<(Duration, u64)> {
     let cpu = cpu::time(None)?;
-    let allocations = Region::new(ALLOCATOR);
-    sleep(window).await;
-    let allocations = allocations.change();
-    let used = cpu::time(None)?.saturating_sub(cpu);
-    Ok((used, allocations.allocations + allocations.reallocations))
+    let run = || runtime.block_on(async { sleep(window).await });
+    let allocations = allocation_counter::measure(run).count_total;
+    Ok((cpu::time(None)?.saturating_sub(cpu), allocations))
 }
 
 fn thread(interval: Duration, window: Duration) -> Outcome<Turn> {
     let mut lags = Vec::with_capacity(1 << 13);
+    // What an ended thread has used goes with it: the last turn's must be gone.
+    thread::sleep(WARM_UP);
     let (cpu, began) = (cpu::time(None)?, Instant::now());
     while began.elapsed() < window {
         let slept = Instant::now();
@@ -91,52 +86,51 @@ fn runtime() -> Outcome<Runtime> {
 }
 
 fn bare(interval: Duration, window: Duration) -> Outcome<Turn> {
-    runtime()?.block_on(async {
-        let count = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&count);
-        tokio::spawn(async move {
-            loop {
-                sleep(interval).await;
-                counter.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        sleep(WARM_UP).await;
-        let before = count.load(Ordering::Relaxed);
-        let (cpu, allocations) = used(window).await?;
-        Ok(Turn {
-            cpu,
-            allocations: Some(allocations),
-            samples: count.load(Ordering::Relaxed) - before,
-            lags: Vec::new(),
-        })
+    let runtime = runtime()?;
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&count);
+    runtime.spawn(async move {
+        loop {
+            sleep(interval).await;
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    used(&runtime, WARM_UP)?;
+    let before = count.load(Ordering::Relaxed);
+    let (cpu, allocations) = used(&runtime, window)?;
+    Ok(Turn {
+        cpu,
+        allocations: Some(allocations),
+        samples: count.load(Ordering::Relaxed) - before,
+        lags: Vec::new(),
     })
 }
 
 fn monitored(sampler: impl Sampler, interval: Duration, window: Duration) -> Outcome<Turn> {
-    runtime()?.block_on(async {
-        let monitor = Monitor::builder()
-            .interval(interval)
-            .sampler(sampler)
-            // So that nothing is lost to a reader that comes when all is over.
-            .capacity(1 << 13)
-            .install()?;
-        let _present_from_the_first = monitor.subscribe();
-        sleep(WARM_UP).await;
-        let mut samples = monitor.subscribe();
-        let (cpu, allocations) = used(window).await?;
-        monitor.stop();
-        let mut lags = Vec::new();
+    let runtime = runtime()?;
+    let monitor = Monitor::builder()
+        .interval(interval)
+        .sampler(sampler)
+        // So that nothing is lost to a reader that comes when all is over.
+        .capacity(1 << 13)
+        .install_on(runtime.handle())?;
+    let _present_from_the_first = monitor.subscribe();
+    used(&runtime, WARM_UP)?;
+    let mut samples = monitor.subscribe();
+    let (cpu, allocations) = used(&runtime, window)?;
+    monitor.stop();
+    let mut lags = Vec::new();
+    runtime.block_on(async {
         while let Some(sample) = samples.next().await {
             assert_eq!(sample.missed, 0);
             lags.push(sample.lag);
         }
-        monitor.stopped().await;
-        Ok(Turn {
-            cpu,
-            allocations: Some(allocations),
-            samples: lags.len(),
-            lags,
-        })
+    });
+    Ok(Turn {
+        cpu,
+        allocations: Some(allocations),
+        samples: lags.len(),
+        lags,
     })
 }
 
@@ -175,7 +169,7 @@ fn print(subject: &str, turns: &[Turn], bare: &[Turn]) {
         .map(|(turn, bare)| turn.cpu_per_sample() / bare.cpu_per_sample())
         .collect();
     let samples: usize = turns.iter().map(|turn| turn.samples).sum();
-    let allocations: Option<usize> = turns.iter().map(|turn| turn.allocations).sum();
+    let allocations: Option<u64> = turns.iter().map(|turn| turn.allocations).sum();
     let allocations = allocations.map_or("-".to_owned(), |sum| {
         format!("{:.3}", sum as f64 / samples as f64)
     });

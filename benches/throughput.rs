@@ -5,8 +5,8 @@
 //! shows what the machine can resolve, the same with a bare loop of `tokio::time::sleep` what a
 //! timer costs in any case.
 //!
-//! As a whole percent is about that, the second table tells what the monitor uses: the time in its
-//! own future, by a clock around each poll, and the CPU time of its thread if it has one.
+//! As that is about a percent, the last columns tell what the monitor itself uses: each poll of its
+//! future, by a clock around it, and for each sample the CPU time of its thread, if it has one.
 #![allow(
     clippy::disallowed_methods,
     reason = "clock.rs is for the crate itself: a bench has a clock of its own"
@@ -33,13 +33,14 @@ use tokio::task::JoinHandle;
 
 const TASKS: usize = 1_000;
 const SLICE: Duration = Duration::from_millis(200);
-const PAIRS: usize = 40;
+const PAIRS: usize = 30;
 const METHODS: [(Method, &str, &[u64]); 4] = [
     (Method::Nothing, "nothing", &[0, 0]),
-    (Method::Bare, "bare sleep", &[1, 10, 100]),
+    (Method::Bare, "bare sleep", &[10]),
     (Method::Sleep, "SleepSampler", &[1, 10, 100]),
     (Method::Wake, "WakeSampler", &[1, 10, 100]),
 ];
+const FAR_OFF: Duration = Duration::from_secs(86_400);
 const OWN_TIME: Duration = Duration::from_secs(4);
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -62,17 +63,24 @@ struct Busy {
 enum Flavour {
     CurrentThread,
     MultiThread,
+    /// With no timer but the monitor's.
+    WithoutTimers,
 }
 
 impl Busy {
     fn start(flavour: Flavour) -> Outcome<Busy> {
         let runtime = match flavour {
             Flavour::CurrentThread => Builder::new_current_thread().enable_time().build()?,
-            Flavour::MultiThread => Builder::new_multi_thread()
+            Flavour::MultiThread | Flavour::WithoutTimers => Builder::new_multi_thread()
                 .worker_threads(2)
                 .enable_time()
                 .build()?,
         };
+        if !matches!(flavour, Flavour::WithoutTimers) {
+            // As any timeout in a program would: while a timer is set, Tokio reads the clock each
+            // time it looks for events.
+            runtime.spawn(async { tokio::time::sleep(FAR_OFF).await });
+        }
         let counts: Arc<[Count]> = (0..TASKS).map(|_| Count::default()).collect();
         for task in 0..TASKS {
             let counts = Arc::clone(&counts);
@@ -95,7 +103,9 @@ impl Busy {
                             tokio::time::sleep(SLICE).await;
                         }
                     }),
-                    Flavour::MultiThread => ended.recv().unwrap_or_default(),
+                    Flavour::MultiThread | Flavour::WithoutTimers => {
+                        ended.recv().ok();
+                    }
                 })?;
         Ok(Busy {
             runtime: handle,
@@ -225,12 +235,13 @@ fn own_time(busy: &Busy, method: Method, interval: Duration) -> Outcome<Option<(
 fn main() -> Outcome<()> {
     println!("{PAIRS} pairs of slices of {SLICE:?}; median [quartiles]\n");
     println!(
-        "{:14} {:>13} {:>9} {:>22} {:>20} {:>11}",
+        "{:16} {:>13} {:>9} {:>22} {:>20} {:>11}",
         "runtime", "with", "interval", "throughput ratio", "own poll, µs", "thread, µs",
     );
     for (flavour, runtime) in [
         (Flavour::CurrentThread, "current_thread"),
         (Flavour::MultiThread, "multi_thread"),
+        (Flavour::WithoutTimers, "- without timers"),
     ] {
         let busy = Busy::start(flavour)?;
         // To its normal pace.
@@ -239,7 +250,7 @@ fn main() -> Outcome<()> {
             for millis in intervals.iter().copied() {
                 let interval = Duration::from_millis(millis);
                 let ratios = ratios(&busy, method, interval)?;
-                print!("{runtime:14} {sampler:>13} {millis:>6} ms {ratios:>22.3}");
+                print!("{runtime:16} {sampler:>13} {millis:>6} ms {ratios:>22.3}");
                 match own_time(&busy, method, interval)? {
                     Some((polls, thread)) => println!(" {polls:>20.2} {thread:>11.1}"),
                     None => println!(),

@@ -11,6 +11,7 @@ mod run;
 mod samples;
 mod stalls;
 mod stop_on_drop;
+mod work;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +19,6 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 pub use builder::Builder;
 pub use samples::Samples;
@@ -95,8 +95,6 @@ struct Shared {
     stack_traces: StackTraces,
     /// Each task of the monitor holds a receiver.
     tasks: watch::Sender<()>,
-    /// What the times in `latest` count from.
-    epoch: Instant,
 }
 
 impl Monitor {
@@ -119,7 +117,7 @@ impl Monitor {
     }
 
     fn new(builder: Builder) -> Monitor {
-        let (latest_writer, latest) = latest::latest();
+        let (latest_writer, latest) = latest::latest(clock::tokio_now());
         Monitor {
             shared: Arc::new(Shared {
                 name: builder.name,
@@ -134,7 +132,6 @@ impl Monitor {
                 rescue_timers: builder.rescue_timers,
                 stack_traces: builder.stack_traces,
                 tasks: watch::Sender::new(()),
-                epoch: clock::tokio_now(),
             }),
         }
     }
@@ -145,7 +142,8 @@ impl Monitor {
     ///
     /// If no runtime is current, if the monitor is attached already, or if the runtime has no timers
     /// and the sampler is the [`SleepSampler`](crate::SleepSampler). Nothing has changed then.
-    /// (Tokio panics when timers are missing; it is caught, but the process's panic hook reports it.)
+    /// (Tokio tells by a panic that timers are missing. It is caught, but the process's panic hook
+    /// reports it, and with `panic = "abort"` the process ends.)
     pub fn install(&self) -> Result<(), Error> {
         self.install_on(&current_runtime()?)
     }
@@ -159,20 +157,20 @@ impl Monitor {
         let run = Run::begin(&self.shared, runtime, Driver::Task)?;
         let id = run.id();
         run.spawn_callbacks(runtime);
-        let own = self.shared.own_tasks(runtime).task();
-        runtime.spawn(own.keep(run.drive()));
+        run.spawn(runtime);
         self.shared.attachment().confirm(id)?;
         self.shared.keep_watch(id).inspect_err(|_| self.stop())
     }
 
     /// Monitors the current runtime for as long as the returned future is polled, until the monitor
-    /// is stopped.
+    /// is stopped or the runtime shuts down.
     ///
-    /// The samples show how late the caller's own future runs. Callbacks still run as tasks.
+    /// The samples show how late the caller's own future runs. Callbacks still run as tasks, and one
+    /// task notices the end of the runtime.
     ///
     /// # Errors
     ///
-    /// As [`install`](Self::install).
+    /// As [`install_on`](Self::install_on).
     ///
     /// # Cancel safety
     ///
@@ -180,31 +178,34 @@ impl Monitor {
     pub async fn run(&self) -> Result<(), Error> {
         let runtime = current_runtime()?;
         let run = Run::begin(&self.shared, &runtime, Driver::Caller)?;
-        self.shared.attachment().accept(run.id());
-        let _running = self.shared.tasks.subscribe();
-        self.shared.keep_watch(run.id())?;
         run.spawn_callbacks(&runtime);
-        run.drive().await;
-        Ok(())
+        run.drive(&runtime).await
     }
 
     /// Stops monitoring, at once and from any thread.
+    ///
+    /// What the run was doing is dropped here and now, also if its runtime is stuck or idle, so the
+    /// monitor can be attached elsewhere. Its tasks end when their runtime goes on.
     ///
     /// Every stream that was subscribed before gives what is buffered for it, then ends: also if the
     /// monitor was never installed. Stopping twice is as good as once. To wait until the monitor's
     /// tasks are gone, await [`stopped`](Self::stopped).
     pub fn stop(&self) {
-        let (channels, abort) = self.shared.attachment().stop();
-        channels.end();
-        if let Some(abort) = abort {
-            abort.abort();
-        }
+        let ended = self.shared.attachment().stop();
+        ended.end();
     }
 
     /// Waits until the monitor has no tasks: it was never attached, or it has ended and calls of its
     /// callbacks are done.
     ///
-    /// It does not stop the monitor. A runtime that is stuck lets go of the tasks when it goes on.
+    /// It does not stop the monitor; if it is attached again meanwhile, it waits for the end of that
+    /// run, too. A runtime that is stuck lets go of the tasks when it goes on, and so does a worker
+    /// that becomes stuck just after it has ended one.
+    ///
+    /// # Deadlocks
+    ///
+    /// A callback that awaits this waits for itself, for ever, and so does everybody else who awaits
+    /// it. A callback may [`stop`](Self::stop) its monitor.
     ///
     /// # Cancel safety
     ///
@@ -247,27 +248,33 @@ impl Monitor {
     /// It takes no lock and a few nanoseconds: made for hot paths.
     #[must_use]
     pub fn latest(&self) -> Option<Sample> {
-        self.shared.latest.read().map(|(sample, _)| sample)
+        self.shared.latest.read()
     }
 
     /// The lag as far as it is known now: that of the newest sample, or how overdue the next one is,
     /// whichever is more.
     ///
     /// While the runtime is stuck no sample can be taken, but this grows. So a health check on
-    /// another thread sees a stuck runtime while it is stuck. Zero before the first sample is due.
+    /// another thread sees a stuck runtime while it is stuck. Zero before the first sample of a run
+    /// is due.
+    ///
+    /// When the monitor has ended it stays as it was: a health check asks
+    /// [`is_running`](Self::is_running), too.
+    ///
+    /// On a runtime whose clock is paused it goes by that clock, so ask from within.
     #[must_use]
     pub fn lag(&self) -> Duration {
         let since = self.shared.attachment().since();
-        let (lag, taken_at) = match self.shared.latest.read() {
-            Some((sample, taken_at)) => (sample.lag, Some(self.shared.epoch + taken_at)),
-            None => (Duration::ZERO, None),
+        let latest = self.latest();
+        let Some(since) = since else {
+            return latest.map_or(Duration::ZERO, |sample| sample.lag);
         };
         // The newest sample may be of an earlier run.
-        let overdue = since.map(|since| {
-            let last = taken_at.map_or(since, |taken_at| since.max(taken_at));
-            clock::tokio_now().saturating_duration_since(last + self.shared.interval)
-        });
-        lag.max(overdue.unwrap_or_default())
+        let (lag, last) = latest
+            .and_then(|sample| Some((sample.lag, sample.taken.0?)))
+            .filter(|(_, taken)| *taken >= since)
+            .unwrap_or((Duration::ZERO, since));
+        lag.max(clock::tokio_now().saturating_duration_since(last + self.shared.interval))
     }
 
     /// A stream of the samples from now on.

@@ -33,7 +33,8 @@ pub struct Sample {
     /// Live tasks of the runtime, loopmon's own not counted.
     ///
     /// As Tokio counts them: tasks of a `LocalSet` and the future given to `block_on` are not among
-    /// them.
+    /// them. On `multi_thread` it may be off by those of loopmon's own that begin or end at that
+    /// moment, which are calls of callbacks.
     pub tasks: usize,
     /// When it was taken, from the wall clock.
     ///
@@ -42,14 +43,17 @@ pub struct Sample {
     /// this.
     pub data_at: DateTime<Utc>,
     /// Tasks waiting in the runtime's global queue.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub queue_depth: usize,
     /// The share of all workers' time spent busy since the previous sample, `0.0..=1.0`.
     ///
     /// Tokio publishes a worker's busy time when it parks, and every 61 polls or so. A worker stuck
     /// in one poll therefore counts as idle until it returns, and as busy for it all afterwards.
     /// Zero on targets without 64-bit atomics, where Tokio does not measure it.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub busy: f64,
     /// Samples this reader lost just before this one, because it was too slow.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub missed: u64,
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) taken: Taken,

@@ -6,6 +6,7 @@ mod wake;
 use std::future::Future;
 use std::time::Duration;
 
+pub(crate) use sleep::LONGEST_INTERVAL;
 pub use sleep::SleepSampler;
 pub use wake::WakeSampler;
 

@@ -53,12 +53,11 @@ pub struct Stall {
     /// When it began, by the wall clock: up to a tick of the watchdog (a fifth of the threshold,
     /// 20 ms at most) after it really did.
     pub began_at: DateTime<Utc>,
-    /// How long it has lasted so far, or in all once it has ended. Pauses of the whole process are
-    /// not part of it.
+    /// How long it has lasted so far, or in all once it has ended.
     ///
-    /// So far: never more than it really is. In all: what Tokio itself measured, never less than it
-    /// really was; what else the worker did since it last went to its scheduler, up to some 61 polls,
-    /// is part of it.
+    /// So far: never more than it really is, and without [pauses](crate::pauses) of the process. In
+    /// all: what Tokio itself measured, never less than it really was; what else the worker did since
+    /// it last went to its scheduler, up to some 61 polls, is part of it, and so is a pause.
     pub duration: Duration,
     /// Why, as far as the evidence goes. It may be corrected while the stall goes on.
     pub cause: Cause,

@@ -41,7 +41,7 @@ const LOADS: [(&str, usize, Load); 8] = [
                     } else {
                         tokio::task::spawn_blocking(block).await.ok();
                     }
-                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    tokio::task::yield_now().await;
                 }
             });
         }

@@ -165,6 +165,16 @@ impl Outcome {
             .find(|(at, stall)| stall.phase == Phase::Started && *at <= block.began + block.lasted)
     }
 
+    /// The end of the stall that was told for a block.
+    fn end(&self, block: &Block) -> Option<&Stall> {
+        let (_, start) = self.started(block)?;
+        let mut stalls = self.stalls.iter().map(|(_, stall)| stall);
+        stalls.find(|stall| {
+            stall.phase == Phase::Ended
+                && (stall.worker, stall.began_at) == (start.worker, start.began_at)
+        })
+    }
+
     /// Blocks over the threshold that some sample shows.
     fn sampled(&self) -> String {
         let shown = |block: &&Block| {
@@ -218,8 +228,7 @@ fn print(scenario: Scenario, watched: &Outcome, woken: &Outcome, totals: &mut To
     let error: Vec<f64> = watched
         .over(THRESHOLD)
         .filter_map(|block| {
-            let mut of_block = watched.of(block);
-            let (_, end) = of_block.find(|(_, stall)| stall.phase == Phase::Ended)?;
+            let end = watched.end(block)?;
             Some((end.duration.as_secs_f64() - block.lasted.as_secs_f64()) * 1e3)
         })
         .collect();

@@ -1,11 +1,15 @@
 //! What a monitor is attached to, and the channels of the present or the next run.
 
-use futures::future::{AbortHandle, AbortRegistration};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use futures::channel::oneshot;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::interest::Channel;
 use super::stalls::Stalls;
+use super::work::Work;
 use crate::broadcast::Publisher;
 use crate::error::{Error, Kind};
 use crate::sample::Sample;
@@ -20,7 +24,7 @@ pub(super) struct Attachment {
 
 /// Where the present or the next run publishes.
 #[derive(Debug)]
-pub(super) struct Channels {
+struct Channels {
     samples: Publisher<Sample>,
     /// Once somebody has asked for them.
     stalls: Option<Channel>,
@@ -35,7 +39,7 @@ impl Channels {
     }
 
     /// Ends every stream after what is buffered for it.
-    pub(super) fn end(self) {
+    fn end(self) {
         self.samples.close();
         if let Some(stalls) = self.stalls {
             stalls.end();
@@ -43,15 +47,33 @@ impl Channels {
     }
 }
 
+/// What a run leaves behind.
+pub(super) struct Ended {
+    channels: Channels,
+    run: Option<Active>,
+}
+
+impl Ended {
+    /// Ends the streams, and drops what the run was doing.
+    pub(super) fn end(self) {
+        self.channels.end();
+        if let Some(run) = self.run {
+            run.work.stop();
+        }
+    }
+}
+
 /// The run that is on.
 #[derive(Debug)]
-pub(super) struct Active {
+struct Active {
     id: RunId,
     driver: Driver,
     runtime: Handle,
     since: Instant,
-    abort: AbortHandle,
+    work: Arc<Work>,
     state: State,
+    /// Dropped with this.
+    _on: oneshot::Sender<Infallible>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +98,8 @@ enum State {
 /// A run that has just begun.
 pub(super) struct Begun {
     pub(super) id: RunId,
-    pub(super) publisher: Publisher<Sample>,
-    pub(super) abort: AbortRegistration,
+    /// Cancelled when it is over.
+    pub(super) over: oneshot::Receiver<Infallible>,
 }
 
 impl Attachment {
@@ -141,13 +163,14 @@ impl Attachment {
         driver: Driver,
         runtime: Handle,
         now: Instant,
+        work: Arc<Work>,
     ) -> Result<Begun, Error> {
         match self.driver() {
             Some(Driver::Task) => return Err(Kind::AlreadyInstalled.into()),
             Some(Driver::Caller) => return Err(Kind::AlreadyRunning.into()),
             None => {}
         }
-        let (abort, registration) = AbortHandle::new_pair();
+        let (on, over) = oneshot::channel();
         let id = RunId(self.runs);
         self.runs += 1;
         self.run = Some(Active {
@@ -155,14 +178,11 @@ impl Attachment {
             driver,
             runtime,
             since: now,
-            abort,
+            work,
             state: State::Offered,
+            _on: on,
         });
-        Ok(Begun {
-            id,
-            publisher: self.channels.samples.clone(),
-            abort: registration,
-        })
+        Ok(Begun { id, over })
     }
 
     /// The run is being polled, so somebody has taken it.
@@ -188,22 +208,24 @@ impl Attachment {
         }
     }
 
-    /// The run was dropped. Returns what is to be closed: nothing if it was stopped before, or if it
+    /// The run was dropped. Returns what is to be ended: nothing if it was stopped before, or if it
     /// was never accepted, as its readers may be served by another runtime yet.
-    pub(super) fn end(&mut self, id: RunId) -> Option<Channels> {
+    pub(super) fn end(&mut self, id: RunId) -> Option<Ended> {
         let run = self.run.as_mut().filter(|run| run.id == id)?;
         if run.state == State::Offered {
             run.state = State::Refused;
             return None;
         }
-        self.run = None;
-        Some(self.renew())
+        Some(self.stop())
     }
 
-    /// Detaches. Returns what is to be closed and aborted.
-    pub(super) fn stop(&mut self) -> (Channels, Option<AbortHandle>) {
-        let run = self.run.take();
-        (self.renew(), run.map(|run| run.abort))
+    /// Detaches. Returns what is to be ended, once nothing is locked.
+    #[must_use]
+    pub(super) fn stop(&mut self) -> Ended {
+        Ended {
+            run: self.run.take(),
+            channels: self.renew(),
+        }
     }
 
     /// New channels for the next run; returns the old ones.

@@ -11,12 +11,9 @@ use super::Monitor;
 use super::engine::Drive;
 use crate::callback::{Callback, Callbacks, IntoCallbacks};
 use crate::error::{Error, Kind};
-use crate::sampler::{Sampler, SleepSampler};
+use crate::sampler::{LONGEST_INTERVAL, Sampler, SleepSampler};
 use crate::stack::StackTraces;
 use crate::stall::Stall;
-
-/// The longest duration that Tokio's timers hold, as `tokio::time::sleep` documents it.
-const LONGEST_INTERVAL: Duration = Duration::from_millis(68_719_476_734);
 
 /// Sets up a [`Monitor`].
 ///

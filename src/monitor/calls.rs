@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tokio::task::coop::consume_budget;
 use tokio_stream::{Stream, StreamExt};
 
 use crate::broadcast::Item;
 use crate::callback::Callbacks;
 use crate::tasks::OwnTasks;
 
-/// The callbacks of a monitor, used by one run at a time.
+/// The callbacks of a monitor, used by one run after another.
 pub(super) type Shared<T> = Arc<futures::lock::Mutex<Callbacks<T>>>;
 
 /// `None` if there are none to serve.
@@ -26,15 +27,17 @@ pub(super) fn serve<T: Item>(
     kept: impl Clone + Send + 'static,
 ) {
     runtime.spawn(tasks.task().keep(async move {
-        let mut callbacks = callbacks.lock().await;
         while let Some(item) = items.next().await {
-            for call in callbacks.offer(item) {
+            // Not held while it waits: the next run may have begun.
+            for call in callbacks.lock().await.offer(item) {
                 let kept = kept.clone();
                 tokio::spawn(tasks.task().keep(async move {
                     call.await;
                     drop(kept);
                 }));
             }
+            // What a slow reader finds buffered may be more than a worker should do in one go.
+            consume_budget().await;
         }
     }));
 }

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::task::coop::consume_budget;
-use tokio::time::Instant;
 
 use super::latest;
 use super::readings::Readings;
 use crate::broadcast::{Closed, Publisher};
-use crate::clock;
 use crate::sample::Sample;
 use crate::sampler::Sampler;
 
@@ -40,7 +38,6 @@ impl fmt::Debug for Engine {
 /// Where the samples of one run go, and what they are made of.
 pub(super) struct Output {
     pub(super) interval: Duration,
-    pub(super) epoch: Instant,
     pub(super) readings: Readings,
     pub(super) publisher: Publisher<Sample>,
 }
@@ -49,7 +46,7 @@ impl Output {
     fn publish(&mut self, lag: Duration, latest: &mut latest::Writer) -> Result<(), Closed> {
         let sample = self.readings.sample(lag);
         // First, so that whoever has received a sample finds it here too.
-        latest.write(&sample, clock::tokio_now() - self.epoch);
+        latest.write(&sample);
         self.publisher.publish(sample)
     }
 }

@@ -18,26 +18,32 @@ use std::sync::{
 use std::time::Duration;
 
 use chrono::DateTime;
+use tokio::time::Instant;
 
-use crate::sample::Sample;
+use crate::sample::{Sample, Taken};
 
-/// The two ends of an empty cell.
-pub(super) fn latest() -> (Writer, Reader) {
+/// The two ends of an empty cell. Times are kept as counted from `epoch`.
+pub(super) fn latest(epoch: Instant) -> (Writer, Reader) {
     let cell = Arc::new(Cell::new());
     let writer = CellWriter {
         cell: Arc::clone(&cell),
         version: EMPTY,
     };
-    (Writer(writer), Reader(cell))
+    (Writer { writer, epoch }, Reader { cell, epoch })
 }
 
 #[derive(Debug)]
-pub(super) struct Writer(CellWriter<7>);
+pub(super) struct Writer {
+    writer: CellWriter<7>,
+    epoch: Instant,
+}
 
 impl Writer {
-    /// `taken_at` is a time on any clock that writer and readers share.
-    pub(super) fn write(&mut self, sample: &Sample, taken_at: Duration) {
-        self.0.write([
+    pub(super) fn write(&mut self, sample: &Sample) {
+        let taken = sample.taken.0.map_or(Duration::ZERO, |taken| {
+            taken.saturating_duration_since(self.epoch)
+        });
+        self.writer.write([
             sample.lag.as_secs(),
             join(
                 sample.lag.subsec_nanos(),
@@ -47,29 +53,31 @@ impl Writer {
             sample.tasks as u64,
             sample.queue_depth as u64,
             sample.busy.to_bits(),
-            u64::try_from(taken_at.as_nanos()).unwrap_or(u64::MAX),
+            u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX),
         ]);
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Reader(Arc<Cell<7>>);
+pub(super) struct Reader {
+    cell: Arc<Cell<7>>,
+    epoch: Instant,
+}
 
 impl Reader {
-    /// The newest sample and when it was taken.
-    pub(super) fn read(&self) -> Option<(Sample, Duration)> {
-        let [lag, nanos, stamp, tasks, queue_depth, busy, taken_at] = self.0.read()?;
+    pub(super) fn read(&self) -> Option<Sample> {
+        let [lag, nanos, stamp, tasks, queue_depth, busy, taken] = self.cell.read()?;
         let [lag_nanos, stamp_nanos] = split(nanos);
-        let sample = Sample {
+        Some(Sample {
             queue_depth: queue_depth as usize,
             busy: f64::from_bits(busy),
+            taken: Taken(self.epoch.checked_add(Duration::from_nanos(taken))),
             ..Sample::new(
                 Duration::new(lag, lag_nanos),
                 tasks as usize,
                 DateTime::from_timestamp(stamp as i64, stamp_nanos)?,
             )
-        };
-        Some((sample, Duration::from_nanos(taken_at)))
+        })
     }
 }
 
@@ -148,10 +156,11 @@ mod tests {
     use proptest::prelude::{any, proptest};
 
     use super::*;
+    use crate::clock;
 
     #[test]
     fn an_empty_cell_has_no_sample() {
-        let (_writer, reader) = latest();
+        let (_writer, reader) = latest(clock::tokio_now());
         assert_eq!(reader.read(), None);
     }
 
@@ -164,17 +173,21 @@ mod tests {
             nanos in 0_u32..1_000_000_000,
             queue_depth in any::<usize>(),
             busy in 0.0..=1.0,
-            taken_at in any::<u64>(),
+            taken in any::<u32>(),
         ) {
+            let epoch = clock::tokio_now();
             let sample = Sample {
                 queue_depth,
                 busy,
+                taken: Taken(Some(epoch + Duration::from_nanos(taken.into()))),
                 ..Sample::new(lag, tasks, DateTime::from_timestamp(seconds, nanos).unwrap())
             };
-            let (mut writer, reader) = latest();
-            writer.write(&Sample::new(Duration::MAX, 7, DateTime::UNIX_EPOCH), Duration::MAX);
-            writer.write(&sample, Duration::from_nanos(taken_at));
-            assert_eq!(reader.read(), Some((sample, Duration::from_nanos(taken_at))));
+            let (mut writer, reader) = latest(epoch);
+            writer.write(&Sample::new(Duration::MAX, 7, DateTime::UNIX_EPOCH));
+            writer.write(&sample);
+            let read = reader.read().unwrap();
+            assert_eq!(read, sample);
+            assert_eq!(read.taken.0, sample.taken.0);
         }
     }
 }

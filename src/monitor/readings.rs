@@ -28,16 +28,30 @@ impl Readings {
 
     /// A sample of the runtime as it is now.
     pub(super) fn sample(&mut self, lag: Duration) -> Sample {
-        // The two counts are read one after the other, so a task that ends in between could make
-        // the difference negative.
-        let alive = self.metrics.num_alive_tasks();
-        let tasks = alive.saturating_sub(self.own.count());
         Sample {
             queue_depth: self.metrics.global_queue_depth(),
             busy: self.busy.share(&self.metrics),
             taken: Taken(Some(clock::tokio_now())),
-            ..Sample::new(lag, tasks, clock::utc_now())
+            ..Sample::new(lag, self.tasks(), clock::utc_now())
         }
+    }
+
+    /// Live tasks, loopmon's own not counted.
+    fn tasks(&self) -> usize {
+        const TRIES: usize = 4;
+
+        let mut own = self.own.count();
+        let mut alive = self.metrics.num_alive_tasks();
+        for _ in 1..TRIES {
+            let own_now = self.own.count();
+            if own_now == own {
+                break;
+            }
+            // One of its own began or ended on another worker meanwhile.
+            own = own_now;
+            alive = self.metrics.num_alive_tasks();
+        }
+        alive.saturating_sub(own)
     }
 }
 

@@ -1,10 +1,13 @@
 //! One run of a monitor, from `install` or `run` to its end.
 
-use std::panic::catch_unwind;
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{AbortRegistration, Abortable};
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::AbortRegistration;
 use tokio::runtime::Handle;
 
 use super::Shared;
@@ -13,15 +16,20 @@ use super::calls;
 use super::engine::Output;
 use super::readings::Readings;
 use super::samples::Samples;
+use super::work::Work;
+use crate::broadcast::Publisher;
 use crate::clock;
 use crate::error::{Error, Kind};
+use crate::sample::Sample;
 use crate::tasks::RuntimeTasks;
 
 /// A run that has begun. Dropping it, polled or not, ends it.
 pub(super) struct Run {
     attached: Attached,
-    output: Output,
+    publisher: Publisher<Sample>,
+    work: Arc<Work>,
     abort: AbortRegistration,
+    over: oneshot::Receiver<Infallible>,
 }
 
 impl Run {
@@ -33,21 +41,31 @@ impl Run {
         if shared.needs_timers && !has_timers(runtime) {
             return Err(Kind::TimersDisabled.into());
         }
-        let begun = shared
-            .attachment()
-            .begin(driver, runtime.clone(), clock::tokio_now())?;
+        let readings = Readings::new(runtime, RuntimeTasks::of(runtime));
+        let mut attachment = shared.attachment();
+        let publisher = attachment.publisher().clone();
+        let output = Output {
+            interval: shared.interval,
+            readings,
+            publisher: publisher.clone(),
+        };
+        let engine = Arc::clone(shared);
+        let (work, abort) = Work::new(Box::pin(async move {
+            // An earlier run lets go of it in the moment in which it is stopped.
+            engine.engine.lock().await.drive(output).await;
+        }));
+        let work = Arc::new(work);
+        let now = clock::tokio_now();
+        let begun = attachment.begin(driver, runtime.clone(), now, Arc::clone(&work))?;
         Ok(Run {
             attached: Attached {
                 shared: Arc::clone(shared),
                 id: begun.id,
             },
-            output: Output {
-                interval: shared.interval,
-                epoch: shared.epoch,
-                readings: Readings::new(runtime, RuntimeTasks::of(runtime)),
-                publisher: begun.publisher,
-            },
-            abort: begun.abort,
+            publisher,
+            work,
+            abort,
+            over: begun.over,
         })
     }
 
@@ -59,42 +77,69 @@ impl Run {
     pub(super) fn spawn_callbacks(&self, runtime: &Handle) {
         let shared = &self.attached.shared;
         if let Some(callbacks) = &shared.callbacks {
-            let samples = Samples::new(self.output.publisher.subscribe());
+            let samples = Samples::new(self.publisher.subscribe());
             let tasks = shared.own_tasks(runtime);
             calls::serve(Arc::clone(callbacks), samples, runtime, tasks, ());
         }
     }
 
-    /// Takes samples until the monitor is stopped.
-    pub(super) async fn drive(self) {
+    /// Takes samples until the monitor is stopped, as a task of `runtime`.
+    pub(super) fn spawn(self, runtime: &Handle) {
+        let own = self.attached.shared.own_tasks(runtime).task();
+        runtime.spawn(own.keep(async move {
+            self.attached.accept();
+            self.work.drive(self.abort).await;
+        }));
+    }
+
+    /// Takes samples until the monitor is stopped or `runtime` ends, as a part of the caller.
+    pub(super) async fn drive(self, runtime: &Handle) -> Result<(), Error> {
         let Run {
             attached,
-            output,
+            work,
             abort,
+            over,
+            ..
         } = self;
-        let driving = async {
-            attached.shared.attachment().accept(attached.id);
-            // An earlier run may be about to let go of it.
-            let mut engine = attached.shared.engine.lock().await;
-            engine.drive(output).await;
-        };
-        // Aborted or closed, it has been stopped.
-        Abortable::new(driving, abort).await.ok();
+        // The end of the runtime drops a task, but not the caller.
+        let own = attached.shared.own_tasks(runtime).task();
+        let ends_with_runtime = attached.clone();
+        runtime.spawn(own.keep(async move {
+            let _ends = ends_with_runtime;
+            over.await.ok();
+        }));
+        attached.shared.attachment().confirm(attached.id)?;
+        attached.shared.keep_watch(attached.id)?;
+        let driven = AssertUnwindSafe(work.drive(abort)).catch_unwind().await;
+        match driven {
+            // The runtime shuts down, on another thread, and Tokio's timers panic when they are
+            // polled at that moment.
+            Err(_) if !attached.shared.attachment().is_on(attached.id) => Ok(()),
+            Err(panic) => resume_unwind(panic),
+            Ok(()) => Ok(()),
+        }
     }
 }
 
 /// Ends its run when dropped: the runtime has shut down, the caller has let go, or the sampler has
 /// panicked.
+#[derive(Clone)]
 struct Attached {
     shared: Arc<Shared>,
     id: RunId,
 }
 
+impl Attached {
+    fn accept(&self) {
+        self.shared.attachment().accept(self.id);
+    }
+}
+
 impl Drop for Attached {
     fn drop(&mut self) {
         let ended = self.shared.attachment().end(self.id);
-        if let Some(channels) = ended {
-            channels.end();
+        if let Some(ended) = ended {
+            ended.end();
         }
     }
 }

@@ -22,7 +22,14 @@ use crate::sample::Sample;
 /// # The end
 ///
 /// When the monitor stops, is dropped before it was installed, or its runtime shuts down, the stream
-/// gives what is buffered and then ends, for good. To read on after a restart, subscribe again.
+/// gives what is buffered and then ends, for good. To read on after a restart, subscribe again: a
+/// subscription of after the end is one to the next run, and waits for it.
+///
+/// # Executors
+///
+/// Readers are woken while the channel is locked, as `async-broadcast` does it. An executor whose
+/// waker polls the reader then and there, instead of scheduling it, deadlocks; Tokio's and those of
+/// `futures` do not.
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
 pub struct Samples {

@@ -31,8 +31,8 @@ use crate::clock;
 ///
 /// # Threads
 ///
-/// The thread starts with the first measurement of a run, is named `loopmon-wake`, and ends when
-/// the monitor stops.
+/// The thread starts with the first measurement of a run and is named `loopmon-wake`. It ends when
+/// the monitor stops; an interval later if it was stopped just between two measurements.
 ///
 /// # Panics
 ///
@@ -55,11 +55,11 @@ impl WakeSampler {
 impl Sampler for WakeSampler {
     async fn measure(&mut self, interval: Duration) -> Duration {
         // While it waits the future owns the thread: dropped in the middle, it ends the thread too.
-        let alarm = match self.alarm.take() {
-            Some(alarm) if alarm.interval == interval => alarm,
-            _ => Alarm::start(interval),
-        };
-        alarm.probe.arm();
+        let alarm = self
+            .alarm
+            .take()
+            .filter(|alarm| alarm.interval == interval && alarm.probe.arm())
+            .unwrap_or_else(|| Alarm::start(interval));
         let woken_at = poll_fn(|cx| alarm.probe.poll_woken(cx)).await;
         let lag = clock::now().saturating_duration_since(woken_at);
         self.alarm = Some(alarm);
@@ -77,8 +77,9 @@ struct Alarm {
 }
 
 impl Alarm {
+    /// Its probe is armed.
     fn start(interval: Duration) -> Alarm {
-        let probe = Arc::new(Probe::default());
+        let probe = Arc::new(Probe::armed());
         let (alive, ended) = mpsc::channel();
         let shared = Arc::clone(&probe);
         thread::Builder::new()
@@ -93,25 +94,26 @@ impl Alarm {
     }
 }
 
-/// Wakes the probe every interval until `ended` is disconnected.
+/// Wakes the probe every interval until `ended` is disconnected, or nobody measures any more.
 ///
 /// It keeps its own time instead of being told when to ring: telling a sleeping thread costs as
 /// much as a wake-up.
 fn ring(probe: &Probe, interval: Duration, ended: &mpsc::Receiver<()>) {
     let mut wait = interval;
     while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-        wait = probe.ring(clock::now(), interval);
+        match probe.ring(clock::now(), interval) {
+            Some(next) => wait = next,
+            None => return,
+        }
     }
 }
 
 /// What the thread and the task tell each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Probe(Mutex<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum State {
-    #[default]
-    Idle,
     Armed {
         at: Instant,
         waker: Option<Waker>,
@@ -119,44 +121,76 @@ enum State {
     Woken {
         at: Instant,
     },
+    /// The task has its lag and is about to arm it again, if it goes on.
+    Idle,
+    /// The thread has ended.
+    Ended,
+}
+
+impl State {
+    fn armed() -> State {
+        State::Armed {
+            at: clock::now(),
+            waker: None,
+        }
+    }
 }
 
 impl Probe {
+    fn armed() -> Probe {
+        Probe(Mutex::new(State::armed()))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn arm(&self) {
-        *self.lock() = State::Armed {
-            at: clock::now(),
-            waker: None,
-        };
+    /// Whether the thread is still there to wake it.
+    fn arm(&self) -> bool {
+        let mut state = self.lock();
+        if matches!(*state, State::Ended) {
+            return false;
+        }
+        *state = State::armed();
+        true
     }
 
     fn poll_woken(&self, cx: &mut Context<'_>) -> Poll<Instant> {
-        match &mut *self.lock() {
-            State::Woken { at } => return Poll::Ready(*at),
+        let mut state = self.lock();
+        match &mut *state {
+            State::Woken { at } => {
+                let at = *at;
+                *state = State::Idle;
+                return Poll::Ready(at);
+            }
             State::Armed { waker, .. } => match waker {
                 Some(waker) => waker.clone_from(cx.waker()),
                 None => *waker = Some(cx.waker().clone()),
             },
-            State::Idle => {}
+            State::Idle | State::Ended => {}
         }
         Poll::Pending
     }
 
-    /// Wakes the task if it has waited for the interval; returns how long to wait until next time.
-    fn ring(&self, now: Instant, interval: Duration) -> Duration {
+    /// Wakes the task if it has waited for the interval; returns how long to wait until next time,
+    /// if there is one.
+    fn ring(&self, now: Instant, interval: Duration) -> Option<Duration> {
         let mut state = self.lock();
-        let State::Armed { at, waker } = &mut *state else {
+        let (at, waker) = match &mut *state {
+            State::Armed { at, waker } => (*at, waker),
             // Still busy with the last one: the runtime is stuck.
-            return interval;
+            State::Woken { .. } => return Some(interval),
+            // Arming it again takes microseconds: the run is over.
+            State::Idle | State::Ended => {
+                *state = State::Ended;
+                return None;
+            }
         };
-        let left = interval.saturating_sub(now.saturating_duration_since(*at));
+        let left = interval.saturating_sub(now.saturating_duration_since(at));
         // The task arms itself a little after it was woken. An eighth too early is near enough;
         // waiting for the rest would cost a second wake-up each time.
         if left > interval / 8 {
-            return left;
+            return Some(left);
         }
         let waker = waker.take();
         *state = State::Woken { at: now };
@@ -164,7 +198,7 @@ impl Probe {
         if let Some(waker) = waker {
             waker.wake();
         }
-        interval
+        Some(interval)
     }
 }
 
@@ -178,36 +212,57 @@ mod tests {
 
     #[test]
     fn a_ring_wakes_the_waiting_task_once_and_tells_when() {
-        let probe = Probe::default();
-        probe.arm();
+        let probe = Probe::armed();
         let mut waiting = task::spawn(poll_fn(|cx| probe.poll_woken(cx)));
         assert_pending!(waiting.poll());
         let rang = clock::now() + INTERVAL;
-        assert_eq!(probe.ring(rang, INTERVAL), INTERVAL);
+        assert_eq!(probe.ring(rang, INTERVAL), Some(INTERVAL));
         assert!(waiting.is_woken());
         // The runtime is stuck and does not come for it: later rings change nothing.
-        assert_eq!(probe.ring(rang + INTERVAL, INTERVAL), INTERVAL);
+        assert_eq!(probe.ring(rang + INTERVAL, INTERVAL), Some(INTERVAL));
         assert_ready_eq!(waiting.poll(), rang);
     }
 
     #[test]
     fn a_ring_that_comes_too_early_waits_for_the_rest() {
-        let probe = Probe::default();
-        probe.arm();
+        let probe = Probe::armed();
         let early = clock::now() + INTERVAL / 2;
-        let left = probe.ring(early, INTERVAL);
+        let left = probe.ring(early, INTERVAL).unwrap();
         assert!(left > INTERVAL / 3 && left <= INTERVAL / 2, "{left:?}");
-        assert_eq!(probe.ring(early + left, INTERVAL), INTERVAL);
+        assert_eq!(probe.ring(early + left, INTERVAL), Some(INTERVAL));
         assert!(matches!(*probe.lock(), State::Woken { .. }));
     }
 
     #[test]
     fn a_ring_before_the_first_poll_is_not_lost() {
-        let probe = Probe::default();
-        probe.arm();
+        let probe = Probe::armed();
         let rang = clock::now() + INTERVAL;
         probe.ring(rang, INTERVAL);
         let mut waiting = task::spawn(poll_fn(|cx| probe.poll_woken(cx)));
         assert_ready_eq!(waiting.poll(), rang);
+    }
+
+    #[test]
+    fn the_thread_ends_when_nobody_measures_any_more() {
+        let probe = Probe::armed();
+        let rang = clock::now() + INTERVAL;
+        probe.ring(rang, INTERVAL);
+        let mut waiting = task::spawn(poll_fn(|cx| probe.poll_woken(cx)));
+        assert_ready_eq!(waiting.poll(), rang);
+        assert_eq!(probe.ring(rang + INTERVAL, INTERVAL), None);
+        // Who comes too late starts another.
+        assert!(!probe.arm());
+    }
+
+    #[test]
+    fn the_thread_goes_on_while_somebody_measures() {
+        let probe = Probe::armed();
+        for _ in 0..3 {
+            let rang = clock::now() + INTERVAL;
+            assert_eq!(probe.ring(rang, INTERVAL), Some(INTERVAL));
+            let mut waiting = task::spawn(poll_fn(|cx| probe.poll_woken(cx)));
+            assert_ready_eq!(waiting.poll(), rang);
+            assert!(probe.arm());
+        }
     }
 }

@@ -16,7 +16,6 @@ const LONGEST_LOOK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Credit {
     now: Duration,
-    paused: Duration,
     last: Instant,
 }
 
@@ -24,7 +23,6 @@ impl Credit {
     pub(super) fn new(now: Instant) -> Credit {
         Credit {
             now: Duration::ZERO,
-            paused: Duration::ZERO,
             last: now,
         }
     }
@@ -32,11 +30,6 @@ impl Credit {
     /// Credited time.
     pub(super) fn now(&self) -> Duration {
         self.now
-    }
-
-    /// All pauses so far.
-    pub(super) fn paused(&self) -> Duration {
-        self.paused
     }
 
     /// The watchdog has been awake until now.
@@ -51,11 +44,7 @@ impl Credit {
         let slept = self.pass(now);
         self.now += slept.min(asked + asked.max(Duration::from_millis(2)));
         let late = slept.saturating_sub(asked);
-        if late <= EVERYDAY_LATENESS.max(asked * 4) {
-            return None;
-        }
-        self.paused += late;
-        Some(late)
+        (late > EVERYDAY_LATENESS.max(asked * 4)).then_some(late)
     }
 
     fn pass(&mut self, now: Instant) -> Duration {
@@ -93,7 +82,6 @@ mod tests {
             let counted = credit.now() - before - awake;
             assert!(counted <= Duration::from_millis(credited), "{slept}");
         }
-        assert_eq!(credit.paused(), Duration::from_millis(21 + 295));
     }
 
     #[test]

@@ -83,6 +83,18 @@ impl Evidence {
         }
     }
 
+    /// How long to wait before the two tell anything of a thread that may be running.
+    pub(super) fn tells_in(self, first: Evidence) -> Option<Duration> {
+        match (first, self) {
+            (Evidence::Seen(first), Evidence::Seen(last)) if !last.asleep => {
+                let passed = last.at.saturating_sub(first.at);
+                let left = SLOWEST_KERNEL_TICK.saturating_sub(passed);
+                (!left.is_zero()).then_some(left)
+            }
+            _ => None,
+        }
+    }
+
     /// What the thread did, from one look at it, if it was taken after `began`.
     pub(super) fn cause_alone(self, began: Duration) -> Cause {
         match self {
@@ -101,9 +113,7 @@ impl Snapshot {
         let on_cpu = self.times.on_cpu.saturating_sub(first.times.on_cpu);
         let waited = self.times.waited.saturating_sub(first.times.waited);
         let rest = passed.saturating_sub(on_cpu).saturating_sub(waited);
-        if !self.asleep && passed < SLOWEST_KERNEL_TICK {
-            Cause::Unknown
-        } else if on_cpu >= waited.max(rest) {
+        if on_cpu >= waited.max(rest) {
             Cause::OnCpu
         } else if waited >= rest {
             Cause::Starved
@@ -192,11 +202,19 @@ mod tests {
                 at(50, 'R', 6, 1),
                 Cause::Blocked { syscall: None },
             ),
-            (at(0, 'R', 5, 1), at(3, 'R', 5, 1), Cause::Unknown),
             (at(0, 't', 5, 1), at(50, 'R', 5, 1), Cause::Unknown),
         ] {
             assert_eq!(last.cause_since(first), cause, "{first:?} {last:?}");
         }
+    }
+
+    #[test]
+    fn a_thread_that_runs_is_looked_at_for_a_while() {
+        let first = at(0, 'R', 5, 1);
+        assert_eq!(at(3, 'R', 5, 1).tells_in(first), Some(ms(7)));
+        assert_eq!(at(10, 'R', 5, 1).tells_in(first), None);
+        assert_eq!(at(3, 'S', 5, 1).tells_in(first), None);
+        assert_eq!(at(3, 'R', 5, 1).tells_in(Evidence::None), None);
     }
 
     #[test]

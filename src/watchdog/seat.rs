@@ -15,15 +15,6 @@ use crate::sightings::Sighting;
 use crate::stack::{Shot, StackTraces};
 use crate::stall::{Cause, Phase, Stall};
 
-/// When a look is taken.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Time {
-    /// Credited.
-    pub(super) now: Duration,
-    /// How long the whole process has been paused, in all.
-    pub(super) paused: Duration,
-}
-
 #[derive(Debug)]
 pub(super) struct Seat {
     index: usize,
@@ -88,6 +79,11 @@ impl Seat {
         self.worker.is_parked()
     }
 
+    /// When, by credited time, there will be something to find if it does not move.
+    pub(super) fn due_at(&self) -> Option<Duration> {
+        self.worker.due_at()
+    }
+
     /// It stands still, and did not when this was asked before.
     pub(super) fn newly_still(&mut self) -> bool {
         let still = self.worker.is_still();
@@ -98,15 +94,14 @@ impl Seat {
     /// `again` reads the counters anew; `progress`: it has been seen to poll tasks.
     pub(super) fn look(
         &mut self,
-        time: Time,
+        now: Duration,
         counters: Counters,
         again: impl Fn() -> Counters,
         progress: bool,
         pool: &PoolProbe,
     ) -> Outcome {
         let look = Look {
-            now: time.now,
-            paused: time.paused,
+            now,
             counters,
             progress: std::mem::take(&mut self.met) || progress,
         };
@@ -117,7 +112,7 @@ impl Seat {
                 return Outcome::Nothing;
             }
             Finding::Suspected => {
-                self.first = self.evidence(time.now);
+                self.first = self.evidence(now);
                 let identity = self.inquiry.begin(self.sighting.thread.as_ref());
                 if identity.is_some_and(|identity| identity.worker == Some(self.index)) {
                     self.worker.confirm();
@@ -132,12 +127,13 @@ impl Seat {
         };
         let mut task = None;
         let cause = if phase == Phase::Ended {
+            let told = self.open.as_ref().map(|stall| stall.cause);
             shown
-                .or_else(|| self.open.as_ref().map(|stall| stall.cause))
-                .unwrap_or_else(|| self.first.cause_alone(time.now.saturating_sub(lasted)))
+                .or(told)
+                .unwrap_or_else(|| self.first.cause_alone(now.saturating_sub(lasted)))
         } else {
-            let evidence = self.evidence(time.now);
-            if phase == Phase::Started && !self.is_stuck(evidence, look, lasted) {
+            let evidence = self.evidence(now);
+            if phase == Phase::Started && !self.is_to_be_told(evidence, look, lasted) {
                 return Outcome::Nothing;
             }
             let statement = self.inquiry.go_on(self.sighting.thread.as_ref());
@@ -157,10 +153,14 @@ impl Seat {
             } else {
                 task = identity.and_then(|identity| identity.task);
             }
-            shown
-                .or_else(|| statement.went_on.then_some(Cause::ManyPolls))
-                .or_else(|| pool.is_waiting().then_some(Cause::Unattended))
-                .unwrap_or_else(|| evidence.cause_since(self.first))
+            match evidence.cause_since(self.first) {
+                // What the host does not run shows no progress, and the pool is not run either.
+                Cause::Starved => Cause::Starved,
+                cause => shown
+                    .or_else(|| statement.went_on.then_some(Cause::ManyPolls))
+                    .or_else(|| pool.is_waiting().then_some(Cause::Unattended))
+                    .unwrap_or(cause),
+            }
         };
         let shot = if phase == Phase::Ended {
             self.inquiry.end()
@@ -170,8 +170,8 @@ impl Seat {
         Outcome::Tell(self.tell(phase, lasted, cause, task), shot)
     }
 
-    /// Whether its thread is there to be stuck.
-    fn is_stuck(&mut self, evidence: Evidence, look: Look, lasted: Duration) -> bool {
+    /// Whether its thread is there to be stuck, and has been looked at for long enough.
+    fn is_to_be_told(&mut self, evidence: Evidence, look: Look, lasted: Duration) -> bool {
         match evidence {
             Evidence::Held => {
                 pauses::add(lasted);
@@ -182,7 +182,13 @@ impl Seat {
                 self.sighting.thread = None;
                 !self.worker.is_left(look)
             }
-            Evidence::Seen(_) | Evidence::None => true,
+            Evidence::Seen(_) | Evidence::None => match evidence.tells_in(self.first) {
+                Some(delay) => {
+                    self.worker.postpone(delay);
+                    false
+                }
+                None => true,
+            },
         }
     }
 

@@ -8,7 +8,6 @@ use super::credit::Credit;
 use super::inbox::{Id, Inbox};
 use super::pauses;
 use super::reporter::Reports;
-use super::seat::Time;
 use super::watched::Watched;
 use crate::clock;
 
@@ -16,6 +15,9 @@ use crate::clock;
 const LOOKS_PER_THRESHOLD: u32 = 5;
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 const LONGEST_TICK: Duration = Duration::from_millis(20);
+
+/// A timer of the system is not more precise.
+const SHORTEST_WAIT: Duration = Duration::from_micros(100);
 
 /// Starts it, and the one that publishes what it finds, which ends with it.
 pub(super) fn start(inbox: &'static Inbox<Watched>) -> io::Result<()> {
@@ -30,19 +32,15 @@ fn watch(inbox: &Inbox<Watched>, reports: &Reports) {
     let mut runtimes: Vec<(Id, Watched)> = Vec::new();
     let mut credit = Credit::new(clock::now());
     loop {
-        let tick = tick(&runtimes);
         credit.worked(clock::now());
-        let orders = inbox.wait(tick);
-        if let Some(lasted) = credit.slept(clock::now(), tick) {
+        let wait = wait(&runtimes, credit.now());
+        let orders = inbox.wait(wait);
+        if let Some(lasted) = credit.slept(clock::now(), wait) {
             pauses::add(lasted);
         }
-        let time = Time {
-            now: credit.now(),
-            paused: credit.paused(),
-        };
         runtimes.extend(orders.arrived);
         runtimes.retain_mut(|(id, runtime)| {
-            let is_there = runtime.look(time, reports) && !orders.left.contains(id);
+            let is_there = runtime.look(credit.now(), reports) && !orders.left.contains(id);
             if !is_there {
                 runtime.close(reports);
             }
@@ -54,12 +52,14 @@ fn watch(inbox: &Inbox<Watched>, reports: &Reports) {
     }
 }
 
-fn tick(runtimes: &[(Id, Watched)]) -> Duration {
-    let smallest = runtimes
-        .iter()
-        .map(|(_, runtime)| runtime.threshold())
-        .min();
-    smallest.map_or(LONGEST_TICK, |threshold| {
+/// Until the next look: a tick, or less if there may be something to find before.
+fn wait(runtimes: &[(Id, Watched)], now: Duration) -> Duration {
+    let watched = || runtimes.iter().map(|(_, runtime)| runtime);
+    let smallest = watched().map(Watched::threshold).min();
+    let tick = smallest.map_or(LONGEST_TICK, |threshold| {
         (threshold / LOOKS_PER_THRESHOLD).clamp(SHORTEST_TICK, LONGEST_TICK)
-    })
+    });
+    let due = watched().filter_map(Watched::due_at).min();
+    let due = due.map_or(tick, |due| due.saturating_sub(now));
+    due.clamp(SHORTEST_WAIT, tick)
 }

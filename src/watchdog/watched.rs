@@ -10,7 +10,7 @@ use super::pool::PoolProbe;
 use super::probe::Probe;
 use super::rendezvous::Rendezvous;
 use super::reporter::{Lost, Reports};
-use super::seat::{Outcome, Seat, Time};
+use super::seat::{Outcome, Seat};
 use super::worker::{Counters, Driven, Look, Worker};
 use crate::broadcast::Publisher;
 use crate::stack::{Shot, StackTraces};
@@ -89,9 +89,9 @@ impl Watched {
     }
 
     /// Looks at all workers and tells what it finds. Returns whether the runtime is there.
-    pub(super) fn look(&mut self, time: Time, reports: &Reports) -> bool {
+    pub(super) fn look(&mut self, now: Duration, reports: &Reports) -> bool {
         if self.seats.is_empty() {
-            self.take_seats(time);
+            self.take_seats(now);
         }
         self.read_sightings();
         let (mut suspected, mut stuck, mut parked) = (false, false, false);
@@ -100,7 +100,7 @@ impl Watched {
             let counters = read();
             let progress = self.seats.len() == 1 && self.load.has_shrunk(&self.metrics, counters);
             let seat = &mut self.seats[index];
-            let outcome = seat.look(time, counters, read, progress, &self.pool);
+            let outcome = seat.look(now, counters, read, progress, &self.pool);
             stuck |= seat.newly_still();
             parked |= seat.is_parked();
             match outcome {
@@ -121,7 +121,12 @@ impl Watched {
         } {
             self.probe.wake();
         }
-        self.now_and_then(time.now)
+        self.now_and_then(now)
+    }
+
+    /// When, by credited time, there will be something to find if nothing moves.
+    pub(super) fn due_at(&self) -> Option<Duration> {
+        self.seats.iter().filter_map(Seat::due_at).min()
     }
 
     /// Lets go of the runtime, and closes the channel.
@@ -130,7 +135,7 @@ impl Watched {
         reports.end(&self.publisher);
     }
 
-    fn take_seats(&mut self, time: Time) {
+    fn take_seats(&mut self, now: Duration) {
         let driven = match self.runtime.runtime_flavor() {
             RuntimeFlavor::CurrentThread => Driven::SoFar,
             _ => Driven::Always,
@@ -138,8 +143,7 @@ impl Watched {
         self.seats = (0..self.metrics.num_workers())
             .map(|index| {
                 let first = Look {
-                    now: time.now,
-                    paused: time.paused,
+                    now,
                     counters: counters(&self.metrics, index),
                     progress: false,
                 };

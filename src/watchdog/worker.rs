@@ -29,8 +29,6 @@ impl Counters {
 pub(super) struct Look {
     /// Credited time.
     pub(super) now: Duration,
-    /// How long the whole process has been paused, in all.
-    pub(super) paused: Duration,
     pub(super) counters: Counters,
     /// Something has shown since the last look that the worker polls tasks.
     pub(super) progress: bool,
@@ -55,7 +53,7 @@ pub(super) enum Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Quiet,
-    Suspected,
+    Suspected { tell_after: Duration },
     Told { next: Duration },
 }
 
@@ -83,7 +81,6 @@ pub(super) struct Worker {
     since: Duration,
     /// For how long they have been seen so.
     still: Duration,
-    paused_before: Duration,
     progress_at: Option<Duration>,
     stage: Stage,
     /// Its thread has said that it drives it, since it is still.
@@ -100,7 +97,6 @@ impl Worker {
             counters: look.counters,
             since: look.now,
             still: Duration::ZERO,
-            paused_before: look.paused,
             progress_at: None,
             stage: Stage::Quiet,
             confirmed: false,
@@ -121,19 +117,33 @@ impl Worker {
         if !self.is_still() {
             return Finding::Nothing;
         }
+        let Some(due) = self.due_after().filter(|due| self.still >= *due) else {
+            return Finding::Nothing;
+        };
         match self.stage {
-            Stage::Quiet if self.still >= self.threshold / 2 => {
-                self.stage = Stage::Suspected;
+            Stage::Quiet => {
+                self.stage = Stage::Suspected {
+                    tell_after: self.threshold,
+                };
                 Finding::Suspected
             }
-            Stage::Suspected
-                if self.still >= self.threshold
-                    && (self.driven != Driven::InPieces || self.confirmed) =>
-            {
-                self.tell(Phase::Started, self.threshold)
-            }
-            Stage::Told { next } if self.still >= next => self.tell(Phase::Ongoing, next),
-            _ => Finding::Nothing,
+            Stage::Suspected { .. } => self.tell(Phase::Started, self.threshold),
+            Stage::Told { .. } => self.tell(Phase::Ongoing, due),
+        }
+    }
+
+    /// When, by credited time, there will be something to find if it goes on standing still.
+    pub(super) fn due_at(&self) -> Option<Duration> {
+        let due = self.due_after().filter(|_| self.is_still())?;
+        Some(self.since.saturating_add(due))
+    }
+
+    fn due_after(&self) -> Option<Duration> {
+        match self.stage {
+            Stage::Quiet => Some(self.threshold / 2),
+            Stage::Suspected { .. } if self.driven == Driven::InPieces && !self.confirmed => None,
+            Stage::Suspected { tell_after } => Some(tell_after),
+            Stage::Told { next } => Some(next),
         }
     }
 
@@ -157,6 +167,13 @@ impl Worker {
     /// Its thread says that it drives it now, whatever it did before.
     pub(super) fn confirm(&mut self) {
         self.confirmed = true;
+    }
+
+    /// What has just been found is not to be told yet.
+    pub(super) fn postpone(&mut self, delay: Duration) {
+        self.stage = Stage::Suspected {
+            tell_after: self.still.saturating_add(delay),
+        };
     }
 
     /// Its thread is known to do other things than to drive it.
@@ -189,15 +206,13 @@ impl Worker {
 
     fn moved(&mut self, look: Look) -> Finding {
         let busy = look.counters.busy.saturating_sub(self.counters.busy);
-        let paused = look.paused.saturating_sub(self.paused_before);
-        let lasted = busy.saturating_sub(paused);
         let turns = look.counters.parks_and_unparks - self.counters.parks_and_unparks;
         // Had a thread run the worker, it would have been busy for as long as it was seen still.
         let unattended = busy < self.still / 2;
         let finding = match self.stage {
             Stage::Told { .. } => Finding::Stall {
                 phase: Phase::Ended,
-                lasted: lasted.max(self.still),
+                lasted: busy.max(self.still),
                 cause: if unattended {
                     Some(Cause::Unattended)
                 } else {
@@ -207,12 +222,12 @@ impl Worker {
             // With more turns the busy time may be that of several, none of them long enough.
             _ if !self.counters.is_parked()
                 && (turns <= 2 || (self.still >= self.threshold && !unattended))
-                && lasted >= self.threshold
+                && busy >= self.threshold
                 && look.now.saturating_sub(self.since) >= self.threshold =>
             {
                 Finding::Stall {
                     phase: Phase::Ended,
-                    lasted,
+                    lasted: busy,
                     cause: self.many_polls(),
                 }
             }

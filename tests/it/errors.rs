@@ -70,6 +70,24 @@ fn on_a_runtime_that_has_shut_down() {
 }
 
 #[test]
+fn run_within_a_runtime_that_has_shut_down() {
+    let runtime = paused_runtime();
+    let handle = runtime.handle().clone();
+    drop(runtime);
+    let _entered = handle.enter();
+    for builder in [
+        Monitor::builder(),
+        Monitor::builder().sampler(WakeSampler::new()),
+    ] {
+        let monitor = builder.build().unwrap();
+        let mut samples = monitor.subscribe();
+        assert_is(futures::executor::block_on(monitor.run()), "shut down");
+        assert!(!monitor.is_running());
+        assert_eq!(read(&mut samples), Read::Nothing);
+    }
+}
+
+#[test]
 fn on_a_runtime_without_timers() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()

@@ -1,12 +1,23 @@
 //! From install to stop, and again.
 
+use std::pin::pin;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
 use std::time::Duration;
 
-use loopmon::Monitor;
-use tokio::runtime::Handle;
+use loopmon::{Monitor, WakeSampler};
+use tokio::runtime::{Handle, Runtime};
 use tokio::time::Instant;
 
 use crate::support::{Read, manual, millis, monitor, paused_runtime, read, recorder, settle};
+
+fn multi_thread(workers: usize) -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .unwrap()
+}
 
 #[tokio::test(start_paused = true)]
 async fn stop_does_not_wait_for_the_interval() {
@@ -22,17 +33,13 @@ async fn stop_does_not_wait_for_the_interval() {
 
 #[test]
 fn stop_works_from_any_thread_and_twice() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = multi_thread(2);
     let monitor = Monitor::builder()
         .interval(Duration::from_secs(30))
         .install_on(runtime.handle())
         .unwrap();
     let stopped = monitor.clone();
-    std::thread::Builder::new()
+    thread::Builder::new()
         .spawn(move || {
             stopped.stop();
             stopped.stop();
@@ -116,10 +123,10 @@ async fn run_is_driven_by_the_caller_until_stopped() {
     let read = async {
         assert!(monitor.is_running());
         assert!(!monitor.is_installed());
-        assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
         assert_eq!(samples.next().await.unwrap().tasks, 0);
         monitor.stop();
         monitor.stopped().await;
+        assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
     };
     let (ran, ()) = tokio::join!(monitor.run(), read);
     ran.unwrap();
@@ -217,25 +224,34 @@ async fn lag_tells_how_overdue_the_next_sample_is() {
     monitor.stop();
     assert_eq!(monitor.lag(), millis(3));
     tokio::time::advance(millis(100)).await;
+    // The next run begins without the lag of this one.
     monitor.install().unwrap();
-    assert_eq!(monitor.lag(), millis(3));
+    assert_eq!(monitor.lag(), Duration::ZERO);
     tokio::time::advance(millis(30)).await;
     assert_eq!(monitor.lag(), millis(20));
 }
 
+struct Panics;
+impl loopmon::Sampler for Panics {
+    async fn measure(&mut self, _: Duration) -> Duration {
+        panic!("a sampler's own mistake")
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sampler_that_panics_ends_the_monitor() {
-    struct Panics;
-    impl loopmon::Sampler for Panics {
-        async fn measure(&mut self, _: Duration) -> Duration {
-            panic!("a sampler's own mistake")
-        }
-    }
     let monitor = Monitor::builder().sampler(Panics).install().unwrap();
     let mut samples = monitor.subscribe();
     assert_eq!(samples.next().await, None);
     assert!(!monitor.is_running());
     monitor.stopped().await;
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "a sampler's own mistake")]
+async fn a_sampler_that_panics_panics_in_run() {
+    let monitor = Monitor::builder().sampler(Panics).build().unwrap();
+    monitor.run().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,4 +268,131 @@ async fn a_sampler_that_never_waits_leaves_others_their_turn() {
     }
     assert!(monitor.latest().is_some());
     monitor.stop();
+}
+
+/// Monitors with either sampler, not yet attached.
+fn of_either_sampler() -> [Monitor; 2] {
+    let builder = || Monitor::builder().interval(millis(5));
+    [
+        builder().build().unwrap(),
+        builder().sampler(WakeSampler::new()).build().unwrap(),
+    ]
+}
+
+#[test]
+fn a_run_ends_with_its_runtime_also_when_the_runtime_does_not_poll_it() {
+    for monitor in of_either_sampler() {
+        let runtime = multi_thread(1);
+        let handle = runtime.handle().clone();
+        let running = monitor.clone();
+        let mut samples = monitor.subscribe();
+        let caller = thread::Builder::new()
+            .spawn(move || handle.block_on(running.run()))
+            .unwrap();
+        futures::executor::block_on(samples.next()).unwrap();
+        drop(runtime);
+        caller.join().unwrap().unwrap();
+        assert!(!monitor.is_running());
+        while futures::executor::block_on(samples.next()).is_some() {}
+    }
+}
+
+#[test]
+fn a_stopped_monitor_can_leave_a_runtime_that_is_not_driven() {
+    for monitor in of_either_sampler() {
+        let idle = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        monitor.install_on(idle.handle()).unwrap();
+        idle.block_on(monitor.subscribe().next()).unwrap();
+        monitor.stop();
+        let other = paused_runtime();
+        monitor.install_on(other.handle()).unwrap();
+        assert!(other.block_on(monitor.subscribe().next()).is_some());
+    }
+}
+
+#[test]
+fn a_stopped_monitor_can_leave_a_runtime_that_is_stuck() {
+    let (callback, recorded) = recorder();
+    let stuck = multi_thread(1);
+    let monitor = Monitor::builder()
+        .interval(millis(5))
+        .callback(callback)
+        .install_on(stuck.handle())
+        .unwrap();
+    let (is_stuck, told) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    stuck.spawn(async move {
+        is_stuck.send(()).unwrap();
+        released.recv().unwrap();
+    });
+    told.recv().unwrap();
+    monitor.stop();
+    let before = recorded.len();
+    let other = paused_runtime();
+    monitor.install_on(other.handle()).unwrap();
+    other.block_on(async {
+        assert!(monitor.subscribe().next().await.is_some());
+        settle().await;
+    });
+    assert!(recorded.len() > before, "callbacks are served there, too");
+    release.send(()).unwrap();
+}
+
+/// The future of `run` is there, but nobody polls it while the other branch is at work.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_not_polled_can_be_stopped_and_restarted() {
+    let monitor = Monitor::builder().interval(millis(5)).build().unwrap();
+    let mut run = pin!(monitor.run());
+    tokio::select! {
+        _ = &mut run => unreachable!("nobody stops it but the other branch"),
+        () = tokio::time::sleep(millis(30)) => {
+            monitor.stop();
+            monitor.stopped().await;
+            monitor.install().unwrap();
+            assert!(monitor.subscribe().next().await.is_some());
+        }
+    }
+    run.await.unwrap();
+    assert!(monitor.is_installed());
+}
+
+/// Tasks are gone when `stopped` says so, also for who looks from another thread. A future is
+/// dropped before its task is off the list, so this takes many tries to see.
+#[test]
+fn no_task_is_left_when_stopped_returns_on_multi_thread() {
+    let runtime = multi_thread(2);
+    for _ in 0..300 {
+        let monitor = Monitor::builder()
+            .interval(millis(1))
+            .callback(async |_| {})
+            .install_on(runtime.handle())
+            .unwrap();
+        runtime.block_on(async {
+            monitor.subscribe().next().await.unwrap();
+            monitor.stop();
+            monitor.stopped().await;
+        });
+        assert_eq!(runtime.metrics().num_alive_tasks(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callback_can_stop_its_monitor() {
+    let slot = Arc::new(OnceLock::<Monitor>::new());
+    let own = Arc::clone(&slot);
+    let monitor = Monitor::builder()
+        .interval(millis(5))
+        .callback(move |_| {
+            let own = Arc::clone(&own);
+            async move { own.get().unwrap().stop() }
+        })
+        .build()
+        .unwrap();
+    slot.set(monitor.clone()).unwrap();
+    monitor.install().unwrap();
+    monitor.stopped().await;
+    assert!(!monitor.is_running());
 }

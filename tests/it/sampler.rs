@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use loopmon::{Monitor, Sample, Sampler};
+use loopmon::{Monitor, Sample, Sampler, SleepSampler};
 
 use crate::support::{millis, monitor};
 
@@ -73,4 +73,12 @@ fn a_sample_survives_serialisation() {
     let sample = Sample::new(Duration::from_micros(1_234), 7, at);
     let json = serde_json::to_string(&sample).unwrap();
     assert_eq!(serde_json::from_str::<Sample>(&json).unwrap(), sample);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sleep_sampler_takes_any_interval() {
+    let mut sampler = SleepSampler;
+    let longest = sampler.measure(Duration::MAX);
+    assert!(tokio::time::timeout(millis(10), longest).await.is_err());
+    assert_eq!(SleepSampler.measure(Duration::ZERO).await, Duration::ZERO);
 }

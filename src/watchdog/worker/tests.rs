@@ -13,7 +13,6 @@ const fn ms(millis: u64) -> Duration {
 struct Watched {
     worker: Worker,
     now: u64,
-    paused: u64,
     parks_and_unparks: u64,
     busy: u64,
     findings: Vec<(Phase, u64, Option<Cause>)>,
@@ -23,7 +22,6 @@ impl Watched {
     fn new(driven: Driven, armed: bool) -> Watched {
         let first = Look {
             now: Duration::ZERO,
-            paused: Duration::ZERO,
             counters: Counters {
                 parks_and_unparks: 0,
                 busy: Duration::ZERO,
@@ -33,7 +31,6 @@ impl Watched {
         Watched {
             worker: Worker::new(THRESHOLD, driven, first),
             now: 0,
-            paused: 0,
             parks_and_unparks: 0,
             busy: 0,
             findings: Vec::new(),
@@ -55,7 +52,6 @@ impl Watched {
     fn look(&mut self, progress: bool) -> Finding {
         self.worker.look(Look {
             now: ms(self.now),
-            paused: ms(self.paused),
             counters: Counters {
                 parks_and_unparks: self.parks_and_unparks,
                 busy: ms(self.busy),
@@ -110,12 +106,6 @@ impl Watched {
     fn park_after(&mut self, busy: u64) -> &mut Watched {
         self.busy += busy;
         self.park()
-    }
-
-    /// The whole process is stopped: credited time stands still.
-    fn stopped(&mut self, millis: u64) -> &mut Watched {
-        self.paused += millis;
-        self
     }
 
     #[track_caller]
@@ -305,7 +295,6 @@ fn nobody_drives_it_as_its_thread_is_gone() {
     watched.still(20);
     let look = Look {
         now: ms(watched.now),
-        paused: Duration::ZERO,
         counters: watched.worker.counters,
         progress: false,
     };
@@ -325,16 +314,46 @@ fn a_core_that_block_in_place_left_unattended() {
 }
 
 #[test]
+fn a_report_may_be_postponed() {
+    let mut watched = Watched::running();
+    watched.still(25);
+    watched.worker.postpone(ms(8));
+    watched.still(50).publish(76).found(&[
+        (Phase::Started, 25, None),
+        (Phase::Started, 35, None),
+        (Phase::Ongoing, 50, None),
+        (Phase::Ended, 76, None),
+    ]);
+}
+
+/// Credited time stands still, while Tokio counts the time as busy.
+#[test]
 fn a_healthy_runtime_is_stopped_in_mid_poll() {
     let mut watched = Watched::running();
-    watched.still(5).stopped(300).park_after(310).found(&[]);
+    watched.still(5).park_after(310).found(&[]);
 }
 
 #[test]
-fn a_stopped_process_does_not_make_a_stall_longer() {
+fn a_worker_that_was_away_is_away_while_the_process_is_stopped() {
     let mut watched = Watched::running();
-    watched.still(30).stopped(300).still(10).park_after(345);
-    watched.found(&[(Phase::Started, 25, None), (Phase::Ended, 45, None)]);
+    watched.still(40).park_after(345);
+    watched.found(&[(Phase::Started, 25, None), (Phase::Ended, 345, None)]);
+}
+
+#[test]
+fn the_next_look_is_due_when_there_may_be_something_to_find() {
+    let mut watched = Watched::running();
+    assert_eq!(watched.worker.due_at(), None);
+    let began = ms(watched.now);
+    for (still, due) in [(5, 25 / 2), (20, 25), (25, 50), (50, 100)] {
+        while ms(watched.now) < began + ms(still) {
+            watched.tick(false);
+        }
+        let due_after = watched.worker.due_at().unwrap() - began;
+        assert_eq!(due_after.as_millis(), due, "after {still} ms");
+    }
+    watched.park();
+    assert_eq!(watched.worker.due_at(), None);
 }
 
 #[test]
