@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::procfs::{Activity, Thread};
 use super::{Resolver, capture};
-use crate::stack::sys::current_thread;
+use crate::stack::sys::{current_thread, introduce};
 use crate::stack::{NoStack, StackTraces, Trace};
 
 /// A thread that does something until it is told to end.
@@ -30,6 +30,7 @@ impl Subject {
         let until = Arc::clone(&ends);
         let thread = thread::Builder::new()
             .spawn(move || {
+                introduce();
                 told.send(current_thread()).unwrap();
                 work(&until)
             })

@@ -3,9 +3,11 @@
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::fs::File;
+use std::hint;
 use std::mem::{self, MaybeUninit};
 use std::os::unix::fs::FileExt;
 use std::ptr;
+use std::sync::atomic::{Ordering, compiler_fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
@@ -181,6 +183,13 @@ impl Ask {
 
 /// Says that Tokio runs on the calling thread, so that the thread can be asked what it runs.
 pub(crate) fn introduce() {
+    if RUNS_TOKIO.get() {
+        return;
+    }
+    // Tokio sets up what it keeps for each thread when it is asked first. That allocates, so it has
+    // to be done before the handler asks.
+    hint::black_box((runtime::worker_index(), task::try_id()));
+    compiler_fence(Ordering::SeqCst);
     RUNS_TOKIO.set(true);
 }
 

@@ -28,10 +28,7 @@ const fn timeout() -> libc::timespec {
 /// whether it was interrupted.
 #[track_caller]
 fn assert_unnoticed(name: &str, call: impl FnOnce() -> io::Result<()> + Send + 'static) {
-    let subject = Subject::start(move |_| {
-        crate::stack::sys::introduce();
-        call()
-    });
+    let subject = Subject::start(move |_| call());
     subject.wait_until_blocked();
     let mut stacks = 0;
     let mut resolver = Resolver::default();

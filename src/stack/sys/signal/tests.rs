@@ -32,7 +32,7 @@ impl Spinner {
         let spawned = thread::Builder::new().spawn(move || {
             told.send(current_thread()).unwrap();
             while !until.load(Ordering::Relaxed) {
-                std::hint::spin_loop();
+                hint::spin_loop();
             }
         });
         Spinner {
