@@ -150,6 +150,10 @@ impl Monitor {
 
     /// Starts monitoring the given runtime, from any thread. Returns at once.
     ///
+    /// The thread that drives a `current_thread` runtime should call this, or [`install`](Self::install),
+    /// inside its `block_on`: from outside, stalls of the runtime are told only when they are over.
+    /// [`docs::stalls`](crate::docs::stalls) says why.
+    ///
     /// # Errors
     ///
     /// As [`install`](Self::install), and if the runtime has shut down.

@@ -43,7 +43,7 @@ pub(crate) struct Request {
     pub(crate) threshold: Duration,
     pub(crate) rescue_timers: bool,
     pub(crate) stack_traces: StackTraces,
-    pub(crate) publisher: Publisher<Stall>,
+    pub(crate) publisher: Arc<Publisher<Stall>>,
 }
 
 /// A runtime that is being watched. When this is dropped, the watchdog looks a last time, closes the
@@ -59,7 +59,11 @@ impl Watch {
             request.publisher.close();
             return Ok(Watch(None));
         }
-        let id = INBOX.arrive(Watched::new(request), || thread::start(&INBOX))?;
+        let watched = Watched::new(request);
+        let probe = watched.probe();
+        let id = INBOX
+            .arrive(watched, || thread::start(&INBOX))
+            .inspect_err(|_| probe.end())?;
         Ok(Watch(Some(id)))
     }
 }

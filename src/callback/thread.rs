@@ -1,10 +1,10 @@
 //! The thread that runs the callbacks of stalls.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread;
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
 static THREAD: Mutex<Weak<CallbackThread>> = Mutex::new(Weak::new());
@@ -24,16 +24,24 @@ impl CallbackThread {
         if let Some(thread) = current.upgrade() {
             return Ok(thread);
         }
-        let runtime = Builder::new_current_thread().enable_all().build()?;
         let (alive, ended) = oneshot::channel();
+        // If there is no thread there must be no runtime: dropping one inside another panics.
+        let (give, take) = mpsc::sync_channel::<Runtime>(1);
+        thread::Builder::new()
+            .name("loopmon-callbacks".to_owned())
+            .spawn(move || {
+                if let Ok(runtime) = take.recv() {
+                    // Nothing is ever sent: it fails once the sender is gone.
+                    runtime.block_on(ended).ok();
+                }
+            })?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         let thread = Arc::new(CallbackThread {
             runtime: runtime.handle().clone(),
             _alive: alive,
         });
-        thread::Builder::new()
-            .name("loopmon-callbacks".to_owned())
-            // Nothing is ever sent: it fails once the sender is gone.
-            .spawn(move || runtime.block_on(ended).ok())?;
+        // It is there to take it.
+        give.send(runtime).ok();
         *current = Arc::downgrade(&thread);
         Ok(thread)
     }

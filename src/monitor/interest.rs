@@ -22,7 +22,7 @@ impl Interest {
 /// The channel of stalls of the present or the next run.
 #[derive(Debug)]
 pub(super) struct Channel {
-    publisher: Publisher<Stall>,
+    publisher: Arc<Publisher<Stall>>,
     interest: Weak<Interest>,
 }
 
@@ -33,10 +33,10 @@ impl Channel {
     }
 
     pub(super) fn open(capacity: usize) -> (Channel, Stalls) {
-        let publisher = Publisher::new(capacity);
+        let publisher = Arc::new(Publisher::new(capacity));
         let interest = Arc::default();
         let channel = Channel {
-            publisher: publisher.clone(),
+            publisher: Arc::clone(&publisher),
             interest: Arc::downgrade(&interest),
         };
         (channel, Stalls::new(publisher.subscribe(), interest))
@@ -45,12 +45,12 @@ impl Channel {
     /// Has a watch kept, if somebody wants it and there is none.
     pub(super) fn keep_watch(
         &self,
-        start: impl FnOnce(Publisher<Stall>) -> io::Result<Watch>,
+        start: impl FnOnce(Arc<Publisher<Stall>>) -> io::Result<Watch>,
     ) -> io::Result<()> {
         if let Some(interest) = self.interest.upgrade() {
             let mut watch = interest.watch();
             if watch.is_none() {
-                *watch = Some(start(self.publisher.clone())?);
+                *watch = Some(start(Arc::clone(&self.publisher))?);
             }
         }
         Ok(())

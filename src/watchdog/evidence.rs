@@ -75,10 +75,10 @@ impl Evidence {
         })
     }
 
-    /// What the thread did between `first` and this.
-    pub(super) fn cause_since(self, first: Evidence) -> Cause {
+    /// What the thread did between `first` and this. Who has used the CPU for `long` is not starved.
+    pub(super) fn cause_since(self, first: Evidence, long: Duration) -> Cause {
         match (first, self) {
-            (Evidence::Seen(first), Evidence::Seen(last)) => last.cause_since(first),
+            (Evidence::Seen(first), Evidence::Seen(last)) => last.cause_since(first, long),
             _ => Cause::Unknown,
         }
     }
@@ -108,7 +108,7 @@ impl Evidence {
 
 impl Snapshot {
     /// What it did for most of the time.
-    fn cause_since(self, first: Snapshot) -> Cause {
+    fn cause_since(self, first: Snapshot, long: Duration) -> Cause {
         let passed = self.at.saturating_sub(first.at);
         let on_cpu = self.times.on_cpu.saturating_sub(first.times.on_cpu);
         let waited = self.times.waited.saturating_sub(first.times.waited);
@@ -116,7 +116,11 @@ impl Snapshot {
         if on_cpu >= waited.max(rest) {
             Cause::OnCpu
         } else if waited >= rest {
-            Cause::Starved
+            if on_cpu >= long {
+                Cause::OnCpu
+            } else {
+                Cause::Starved
+            }
         } else if self.asleep {
             Cause::Blocked {
                 syscall: self.syscall,
@@ -171,6 +175,8 @@ mod tests {
         Duration::from_millis(millis)
     }
 
+    const LONG: Duration = Duration::from_millis(100);
+
     fn at(millis: u64, state: char, on_cpu: u64, waited: u64) -> Evidence {
         let (on_cpu, waited) = (on_cpu * 1_000_000, waited * 1_000_000);
         Evidence::parse(
@@ -196,6 +202,9 @@ mod tests {
             (at(0, 'R', 5, 1), at(50, 'R', 53, 2), Cause::OnCpu),
             (at(0, 'S', 5, 1), at(50, 'S', 45, 2), Cause::OnCpu),
             (at(0, 'R', 5, 1), at(50, 'R', 15, 40), Cause::Starved),
+            // It would have been as long on a host that is idle.
+            (at(0, 'R', 5, 1), at(300, 'R', 5 + 100, 190), Cause::OnCpu),
+            (at(0, 'S', 5, 1), at(900, 'S', 5 + 100, 9), asleep()),
             (at(0, 'R', 5, 1), at(50, 'R', 6, 1), Cause::Starved),
             (
                 at(0, 'S', 5, 1),
@@ -204,7 +213,7 @@ mod tests {
             ),
             (at(0, 't', 5, 1), at(50, 'R', 5, 1), Cause::Unknown),
         ] {
-            assert_eq!(last.cause_since(first), cause, "{first:?} {last:?}");
+            assert_eq!(last.cause_since(first, LONG), cause, "{first:?} {last:?}");
         }
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Seat {
     inquiry: Inquiry,
     /// The stall that is going on, as it was told last.
     open: Option<Stall>,
+    /// What its thread did, as far as that was seen while it went on.
+    seen: Cause,
 }
 
 /// What a look at a seat asks for.
@@ -58,6 +60,7 @@ impl Seat {
             first: Evidence::None,
             inquiry: Inquiry::new(stack_traces),
             open: None,
+            seen: Cause::Unknown,
         }
     }
 
@@ -128,9 +131,9 @@ impl Seat {
         };
         let mut task = None;
         let cause = if phase == Phase::Ended {
-            let told = self.open.as_ref().map(|stall| stall.cause);
+            let seen = self.open.as_ref().map(|_| self.seen);
             shown
-                .or(told)
+                .or(seen)
                 .unwrap_or_else(|| self.first.cause_alone(now.saturating_sub(lasted)))
         } else {
             let evidence = self.evidence(now);
@@ -154,7 +157,8 @@ impl Seat {
             } else {
                 task = identity.and_then(|identity| identity.task);
             }
-            match evidence.cause_since(self.first) {
+            self.seen = evidence.cause_since(self.first, self.worker.threshold());
+            match self.seen {
                 // What the host does not run shows no progress, and the pool is not run either.
                 Cause::Starved => Cause::Starved,
                 cause => shown

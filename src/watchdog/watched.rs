@@ -32,7 +32,8 @@ pub(super) struct Watched {
     threshold: Duration,
     rescue_timers: bool,
     stack_traces: StackTraces,
-    publisher: Publisher<Stall>,
+    /// Until the end.
+    publisher: Option<Arc<Publisher<Stall>>>,
     /// Reports lost since the last that was told.
     lost: u64,
     /// Taken at the first look.
@@ -74,7 +75,7 @@ impl Watched {
             threshold: request.threshold,
             rescue_timers: request.rescue_timers,
             stack_traces: request.stack_traces,
-            publisher: request.publisher,
+            publisher: Some(request.publisher),
             lost: 0,
             seats: Vec::new(),
             known,
@@ -87,6 +88,10 @@ impl Watched {
         };
         watched.ask_all_to_meet();
         watched
+    }
+
+    pub(super) fn probe(&self) -> Arc<Probe> {
+        Arc::clone(&self.probe)
     }
 
     pub(super) fn threshold(&self) -> Duration {
@@ -133,9 +138,11 @@ impl Watched {
     }
 
     /// Lets go of the runtime, and closes the channel.
-    pub(super) fn close(&self, reports: &Reports) {
+    pub(super) fn close(&mut self, reports: &Reports) {
         self.probe.end();
-        reports.end(&self.publisher);
+        if let Some(publisher) = self.publisher.take() {
+            reports.end(publisher);
+        }
     }
 
     fn take_seats(&mut self, now: Duration) {
@@ -202,7 +209,10 @@ impl Watched {
 
     fn tell(&mut self, mut stall: Stall, shot: Option<Arc<Shot>>, reports: &Reports) {
         stall.missed = self.lost;
-        match reports.tell(&self.publisher, stall, shot) {
+        let Some(publisher) = &self.publisher else {
+            return;
+        };
+        match reports.tell(publisher, stall, shot) {
             Ok(()) => self.lost = 0,
             Err(Lost) => self.lost += 1,
         }

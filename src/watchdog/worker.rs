@@ -64,8 +64,11 @@ pub(super) enum Driven {
     Always,
     /// By calls of `block_on`, and it has not been seen between two of them.
     SoFar,
-    /// It has been between two calls of `block_on`, or may be. What looks like a stall is told only
-    /// when it is over: then the busy time that Tokio has counted tells one from the other.
+    /// It may be between two calls of `block_on`. What looks like a stall is told only when it is
+    /// over: then the busy time that Tokio has counted tells one from the other.
+    MaybeInPieces,
+    /// The same, and it has been seen between two calls. That it was not, another time, proves
+    /// nothing for the next.
     InPieces,
 }
 
@@ -93,7 +96,9 @@ impl Worker {
         Worker {
             threshold,
             driven,
-            armed: look.progress,
+            // A worker with a thread of its own that has ever parked has been started.
+            armed: look.progress
+                || (driven == Driven::Always && look.counters.parks_and_unparks > 0),
             counters: look.counters,
             since: look.now,
             still: Duration::ZERO,
@@ -141,7 +146,7 @@ impl Worker {
     fn due_after(&self) -> Option<Duration> {
         match self.stage {
             Stage::Quiet => Some(self.threshold / 2),
-            Stage::Suspected { .. } if self.driven == Driven::InPieces && !self.confirmed => None,
+            Stage::Suspected { .. } if !self.may_tell() => None,
             Stage::Suspected { tell_after } => Some(tell_after),
             Stage::Told { next } => Some(next),
         }
@@ -176,21 +181,30 @@ impl Worker {
         };
     }
 
+    pub(super) fn threshold(&self) -> Duration {
+        self.threshold
+    }
+
     /// Its thread is known to do other things than to drive it.
     pub(super) fn may_be_left(&mut self) {
         if self.driven == Driven::SoFar {
-            self.driven = Driven::InPieces;
+            self.driven = Driven::MaybeInPieces;
         }
     }
 
     /// Its thread is gone. Returns whether that means that nobody drives it.
     pub(super) fn is_left(&mut self, look: Look) -> bool {
         self.may_be_left();
-        let left = self.driven == Driven::InPieces;
+        let left = self.driven != Driven::Always;
         if left {
             self.restart(look);
         }
         left
+    }
+
+    /// Whether its stillness is known to be a stall while it lasts.
+    fn may_tell(&self) -> bool {
+        matches!(self.driven, Driven::Always | Driven::SoFar) || self.confirmed
     }
 
     fn tell(&mut self, phase: Phase, at: Duration) -> Finding {
@@ -239,7 +253,7 @@ impl Worker {
         if self.stage != Stage::Quiet && self.driven != Driven::Always {
             if unattended {
                 self.driven = Driven::InPieces;
-            } else if busy >= self.still {
+            } else if busy >= self.still && self.driven == Driven::MaybeInPieces {
                 self.driven = Driven::SoFar;
             }
         }

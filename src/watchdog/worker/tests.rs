@@ -262,15 +262,49 @@ fn a_gap_below_the_threshold_teaches_as_well() {
 }
 
 #[test]
-fn a_runtime_that_is_driven_in_pieces_is_told_when_it_is_certain() {
-    let mut watched = Watched::driven(Driven::InPieces);
-    watched.still(300).park_after(1).found(&[]);
-    watched.unpark().still(300).park_after(301);
+fn a_runtime_that_may_be_driven_in_pieces_is_told_when_it_is_certain() {
+    let mut watched = Watched::driven(Driven::MaybeInPieces);
+    watched.still(300).park_after(301);
     watched.found(&[(Phase::Ended, 301, None)]);
     // What stood still was a poll, so the next is told while it lasts.
     watched.findings.clear();
     watched.unpark().still(30).park_after(31);
     watched.found(&[(Phase::Started, 25, None), (Phase::Ended, 31, None)]);
+}
+
+#[test]
+fn a_runtime_that_is_driven_in_pieces_stays_so() {
+    let mut watched = Watched::driven(Driven::InPieces);
+    watched.still(300).park_after(1).found(&[]);
+    // A poll between two gaps tells nothing of the next gap.
+    watched.unpark().still(300).park_after(301);
+    watched.found(&[(Phase::Ended, 301, None)]);
+    watched.findings.clear();
+    watched.unpark().still(300).park_after(1).found(&[]);
+}
+
+#[test]
+fn a_worker_with_a_thread_of_its_own_that_has_parked_is_watched_at_once() {
+    let look = Look {
+        now: ms(0),
+        counters: Counters {
+            parks_and_unparks: 2,
+            busy: Duration::ZERO,
+        },
+        progress: false,
+    };
+    for (driven, found) in [(Driven::Always, true), (Driven::SoFar, false)] {
+        let mut worker = Worker::new(ms(25), driven, look);
+        let mut told = false;
+        for now in 1..60 {
+            let finding = worker.look(Look {
+                now: ms(now),
+                ..look
+            });
+            told |= matches!(finding, Finding::Stall { .. });
+        }
+        assert_eq!(told, found, "{driven:?}");
+    }
 }
 
 #[test]
