@@ -16,8 +16,8 @@ pub(crate) use thread::CallbackThread;
 
 /// A function that a monitor calls with each sample.
 ///
-/// Plain `async fn`s are callbacks, and so are async closures and closures that return a future.
-/// The future must be `Send` and own what it uses: a closure that captures something clones it for
+/// Plain `async fn`s are callbacks, and so are async closures and closures that return a future. A
+/// closure that looks into the sample names its type: `async |sample: Sample| …`. The future must be `Send` and own what it uses: a closure that captures something clones it for
 /// each future, as below. (A capturing `async` closure lends its captures to its future, which can
 /// then not outlive it; the compiler says so.)
 ///

@@ -6,5 +6,8 @@ pub mod combinators {}
 #[doc = include_str!("docs/guide.md")]
 pub mod guide {}
 
+#[doc = include_str!("docs/stacks.md")]
+pub mod stacks {}
+
 #[doc = include_str!("docs/stalls.md")]
 pub mod stalls {}

@@ -36,6 +36,7 @@ pub(crate) enum Kind {
     InvertedThresholds,
     ZeroStallThreshold,
     ThreadRefused,
+    UnusableSignal,
 }
 
 impl Error {
@@ -103,6 +104,12 @@ impl Error {
     #[must_use]
     pub fn is_inverted_thresholds(&self) -> bool {
         self.kind == Kind::InvertedThresholds
+    }
+
+    /// The [signal](crate::StackTraces::signal) is one that a program cannot take for itself.
+    #[must_use]
+    pub fn is_unusable_signal(&self) -> bool {
+        self.kind == Kind::UnusableSignal
     }
 
     /// The stall threshold is zero.
@@ -173,6 +180,10 @@ impl fmt::Display for Error {
             Kind::InvertedThresholds => {
                 "the alert would be raised at a shorter lag than it is cleared at: give `raise_at` \
                  first, and a `clear_at` that is not longer"
+            }
+            Kind::UnusableSignal => {
+                "the signal cannot be handled, or is needed for something else: give SIGURG (23), \
+                 SIGUSR2 (12) or a real-time signal from 35 to 64"
             }
             Kind::ZeroStallThreshold => {
                 "the stall threshold is zero: give at least a millisecond, the shortest time between \

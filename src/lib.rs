@@ -43,6 +43,7 @@
 //! | stalls: what is seen, and what not | [`docs::stalls`], [`Monitor::stalls`], [`Stall`], [`Cause`] |
 //! | filters, averages, percentiles, alerts, summaries | [`SampleStreamExt`] |
 //! | which of these serves which purpose | [`docs::combinators`] |
+//! | who blocks a worker, by function, file and line | [`docs::stacks`], [`Trace`] |
 //! | functions called with each sample | [`Callback`] |
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
 //!
@@ -51,7 +52,8 @@
 //! | feature | adds | brings |
 //! |---|---|---|
 //! | `histogram` | `summarize`: percentiles for each stretch of time | `hdrhistogram` |
-//! | `serde` | `Serialize` and `Deserialize` for [`Sample`] | `serde` |
+//! | `serde` | `Serialize` and `Deserialize` for [`Sample`] and [`Trace`] | `serde` |
+//! | `stack` | [`Stall::trace`]: the stack of a stuck worker, on Linux | `backtrace`, `framehop`, `libc` |
 //! | `full` | all of them | |
 //!
 //! None is on by default. A feature adds, it never changes a type. Without any, it is 19 crates,
@@ -64,6 +66,7 @@
 //! them, by one thread for the whole process. `benches/README.md` in the repository has the numbers
 //! and the programs that print them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(feature = "stack"), forbid(unsafe_code))]
 
 mod broadcast;
 mod callback;
@@ -88,7 +91,7 @@ pub use error::Error;
 pub use monitor::{Builder, Monitor, Samples, Stalls, StopOnDrop};
 pub use sample::Sample;
 pub use sampler::{Sampler, SleepSampler, WakeSampler};
-pub use stack::Trace;
+pub use stack::{Facts, Frame, NoStack, StackTraces, Trace};
 pub use stall::{Cause, OsThread, Phase, Stall, Syscall};
 pub use stats::Percentile;
 #[cfg(feature = "histogram")]

@@ -29,6 +29,7 @@ use crate::callback::CallbackThread;
 use crate::clock;
 use crate::error::{Error, Kind};
 use crate::sample::Sample;
+use crate::stack::StackTraces;
 use crate::stall::Stall;
 use crate::tasks::OwnTasks;
 use crate::watchdog::{Request, Watch};
@@ -91,6 +92,7 @@ struct Shared {
     stall_callbacks: Option<calls::Shared<Stall>>,
     stall_threshold: Duration,
     rescue_timers: bool,
+    stack_traces: StackTraces,
     /// Each task of the monitor holds a receiver.
     tasks: watch::Sender<()>,
 }
@@ -128,6 +130,7 @@ impl Monitor {
                 stall_callbacks: calls::share(builder.stall_callbacks),
                 stall_threshold: builder.stall_threshold,
                 rescue_timers: builder.rescue_timers,
+                stack_traces: builder.stack_traces,
                 tasks: watch::Sender::new(()),
             }),
         }
@@ -388,6 +391,7 @@ impl Shared {
                 name: self.name.clone(),
                 threshold: self.stall_threshold,
                 rescue_timers: self.rescue_timers,
+                stack_traces: self.stack_traces,
                 publisher,
             })
         });

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::stack;
 use crate::stall::OsThread;
 
 #[derive(Debug)]
@@ -32,6 +33,7 @@ impl Sightings {
     /// The calling thread runs this worker.
     pub(crate) fn add(&self, worker: usize) {
         let thread = OsThread::current();
+        stack::introduce();
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         // It runs no other.
         for sighting in &mut *workers {

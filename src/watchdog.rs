@@ -7,6 +7,7 @@
 mod credit;
 mod evidence;
 mod inbox;
+mod inquiry;
 mod pauses;
 mod pool;
 mod probe;
@@ -26,6 +27,7 @@ use tokio::runtime::Handle;
 pub use pauses::{Pause, Pauses, pauses};
 
 use crate::broadcast::Publisher;
+use crate::stack::StackTraces;
 use crate::stall::Stall;
 use crate::tasks::OwnTasks;
 use inbox::{Id, Inbox};
@@ -40,6 +42,7 @@ pub(crate) struct Request {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) threshold: Duration,
     pub(crate) rescue_timers: bool,
+    pub(crate) stack_traces: StackTraces,
     pub(crate) publisher: Publisher<Stall>,
 }
 

@@ -18,7 +18,7 @@ cargo test --quiet --all-features --doc
 
 step "every interleaving of our own atomics"
 RUSTFLAGS="${RUSTFLAGS:-} --cfg loopmon_loom" LOOM_MAX_PREEMPTIONS=3 \
-    cargo test --quiet --release --lib --target-dir target/loom loom_tests
+    cargo test --quiet --release --all-features --lib --target-dir target/loom loom_tests
 
 step "examples"
 tests/examples.sh

@@ -12,6 +12,7 @@ use super::engine::Drive;
 use crate::callback::{Callback, Callbacks, IntoCallbacks};
 use crate::error::{Error, Kind};
 use crate::sampler::{LONGEST_INTERVAL, Sampler, SleepSampler};
+use crate::stack::StackTraces;
 use crate::stall::Stall;
 
 /// Sets up a [`Monitor`].
@@ -40,6 +41,7 @@ pub struct Builder {
     pub(super) stall_threshold: Duration,
     pub(super) stall_callbacks: Callbacks<Stall>,
     pub(super) rescue_timers: bool,
+    pub(super) stack_traces: StackTraces,
 }
 
 impl Builder {
@@ -54,6 +56,7 @@ impl Builder {
             stall_threshold: Monitor::DEFAULT_STALL_THRESHOLD,
             stall_callbacks: Callbacks::default(),
             rescue_timers: false,
+            stack_traces: StackTraces::new(),
         }
     }
 
@@ -159,12 +162,20 @@ impl Builder {
         self
     }
 
+    /// How the stack of a stalled worker is taken, for [`Stall::trace`]: by looking and by signal if
+    /// not set. Without the `stack` feature, and on other systems than Linux, none is.
+    pub fn stack_traces(mut self, stack_traces: StackTraces) -> Builder {
+        self.stack_traces = stack_traces;
+        self
+    }
+
     /// A monitor that is not attached to a runtime yet.
     ///
     /// # Errors
     ///
     /// If the interval is zero or longer than timers hold, the capacity is zero or more than
-    /// [`Monitor::MAX_CAPACITY`], or the stall threshold is zero.
+    /// [`Monitor::MAX_CAPACITY`], the stall threshold is zero, or the signal for stacks cannot
+    /// be taken.
     pub fn build(self) -> Result<Monitor, Error> {
         if self.interval.is_zero() {
             return Err(Kind::ZeroInterval.into());
@@ -181,6 +192,7 @@ impl Builder {
         if self.stall_threshold.is_zero() {
             return Err(Kind::ZeroStallThreshold.into());
         }
+        self.stack_traces.check()?;
         Ok(Monitor::new(self))
     }
 

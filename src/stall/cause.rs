@@ -54,6 +54,7 @@ impl fmt::Display for Cause {
 
 /// A system call of Linux.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Syscall {
     number: u32,
 }

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task;
+
 use super::evidence::Evidence;
+use super::inquiry::Inquiry;
 use super::pauses;
 use super::pool::PoolProbe;
 use super::worker::{Counters, Finding, Look, Worker};
 use crate::clock;
 use crate::sightings::Sighting;
+use crate::stack::{Shot, StackTraces};
 use crate::stall::{Cause, Phase, Stall};
 
 #[derive(Debug)]
@@ -23,6 +27,7 @@ pub(super) struct Seat {
     was_still: bool,
     /// What its thread did when it was first suspected.
     first: Evidence,
+    inquiry: Inquiry,
     /// The stall that is going on, as it was told last.
     open: Option<Stall>,
 }
@@ -32,7 +37,7 @@ pub(super) struct Seat {
 pub(super) enum Outcome {
     Nothing,
     Suspected,
-    Tell(Stall),
+    Tell(Stall, Option<Arc<Shot>>),
 }
 
 impl Seat {
@@ -41,6 +46,7 @@ impl Seat {
         monitor: Option<Arc<str>>,
         worker: Worker,
         sighting: Sighting,
+        stack_traces: StackTraces,
     ) -> Seat {
         Seat {
             index,
@@ -50,6 +56,7 @@ impl Seat {
             met: false,
             was_still: false,
             first: Evidence::None,
+            inquiry: Inquiry::new(stack_traces),
             open: None,
         }
     }
@@ -85,11 +92,12 @@ impl Seat {
         still && !before
     }
 
-    /// `progress`: it has been seen to poll tasks.
+    /// `again` reads the counters anew; `progress`: it has been seen to poll tasks.
     pub(super) fn look(
         &mut self,
         now: Duration,
         counters: Counters,
+        again: impl Fn() -> Counters,
         progress: bool,
         pool: &PoolProbe,
     ) -> Outcome {
@@ -99,9 +107,17 @@ impl Seat {
             progress: std::mem::take(&mut self.met) || progress,
         };
         let (phase, lasted, shown) = match self.worker.look(look) {
-            Finding::Nothing => return Outcome::Nothing,
+            Finding::Nothing => {
+                let still = || again() == look.counters;
+                self.inquiry.retry(self.sighting.thread.as_ref(), still);
+                return Outcome::Nothing;
+            }
             Finding::Suspected => {
                 self.first = self.evidence(now);
+                let identity = self.inquiry.begin(self.sighting.thread.as_ref());
+                if identity.is_some_and(|identity| identity.worker == Some(self.index)) {
+                    self.worker.confirm();
+                }
                 return Outcome::Suspected;
             }
             Finding::Stall {
@@ -110,6 +126,7 @@ impl Seat {
                 cause,
             } => (phase, lasted, cause),
         };
+        let mut task = None;
         let cause = if phase == Phase::Ended {
             let told = self.open.as_ref().map(|stall| stall.cause);
             shown
@@ -120,18 +137,38 @@ impl Seat {
             if phase == Phase::Started && !self.is_to_be_told(evidence, look, lasted) {
                 return Outcome::Nothing;
             }
-            // Here a feature that can ask the thread itself will do so, to tell one poll from many
-            // and a runtime that is stuck from one that is not driven, and to fill in `task` and
-            // `trace`.
+            let statement = self.inquiry.go_on(self.sighting.thread.as_ref());
+            if again() != look.counters {
+                // It has come back meanwhile: what was seen of it is of no use.
+                self.inquiry.end();
+                return Outcome::Nothing;
+            }
+            let identity = statement.identity;
+            if identity.is_some_and(|identity| identity.worker != Some(self.index)) {
+                // Another thread runs the worker, or none does.
+                self.sighting.thread = None;
+                self.inquiry.end();
+                if phase == Phase::Started && self.worker.is_left(look) {
+                    return Outcome::Nothing;
+                }
+            } else {
+                task = identity.and_then(|identity| identity.task);
+            }
             match evidence.cause_since(self.first) {
                 // What the host does not run shows no progress, and the pool is not run either.
                 Cause::Starved => Cause::Starved,
                 cause => shown
+                    .or_else(|| statement.went_on.then_some(Cause::ManyPolls))
                     .or_else(|| pool.is_waiting().then_some(Cause::Unattended))
                     .unwrap_or(cause),
             }
         };
-        Outcome::Tell(self.tell(phase, lasted, cause))
+        let shot = if phase == Phase::Ended {
+            self.inquiry.end()
+        } else {
+            self.inquiry.shot()
+        };
+        Outcome::Tell(self.tell(phase, lasted, cause, task), shot)
     }
 
     /// Whether its thread is there to be stuck, and has been looked at for long enough.
@@ -164,7 +201,13 @@ impl Seat {
         }
     }
 
-    fn tell(&mut self, phase: Phase, lasted: Duration, cause: Cause) -> Stall {
+    fn tell(
+        &mut self,
+        phase: Phase,
+        lasted: Duration,
+        cause: Cause,
+        task: Option<task::Id>,
+    ) -> Stall {
         let mut stall = self.open.take().unwrap_or_else(|| Stall {
             phase,
             monitor: self.monitor.clone(),
@@ -180,6 +223,7 @@ impl Seat {
         stall.phase = phase;
         stall.duration = lasted;
         stall.cause = cause;
+        stall.task = task.or(stall.task);
         if phase != Phase::Ended {
             self.open = Some(stall.clone());
         }

@@ -14,6 +14,7 @@ use super::seat::{Outcome, Seat};
 use super::worker::{Counters, Driven, Look, Worker};
 use crate::broadcast::Publisher;
 use crate::sightings::Sighting;
+use crate::stack::{Shot, StackTraces};
 use crate::stall::{OsThread, Stall};
 use crate::tasks::OwnTasks;
 
@@ -30,6 +31,7 @@ pub(super) struct Watched {
     name: Option<Arc<str>>,
     threshold: Duration,
     rescue_timers: bool,
+    stack_traces: StackTraces,
     publisher: Publisher<Stall>,
     /// Reports lost since the last that was told.
     lost: u64,
@@ -71,6 +73,7 @@ impl Watched {
             name: request.name,
             threshold: request.threshold,
             rescue_timers: request.rescue_timers,
+            stack_traces: request.stack_traces,
             publisher: request.publisher,
             lost: 0,
             seats: Vec::new(),
@@ -98,16 +101,17 @@ impl Watched {
         self.read_sightings();
         let (mut suspected, mut stuck, mut parked) = (false, false, false);
         for index in 0..self.seats.len() {
-            let counters = counters(&self.metrics, index);
+            let read = || counters(&self.metrics, index);
+            let counters = read();
             let progress = self.seats.len() == 1 && self.load.has_shrunk(&self.metrics, counters);
             let seat = &mut self.seats[index];
-            let outcome = seat.look(now, counters, progress, &self.pool);
+            let outcome = seat.look(now, counters, read, progress, &self.pool);
             stuck |= seat.newly_still();
             parked |= seat.is_parked();
             match outcome {
                 Outcome::Nothing => {}
                 Outcome::Suspected => suspected = true,
-                Outcome::Tell(stall) => self.tell(stall, reports),
+                Outcome::Tell(stall, shot) => self.tell(stall, shot, reports),
             }
         }
         if suspected && self.runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
@@ -149,7 +153,13 @@ impl Watched {
                     progress: false,
                 };
                 let worker = Worker::new(self.threshold, driven, first);
-                Seat::new(index, self.name.clone(), worker, sighting)
+                Seat::new(
+                    index,
+                    self.name.clone(),
+                    worker,
+                    sighting,
+                    self.stack_traces,
+                )
             })
             .collect();
     }
@@ -190,9 +200,9 @@ impl Watched {
         }
     }
 
-    fn tell(&mut self, mut stall: Stall, reports: &Reports) {
+    fn tell(&mut self, mut stall: Stall, shot: Option<Arc<Shot>>, reports: &Reports) {
         stall.missed = self.lost;
-        match reports.tell(&self.publisher, stall) {
+        match reports.tell(&self.publisher, stall, shot) {
             Ok(()) => self.lost = 0,
             Err(Lost) => self.lost += 1,
         }

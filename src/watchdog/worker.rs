@@ -83,6 +83,8 @@ pub(super) struct Worker {
     still: Duration,
     progress_at: Option<Duration>,
     stage: Stage,
+    /// Its thread has said that it drives it, since it is still.
+    confirmed: bool,
 }
 
 impl Worker {
@@ -97,6 +99,7 @@ impl Worker {
             still: Duration::ZERO,
             progress_at: None,
             stage: Stage::Quiet,
+            confirmed: false,
         }
     }
 
@@ -138,7 +141,7 @@ impl Worker {
     fn due_after(&self) -> Option<Duration> {
         match self.stage {
             Stage::Quiet => Some(self.threshold / 2),
-            Stage::Suspected { .. } if self.driven == Driven::InPieces => None,
+            Stage::Suspected { .. } if self.driven == Driven::InPieces && !self.confirmed => None,
             Stage::Suspected { tell_after } => Some(tell_after),
             Stage::Told { next } => Some(next),
         }
@@ -159,6 +162,11 @@ impl Worker {
             armed: true,
             ..Worker::new(self.threshold, self.driven, look)
         };
+    }
+
+    /// Its thread says that it drives it now, whatever it did before.
+    pub(super) fn confirm(&mut self) {
+        self.confirmed = true;
     }
 
     /// What has just been found is not to be told yet.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use loopmon::{Error, Hysteresis, Monitor, Percentile, WakeSampler};
+use loopmon::{Error, Hysteresis, Monitor, Percentile, StackTraces, WakeSampler};
 
 use crate::support::{Read, manual, millis, monitor, paused_runtime, read};
 
@@ -22,6 +22,7 @@ fn kinds(error: &Error) -> Vec<&'static str> {
         ("thread refused", error.is_thread_refused()),
         ("invalid percentile", error.is_invalid_percentile()),
         ("inverted thresholds", error.is_inverted_thresholds()),
+        ("unusable signal", error.is_unusable_signal()),
     ]
     .into_iter()
     .filter_map(|(kind, is)| is.then_some(kind))
@@ -185,4 +186,15 @@ async fn the_longest_interval_works() {
     let sample = monitor.subscribe().next().await.unwrap();
     assert_eq!(sample.lag, Duration::ZERO);
     assert_eq!(began.elapsed(), longest);
+}
+
+#[test]
+fn with_a_signal_that_is_not_for_programs() {
+    for signal in [0, 9, 11, 33, 65] {
+        let traces = StackTraces::new().signal(signal);
+        assert_is(
+            Monitor::builder().stack_traces(traces).build(),
+            "unusable signal",
+        );
+    }
 }

@@ -3,5 +3,6 @@
 #[cfg(feature = "histogram")]
 mod interval;
 mod lag;
+mod stacks;
 mod stalls;
 mod wake;

@@ -1,0 +1,236 @@
+//! Takes the stack of a thread: looks first, and touches it only if it runs.
+//!
+//! This is the watchdog's part: it is quick, and waits for no lock that the thread could hold. What
+//! the taken bytes mean is found out later, elsewhere.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::patience::bears_signals;
+use super::procfs::{self, Activity, Blocked, Thread};
+use crate::clock;
+use crate::stack::Identity;
+use crate::stack::settings::StackTraces;
+use crate::stack::sys::{Ask, Asked, Question, Refusal, Registers};
+use crate::stack::trace::{Facts, NoStack};
+
+/// How often a thread is looked at that does not keep still, such as one that writes to a disk.
+const LOOKS: u32 = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_micros(200);
+
+/// For how long the watchdog waits for an answer. What it looks after meanwhile is late by as much.
+const PATIENCE: Duration = Duration::from_millis(3);
+const PATIENCE_FOR_STACK: Duration = Duration::from_millis(10);
+
+/// Blocked threads show their stack pointer, but neither the frame pointer nor the return address
+/// that AArch64 keeps in a register.
+const SHOWN_WHEN_BLOCKED: bool = cfg!(target_arch = "x86_64");
+
+/// How many stacks may wait to be read, each of up to the size that is set.
+const MOST_WAITING: usize = 32;
+
+/// A thread as it was caught.
+#[derive(Debug)]
+pub(crate) struct Capture {
+    pub(super) stack: Result<Image, NoStack>,
+    pub(super) facts: Facts,
+    /// How long it took.
+    pub(super) took: Duration,
+    pub(super) identity: Option<Identity>,
+}
+
+impl Capture {
+    /// Who it said it was, if it was asked.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
+    pub(crate) fn shows_calls(&self) -> bool {
+        self.stack.is_ok()
+    }
+}
+
+/// The innermost piece of a stack, and where in it the thread was.
+#[derive(Debug)]
+pub(super) struct Image {
+    pub(super) registers: Registers,
+    /// From the stack pointer on.
+    pub(super) bytes: Vec<u8>,
+    _waiting: Waiting,
+}
+
+impl Image {
+    /// The word at an address of the stack.
+    pub(super) fn word(&self, address: u64) -> Option<u64> {
+        let start = usize::try_from(address.checked_sub(self.registers.sp)?).ok()?;
+        let bytes = self.bytes.get(start..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*bytes))
+    }
+}
+
+/// One of those that wait to be read.
+#[derive(Debug)]
+pub(super) struct Waiting;
+
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+impl Waiting {
+    pub(super) fn begin() -> Option<Waiting> {
+        if WAITING.fetch_add(1, Ordering::Relaxed) < MOST_WAITING {
+            return Some(Waiting);
+        }
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Takes the stack of a thread of this process, which is not the calling one.
+pub(crate) fn capture(thread: u32, settings: StackTraces) -> Option<Capture> {
+    if !settings.taken {
+        return None;
+    }
+    let began = clock::now();
+    let thread = Thread(thread);
+    let mut identity = None;
+    let stack = take(thread, settings, &mut identity);
+    Some(Capture {
+        stack,
+        facts: thread.facts(),
+        took: clock::now().saturating_duration_since(began),
+        identity,
+    })
+}
+
+/// Asks a thread who it is, if that can be done unnoticed.
+pub(crate) fn identify(thread: u32, settings: StackTraces) -> Option<Identity> {
+    let id = thread;
+    let thread = Thread(id);
+    let may_be_asked = match thread.activity() {
+        Activity::Running => true,
+        Activity::Blocked(blocked) => bears_signals(thread, &blocked),
+        Activity::Gone | Activity::Hidden => false,
+    };
+    let ask = ask(settings, PATIENCE).filter(|_| may_be_asked)?;
+    match ask.ask(id, Question::new(None, 0)) {
+        Asked::Answered(answer) => identity(&answer),
+        Asked::NoAnswer | Asked::Gone | Asked::Refused(_) => None,
+    }
+}
+
+fn take(
+    thread: Thread,
+    settings: StackTraces,
+    identity: &mut Option<Identity>,
+) -> Result<Image, NoStack> {
+    let waiting = Waiting::begin().ok_or(NoStack::Busy)?;
+    let memory = procfs::memory().map_err(|_| NoStack::Hidden)?;
+    let mut seen_running = false;
+    let mut reason = NoStack::Moved;
+    for look in 0..LOOKS {
+        if look > 0 {
+            sleep(BETWEEN_LOOKS);
+        }
+        let before = turns(thread);
+        match thread.activity() {
+            Activity::Hidden => return Err(NoStack::Hidden),
+            Activity::Gone => return Err(NoStack::Moved),
+            // It may be about to block, and a signal would come right into that.
+            Activity::Running if !seen_running => seen_running = true,
+            Activity::Running => {
+                return take_by_signal(thread, settings, memory, waiting, identity);
+            }
+            Activity::Blocked(blocked) => {
+                seen_running = false;
+                if SHOWN_WHEN_BLOCKED {
+                    let bytes = read(&memory, blocked.sp, settings.bytes);
+                    if has_kept_still(thread, blocked, before) {
+                        return Ok(Image {
+                            registers: Registers {
+                                pc: blocked.pc,
+                                sp: blocked.sp,
+                                ..Registers::default()
+                            },
+                            bytes,
+                            _waiting: waiting,
+                        });
+                    }
+                } else if bears_signals(thread, &blocked) {
+                    return take_by_signal(thread, settings, memory, waiting, identity);
+                } else {
+                    reason = NoStack::WouldInterrupt;
+                }
+            }
+        }
+    }
+    Err(reason)
+}
+
+/// Whether the thread has been where it was found blocked all the time since `before` was read,
+/// which was just before that.
+fn has_kept_still(thread: Thread, blocked: Blocked, before: Option<u64>) -> bool {
+    thread.activity() == Activity::Blocked(blocked) && before.is_some() && turns(thread) == before
+}
+
+fn turns(thread: Thread) -> Option<u64> {
+    let times = thread.times().map(|times| times.turns);
+    times.or_else(|| thread.switches())
+}
+
+pub(super) fn take_by_signal(
+    thread: Thread,
+    settings: StackTraces,
+    memory: File,
+    waiting: Waiting,
+    identified: &mut Option<Identity>,
+) -> Result<Image, NoStack> {
+    let ask = ask(settings, PATIENCE_FOR_STACK).ok_or(NoStack::SignalsOff)?;
+    match ask.ask(thread.0, Question::new(Some(memory), settings.bytes)) {
+        Asked::Answered(mut answer) => {
+            *identified = identity(&answer);
+            answer.stack.truncate(answer.filled);
+            answer.stack.shrink_to_fit();
+            Ok(Image {
+                registers: answer.registers,
+                bytes: answer.stack,
+                _waiting: waiting,
+            })
+        }
+        Asked::NoAnswer => Err(NoStack::NoAnswer),
+        Asked::Gone => Err(NoStack::Moved),
+        Asked::Refused(Refusal::Taken) => Err(NoStack::SignalTaken),
+        Asked::Refused(Refusal::Denied) => Err(NoStack::SignalsOff),
+    }
+}
+
+fn ask(settings: StackTraces, patience: Duration) -> Option<Ask> {
+    Some(Ask {
+        signal: settings.signal?,
+        shared: settings.shared,
+        patience,
+    })
+}
+
+fn identity(answer: &Question) -> Option<Identity> {
+    answer.runs_tokio.then_some(Identity {
+        worker: answer.worker,
+        task: answer.task,
+    })
+}
+
+/// As much as there is.
+fn read(memory: &File, address: u64, wanted: usize) -> Vec<u8> {
+    let mut bytes = vec![0; wanted];
+    let read = memory.read_at(&mut bytes, address).unwrap_or(0);
+    bytes.truncate(read);
+    bytes.shrink_to_fit();
+    bytes
+}

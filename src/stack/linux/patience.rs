@@ -1,0 +1,92 @@
+//! Which system calls bear a signal.
+//!
+//! With `SA_RESTART` the kernel begins some calls anew after a handler has run; others end with
+//! `EINTR`, which programs are not made for. Here is a list of those that are known to be begun anew.
+//! Whatever is not on it is left alone.
+
+use super::procfs::{Blocked, Thread};
+
+/// Whether a signal with a handler goes unnoticed by what the thread is blocked in.
+pub(super) fn bears_signals(thread: Thread, blocked: &Blocked) -> bool {
+    let [first, operation, _, timeout, ..] = blocked.arguments;
+    let Some(call) = blocked.call else {
+        // In a page fault: the handler runs when the page is there.
+        return true;
+    };
+    match libc::c_long::from(call) {
+        libc::SYS_futex => is_untimed_wait(operation, timeout),
+        libc::SYS_wait4 | libc::SYS_waitid | libc::SYS_flock => true,
+        // A socket may have a timeout, and ends with EINTR then. Of terminals and devices each has
+        // its own ways.
+        libc::SYS_read | libc::SYS_write | libc::SYS_readv | libc::SYS_writev => {
+            thread.is_pipe(first)
+        }
+        _ => false,
+    }
+}
+
+fn is_untimed_wait(operation: u64, timeout: u64) -> bool {
+    let flags = u64::from((libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME).unsigned_abs());
+    let waits = [libc::FUTEX_WAIT, libc::FUTEX_WAIT_BITSET];
+    let is_wait = waits
+        .iter()
+        .any(|wait| u64::from(wait.unsigned_abs()) == operation & !flags);
+    is_wait && timeout == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn bears(call: libc::c_long, arguments: [u64; 6]) -> bool {
+        let blocked = Blocked {
+            call: u32::try_from(call).ok(),
+            arguments,
+            sp: 0,
+            pc: 0,
+        };
+        bears_signals(Thread(std::process::id()), &blocked)
+    }
+
+    #[test]
+    fn what_is_not_known_to_bear_a_signal_is_left_alone() {
+        let no_file = u64::MAX;
+        for (call, arguments, expected) in [
+            // FUTEX_WAIT_PRIVATE and FUTEX_WAIT_BITSET_PRIVATE, with the clock flag, untimed: locks.
+            (libc::SYS_futex, [1, 128, 2, 0, 0, 0], true),
+            (libc::SYS_futex, [1, 9 | 128 | 256, 2, 0, 0, 0], true),
+            // The same with a timeout.
+            (libc::SYS_futex, [1, 128, 2, 0x7ffd, 0, 0], false),
+            // FUTEX_LOCK_PI, FUTEX_WAIT_REQUEUE_PI.
+            (libc::SYS_futex, [1, 6 | 128, 2, 0, 0, 0], false),
+            (libc::SYS_futex, [1, 11 | 128, 2, 0, 0, 0], false),
+            (libc::SYS_wait4, [0; 6], true),
+            (libc::SYS_flock, [0; 6], true),
+            (libc::SYS_read, [no_file, 0, 0, 0, 0, 0], false),
+            (libc::SYS_clock_nanosleep, [0; 6], false),
+            (libc::SYS_epoll_pwait, [0; 6], false),
+            (libc::SYS_ppoll, [0; 6], false),
+            (libc::SYS_recvfrom, [0; 6], false),
+            (libc::SYS_accept4, [0; 6], false),
+            (libc::SYS_io_uring_enter, [0; 6], false),
+        ] {
+            assert_eq!(bears(call, arguments), expected, "{call} {arguments:?}");
+        }
+    }
+
+    #[test]
+    fn reading_a_pipe_bears_a_signal() {
+        let mut child = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
+        let pipe = child.stdout.as_ref().unwrap().as_raw_fd();
+        let (socket, _other_end) = UnixStream::pair().unwrap();
+        for (file, expected) in [(pipe, true), (socket.as_raw_fd(), false)] {
+            let file = u64::try_from(file).unwrap();
+            assert_eq!(bears(libc::SYS_read, [file, 0, 0, 0, 0, 0]), expected);
+        }
+        child.wait().unwrap();
+    }
+}

@@ -1,0 +1,120 @@
+//! Stacks of threads that do what stalled workers do.
+
+mod interrupted;
+mod stress;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::procfs::{Activity, Thread};
+use super::{Resolver, capture};
+use crate::stack::sys::{current_thread, introduce};
+use crate::stack::{NoStack, StackTraces, Trace};
+
+/// A thread that does something until it is told to end.
+struct Subject<R = ()> {
+    id: u32,
+    ends: Arc<AtomicBool>,
+    thread: JoinHandle<R>,
+}
+
+impl Subject {
+    fn start<R>(work: impl FnOnce(&AtomicBool) -> R + Send + 'static) -> Subject<R>
+    where
+        R: Send + 'static,
+    {
+        let ends = Arc::new(AtomicBool::new(false));
+        let (told, id) = mpsc::channel();
+        let until = Arc::clone(&ends);
+        let thread = thread::Builder::new()
+            .spawn(move || {
+                introduce();
+                told.send(current_thread()).unwrap();
+                work(&until)
+            })
+            .unwrap();
+        let id = id.recv().unwrap();
+        Subject { id, ends, thread }
+    }
+}
+
+impl<R> Subject<R> {
+    fn wait_until_blocked(&self) {
+        while !matches!(Thread(self.id).activity(), Activity::Blocked(blocked) if blocked.call.is_some())
+        {
+            thread::yield_now();
+        }
+    }
+
+    /// Tries again while the thread gets no CPU to answer with, as other tests take it all.
+    fn trace(&self) -> Trace {
+        let traces = std::iter::repeat_with(|| {
+            let captured = capture(self.id, StackTraces::new());
+            Resolver::default().resolve(captured.unwrap())
+        });
+        let mut answers = traces.filter(|trace| trace.no_stack() != Some(NoStack::NoAnswer));
+        answers.next().unwrap()
+    }
+
+    fn end(self) -> R {
+        self.ends.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What the tests look for in a trace.
+#[inline(never)]
+fn sleeps_by_name(until: &AtomicBool) {
+    while !until.load(Ordering::Relaxed) {
+        thread::sleep(SECOND / 10);
+    }
+}
+
+#[inline(never)]
+fn spins_by_name(until: &AtomicBool) {
+    while !until.load(Ordering::Relaxed) {
+        std::hint::spin_loop();
+    }
+}
+
+#[track_caller]
+fn assert_shows(trace: &Trace, function: &str) {
+    assert_eq!(trace.no_stack(), None, "{trace:#}");
+    assert!(!trace.is_truncated() && !trace.is_scanned(), "{trace:#}");
+    let frame = trace.user_frames().iter().find(|frame| {
+        let name = frame.function().unwrap_or_default();
+        name.ends_with(function)
+    });
+    let frame = frame.unwrap_or_else(|| panic!("{trace:#}"));
+    assert!(
+        frame
+            .file()
+            .is_some_and(|file| file.ends_with("src/stack/linux/tests.rs"))
+    );
+    assert!(frame.line().is_some());
+}
+
+#[test]
+fn a_blocked_thread_is_seen_from_outside() {
+    let sleeper = Subject::start(sleeps_by_name);
+    sleeper.wait_until_blocked();
+    let no_signals = StackTraces::new().without_signals();
+    let trace = Resolver::default().resolve(capture(sleeper.id, no_signals).unwrap());
+    assert_shows(&trace, "sleeps_by_name");
+    sleeper.end();
+}
+
+#[test]
+fn a_running_thread_is_asked() {
+    let spinner = Subject::start(spins_by_name);
+    let trace = spinner.trace();
+    assert_shows(&trace, "spins_by_name");
+    let no_signals = StackTraces::new().without_signals();
+    let trace = Resolver::default().resolve(capture(spinner.id, no_signals).unwrap());
+    assert_eq!(trace.no_stack(), Some(NoStack::SignalsOff));
+    spinner.end();
+}

@@ -1,0 +1,170 @@
+//! Interrupts threads where it hurts: while they hold the locks that a careless handler would take.
+//!
+//! `LOOPMON_STRESS=20000 cargo test --release --features stack --lib stress` is the long form: as
+//! many signals for each kind of work.
+#![allow(unsafe_code, reason = "to load a library takes the C library")]
+
+use std::backtrace::Backtrace;
+use std::io::Write;
+use std::panic::{catch_unwind, resume_unwind};
+use std::sync::Mutex;
+
+use super::super::capture::{Capture, Waiting, take_by_signal};
+use super::super::procfs;
+use super::*;
+use crate::clock;
+
+fn rounds() -> usize {
+    let asked = std::env::var("LOOPMON_STRESS").ok();
+    asked.map_or(300, |rounds| rounds.parse().unwrap())
+}
+
+/// Asks a thread that does `work` for its stack, again and again, while another does the same.
+#[track_caller]
+fn stress(work: fn()) -> Vec<Trace> {
+    let again = move |until: &AtomicBool| {
+        while !until.load(Ordering::Relaxed) {
+            work();
+        }
+    };
+    let (subject, rival) = (Subject::start(again), Subject::start(again));
+    let mut resolver = Resolver::default();
+    let mut traces = Vec::new();
+    let (mut answered, rounds) = (0, rounds());
+    for round in 0..rounds {
+        let mut identity = None;
+        let stack = take_by_signal(
+            Thread(subject.id),
+            StackTraces::new(),
+            procfs::memory().unwrap(),
+            Waiting::begin().unwrap(),
+            &mut identity,
+        );
+        assert_eq!(identity.is_some(), stack.is_ok());
+        answered += usize::from(stack.is_ok());
+        let capture = Capture {
+            stack,
+            facts: Thread(subject.id).facts(),
+            took: Duration::ZERO,
+            identity,
+        };
+        if round % 16 == 0 && capture.stack.is_ok() {
+            traces.push(resolver.resolve(capture));
+        }
+    }
+    subject.end();
+    rival.end();
+    // The rest got no CPU in time: two threads of each test fight for it.
+    assert!(answered > 0, "{answered} of {rounds}");
+    traces
+}
+
+fn complete(traces: &[Trace]) -> bool {
+    let complete = traces.iter().filter(|trace| !trace.is_truncated()).count();
+    complete * 10 >= traces.len() * 9
+}
+
+#[test]
+fn while_it_allocates() {
+    let traces = stress(|| {
+        for size in [16, 1_000, 100_000, 1_000_000] {
+            std::hint::black_box(vec![1_u8; size]);
+        }
+    });
+    assert!(complete(&traces));
+}
+
+#[test]
+fn while_it_loads_and_unloads_a_library() {
+    stress(|| {
+        // SAFETY: the library is the C library's own.
+        let library = unsafe { libc::dlopen(c"libresolv.so.2".as_ptr(), libc::RTLD_NOW) };
+        assert!(!library.is_null());
+        // SAFETY: it has just been loaded.
+        unsafe { libc::dlclose(library) };
+    });
+}
+
+#[test]
+fn while_it_panics() {
+    let traces = stress(|| {
+        catch_unwind(|| resume_unwind(Box::new(()))).unwrap_err();
+    });
+    assert!(complete(&traces));
+}
+
+#[test]
+fn while_it_loads_a_library_and_panics() {
+    stress(|| {
+        // SAFETY: the library is the C library's own.
+        let library = unsafe { libc::dlopen(c"libresolv.so.2".as_ptr(), libc::RTLD_NOW) };
+        catch_unwind(|| resume_unwind(Box::new(()))).unwrap_err();
+        // SAFETY: it has just been loaded.
+        unsafe { libc::dlclose(library) };
+    });
+}
+
+#[test]
+fn while_it_prints() {
+    let traces = stress(|| std::io::stdout().lock().flush().unwrap());
+    assert!(complete(&traces));
+}
+
+#[test]
+fn while_it_locks() {
+    static LOCK: Mutex<u64> = Mutex::new(0);
+    let traces = stress(|| *LOCK.lock().unwrap() += 1);
+    assert!(complete(&traces));
+}
+
+#[test]
+fn while_it_takes_a_backtrace_itself() {
+    let traces = stress(|| drop(std::hint::black_box(Backtrace::force_capture().to_string())));
+    assert!(complete(&traces));
+}
+
+#[test]
+fn while_it_starts_threads() {
+    stress(|| Subject::start(|_| ()).end());
+}
+
+#[test]
+fn while_it_reads_the_clock() {
+    let traces = stress(|| {
+        std::hint::black_box(clock::now());
+    });
+    assert!(complete(&traces));
+}
+
+#[test]
+fn while_it_is_deep_in_recursion() {
+    fn descend(depth: u32) -> u32 {
+        let room = std::hint::black_box([depth; 16]);
+        if depth == 0 {
+            return 0;
+        }
+        std::hint::black_box(descend(depth - 1)) + room[0] / depth
+    }
+    let traces = stress(|| assert_eq!(descend(3_000), 3_000));
+    // Most are cut, and say so.
+    assert!(traces.iter().any(Trace::is_truncated));
+    assert!(traces.iter().all(|trace| !trace.frames().is_empty()));
+}
+
+/// Threads that end while they are asked.
+#[test]
+fn while_it_ends() {
+    for _ in 0..rounds() {
+        let subject = Subject::start(|_| ());
+        capture(subject.id, StackTraces::new());
+        let image = take_by_signal(
+            Thread(subject.id),
+            StackTraces::new(),
+            procfs::memory().unwrap(),
+            Waiting::begin().unwrap(),
+            &mut None,
+        );
+        drop(image);
+        subject.end();
+    }
+}

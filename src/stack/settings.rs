@@ -1,0 +1,155 @@
+//! How the stack of a stalled worker is taken.
+
+use crate::error::{Error, Kind};
+
+/// How the stack of a stalled worker is taken: for
+/// [`Builder::stack_traces`](crate::Builder::stack_traces), with the `stack` feature.
+///
+/// A thread that is blocked is looked at from the outside: nothing of it is touched. A thread that
+/// runs is sent a signal, whose handler copies a piece of its stack. A thread that is blocked in a
+/// call which a signal would break is never sent one.
+///
+/// ```
+/// use loopmon::StackTraces;
+///
+/// // Looks only: a thread that runs has no stack then.
+/// let traces = StackTraces::new().without_signals();
+/// // A signal that nobody else uses, here SIGUSR2.
+/// let traces = StackTraces::new().signal(12);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "settings do nothing until they are given to `Builder::stack_traces`"]
+pub struct StackTraces {
+    pub(crate) taken: bool,
+    /// `None`: none may be sent.
+    pub(crate) signal: Option<i32>,
+    pub(crate) shared: bool,
+    pub(crate) bytes: usize,
+}
+
+impl StackTraces {
+    /// The signal that is sent: SIGURG, which is ignored where nobody handles it, and which
+    /// debuggers let through.
+    pub const DEFAULT_SIGNAL: i32 = 23;
+
+    /// How much of a stack is copied, in bytes: 64 KiB, which is some 160 calls. A Tokio worker
+    /// mostly uses less than 16 KiB.
+    pub const DEFAULT_STACK_BYTES: usize = 64 * 1024;
+
+    /// The most of a stack that is copied, in bytes: 1 MiB.
+    pub const MAX_STACK_BYTES: usize = 1024 * 1024;
+
+    /// Stacks are taken, by looking and by signal.
+    pub const fn new() -> StackTraces {
+        StackTraces {
+            taken: true,
+            signal: Some(StackTraces::DEFAULT_SIGNAL),
+            shared: false,
+            bytes: StackTraces::DEFAULT_STACK_BYTES,
+        }
+    }
+
+    /// No stack is taken, and no signal sent.
+    pub const fn off() -> StackTraces {
+        StackTraces {
+            taken: false,
+            signal: None,
+            ..StackTraces::new()
+        }
+    }
+
+    /// Never sends a signal: only the stacks of blocked threads are taken, and those on x86-64
+    /// alone.
+    pub const fn without_signals(mut self) -> StackTraces {
+        self.signal = None;
+        self
+    }
+
+    /// The number of the signal that is sent: [`DEFAULT_SIGNAL`](Self::DEFAULT_SIGNAL) if not set.
+    ///
+    /// A program that handles SIGURG itself, as one with Go code in it does, gives another one here:
+    /// a real-time signal such as 40. If the program handles the given one as well, none is sent,
+    /// unless it is [shared](Self::share_signal).
+    pub const fn signal(mut self, number: i32) -> StackTraces {
+        self.signal = Some(number);
+        self
+    }
+
+    /// Takes the signal even if the program handles it. Its own handler is then called for each
+    /// signal that is not loopmon's, and for those of loopmon's that come through too late.
+    pub const fn share_signal(mut self) -> StackTraces {
+        self.shared = true;
+        self
+    }
+
+    /// How much of a stack is copied, in bytes: [`DEFAULT_STACK_BYTES`](Self::DEFAULT_STACK_BYTES)
+    /// if not set, [`MAX_STACK_BYTES`](Self::MAX_STACK_BYTES) at most.
+    ///
+    /// The innermost part is what is copied. A trace that ends early says so.
+    pub const fn stack_bytes(mut self, bytes: usize) -> StackTraces {
+        self.bytes = if bytes < StackTraces::MAX_STACK_BYTES {
+            bytes
+        } else {
+            StackTraces::MAX_STACK_BYTES
+        };
+        self
+    }
+
+    pub(crate) fn check(self) -> Result<(), Error> {
+        match self.signal {
+            Some(number) if !is_usable(number) => Err(Kind::UnusableSignal.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for StackTraces {
+    fn default() -> StackTraces {
+        StackTraces::new()
+    }
+}
+
+/// Whether a program may take the signal for a purpose of its own. By Linux's numbers, which do not
+/// differ between the processors of which stacks are taken.
+fn is_usable(signal: i32) -> bool {
+    /// What a program does wrong (ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS), and what cannot be handled
+    /// (KILL, STOP).
+    const NOT_FOR_PROGRAMS: [i32; 9] = [4, 5, 6, 7, 8, 9, 11, 19, 31];
+    /// The C library keeps these to itself.
+    const C_LIBRARY: std::ops::RangeInclusive<i32> = 32..=34;
+    (1..=64).contains(&signal)
+        && !NOT_FOR_PROGRAMS.contains(&signal)
+        && !C_LIBRARY.contains(&signal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_must_be_free_for_programs() {
+        for (signal, usable) in [
+            (StackTraces::DEFAULT_SIGNAL, true),
+            (10, true),
+            (40, true),
+            (64, true),
+            (0, false),
+            (-1, false),
+            (9, false),
+            (11, false),
+            (33, false),
+            (65, false),
+        ] {
+            let checked = StackTraces::new().signal(signal).check();
+            assert_eq!(checked.is_ok(), usable, "{signal}");
+        }
+        assert!(StackTraces::new().without_signals().check().is_ok());
+        assert!(StackTraces::off().check().is_ok());
+    }
+
+    #[test]
+    fn the_copied_stack_is_bounded() {
+        assert_eq!(StackTraces::new().stack_bytes(usize::MAX).bytes, 1 << 20);
+        assert_eq!(StackTraces::new().stack_bytes(1).bytes, 1);
+    }
+}

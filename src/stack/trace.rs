@@ -1,0 +1,203 @@
+//! The stack of a stuck thread, as the user sees it.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::frame::Frame;
+use crate::stall::Syscall;
+
+/// The stack of a stuck thread, taken while it was stuck: in
+/// [`Stall::trace`](crate::Stall::trace), with the `stack` feature.
+///
+/// `Display` prints it as Rust prints a backtrace, the innermost call first, cut to the user's own
+/// part: what the task has called, without the runtime below it. `{:#}` prints all of it. Where no
+/// stack could be taken, it prints why, and what is known of the thread instead.
+///
+/// With the `serde` feature it can be serialised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Trace {
+    pub(super) frames: Vec<Frame>,
+    /// How many of the frames are the user's part.
+    pub(super) users: usize,
+    pub(super) truncated: bool,
+    pub(super) guessed_frame_pointer: bool,
+    pub(super) scanned: bool,
+    pub(super) no_stack: Option<NoStack>,
+    pub(super) facts: Facts,
+    pub(super) capture_time: Duration,
+    pub(super) resolve_time: Duration,
+}
+
+impl Trace {
+    /// All calls, the innermost first.
+    #[must_use]
+    pub fn frames(&self) -> &[Frame] {
+        &self.frames
+    }
+
+    /// The calls of the user's own part, the innermost first: from where the thread is stuck to the
+    /// function that the runtime has called. All of them, if the runtime's functions cannot be told
+    /// by name, as in a stripped program.
+    #[must_use]
+    pub fn user_frames(&self) -> &[Frame] {
+        self.frames.get(..self.users).unwrap_or(&self.frames)
+    }
+
+    /// Whether the outermost calls are missing: the stack is deeper than what was
+    /// [copied](crate::StackTraces::stack_bytes), or leads through code that tells nothing of its
+    /// stack.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// Whether the frame pointer, which a blocked thread does not show, had to be found by trying.
+    ///
+    /// What it leads to has been checked against the calls in the code; that it is wrong is not
+    /// excluded.
+    #[must_use]
+    pub fn has_guessed_frame_pointer(&self) -> bool {
+        self.guessed_frame_pointer
+    }
+
+    /// Whether calls next to the innermost may be missing: the code there tells nothing of its stack,
+    /// so that the next call was searched for.
+    #[must_use]
+    pub fn is_scanned(&self) -> bool {
+        self.scanned
+    }
+
+    /// Why there are no frames. `None` if there are some.
+    #[must_use]
+    pub fn no_stack(&self) -> Option<NoStack> {
+        self.no_stack
+    }
+
+    /// What the system says of the thread, with a stack or without.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// How long it took to take the stack, while the thread was stuck.
+    #[must_use]
+    pub fn capture_time(&self) -> Duration {
+        self.capture_time
+    }
+
+    /// How long it took to find out, on a thread of loopmon's own, which calls the stack shows. For
+    /// the first in a while it is longer: the program's debug information is read.
+    #[must_use]
+    pub fn resolve_time(&self) -> Duration {
+        self.resolve_time
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(no_stack) = self.no_stack {
+            return write!(f, "no stack: {no_stack} ({})", self.facts);
+        }
+        let full = f.alternate();
+        let frames = if full {
+            self.frames()
+        } else {
+            self.user_frames()
+        };
+        let here = std::env::current_dir().ok().filter(|_| !full);
+        for (index, frame) in frames.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{index:>4}: ")?;
+            frame.write(f, here.as_deref())?;
+        }
+        let doubts = [
+            (self.scanned, "calls next to the innermost may be missing"),
+            (
+                self.guessed_frame_pointer && full,
+                "the frame pointer is guessed",
+            ),
+            (
+                self.truncated && frames.len() == self.frames.len(),
+                "outer calls are missing",
+            ),
+        ];
+        for (_, doubt) in doubts.iter().filter(|(doubtful, _)| *doubtful) {
+            write!(f, "\n      ({doubt})")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a [`Trace`] has no frames.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum NoStack {
+    /// The process may not read its own memory through `/proc`: there is none, or
+    /// `PR_SET_DUMPABLE` is 0, as in programs with set-user-id or capabilities.
+    Hidden,
+    /// The thread runs, and [no signal may be sent](crate::StackTraces::without_signals).
+    SignalsOff,
+    /// The thread runs, and the program handles the [signal](crate::StackTraces::signal) itself.
+    SignalTaken,
+    /// A signal would break the system call that the thread is blocked in, and here the stack is
+    /// not to be had without.
+    WouldInterrupt,
+    /// The thread did not come to handle the signal in time: it has masked it, or gets no CPU.
+    NoAnswer,
+    /// The thread went on meanwhile, or has ended.
+    Moved,
+    /// Too many stacks wait to be read.
+    Busy,
+}
+
+impl fmt::Display for NoStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NoStack::Hidden => "the process may not read its own memory",
+            NoStack::SignalsOff => "the thread runs, and no signal may be sent",
+            NoStack::SignalTaken => "the thread runs, and the program handles the signal itself",
+            NoStack::WouldInterrupt => "a signal would break the system call",
+            NoStack::NoAnswer => "the thread did not answer in time",
+            NoStack::Moved => "the thread went on meanwhile",
+            NoStack::Busy => "too many stacks wait to be read",
+        })
+    }
+}
+
+/// What the system says of a stuck thread, from [`Trace::facts`].
+#[non_exhaustive]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Facts {
+    /// The system call that the thread is blocked in.
+    pub syscall: Option<Syscall>,
+    /// What the thread waits for in the kernel, by the kernel's own name for it.
+    pub wait_channel: Option<String>,
+    /// For how long the thread has run on a CPU in its life.
+    pub on_cpu: Option<Duration>,
+    /// For how long the thread could have run, but waited for a CPU, in its life.
+    pub waited_for_cpu: Option<Duration>,
+}
+
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.syscall {
+            Some(syscall) => write!(f, "in {syscall}")?,
+            None => f.write_str("in no system call")?,
+        }
+        if let Some(channel) = &self.wait_channel {
+            write!(f, ", waits in {channel}")?;
+        }
+        if let Some(on_cpu) = self.on_cpu {
+            write!(f, ", {:.3} s on a CPU", on_cpu.as_secs_f64())?;
+        }
+        if let Some(waited) = self.waited_for_cpu {
+            write!(f, ", {:.3} s waiting for one", waited.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,217 @@
+//! The stacks that stalls come with.
+#![cfg(all(feature = "stack", target_os = "linux", target_arch = "x86_64"))]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use loopmon::{Builder, Monitor, NoStack, Phase, StackTraces, Stall, Trace};
+use tokio::runtime::Runtime;
+
+use crate::support::millis;
+
+const BLOCK: Duration = millis(400);
+
+#[inline(never)]
+fn sleeps_here() {
+    std::thread::sleep(BLOCK);
+}
+
+#[inline(never)]
+fn spins_here() {
+    let began = std::time::Instant::now();
+    while began.elapsed() < BLOCK {
+        std::hint::spin_loop();
+    }
+}
+
+fn runtimes() -> [Runtime; 2] {
+    let mut builders = [
+        tokio::runtime::Builder::new_current_thread(),
+        tokio::runtime::Builder::new_multi_thread(),
+    ];
+    builders[1].worker_threads(2);
+    builders.map(|mut builder| builder.enable_all().build().unwrap())
+}
+
+fn watching() -> Builder {
+    Monitor::builder()
+        .interval(millis(10))
+        .stall_threshold(millis(50))
+}
+
+/// All that is told while a task of its own calls `block`, and the id of that task.
+fn told(runtime: &Runtime, builder: Builder, block: fn()) -> (Vec<Stall>, tokio::task::Id) {
+    let (mut stalls, task) = runtime.block_on(async {
+        // From within: from outside it would not be known that this thread drives the runtime.
+        let monitor = builder.install().unwrap();
+        let stalls = monitor.stalls();
+        // Until the monitor has met all workers.
+        tokio::time::sleep(millis(100)).await;
+        let task = tokio::spawn(async move {
+            block();
+            tokio::task::id()
+        });
+        let task = task.await.unwrap();
+        tokio::time::sleep(millis(50)).await;
+        monitor.stop();
+        (stalls, task)
+    });
+    let stalls = futures::executor::block_on(async {
+        let mut told = Vec::new();
+        while let Some(stall) = stalls.next().await {
+            told.push(stall);
+        }
+        told
+    });
+    (stalls, task)
+}
+
+/// The last that was told with a stack.
+#[track_caller]
+fn trace(stalls: &[Stall]) -> Arc<Trace> {
+    let traces = stalls.iter().rev().filter_map(|stall| stall.trace.clone());
+    let mut shown = traces.filter(|trace| trace.no_stack().is_none());
+    shown.next().unwrap_or_else(|| panic!("{stalls:?}"))
+}
+
+#[track_caller]
+fn assert_blames(trace: &Trace, function: &str) {
+    assert!(!trace.is_truncated(), "{trace:#}");
+    let is_named = |name: &str| name.split("::").any(|segment| segment == function);
+    let mut users = trace.user_frames().iter();
+    let frame = users.find(|frame| frame.function().is_some_and(is_named));
+    let frame = frame.unwrap_or_else(|| panic!("{trace:#}"));
+    assert!(
+        frame
+            .file()
+            .unwrap()
+            .ends_with("tests/it/realtime/stacks.rs")
+    );
+    // Cut above the runtime, which is there in full.
+    let of_tokio = |frames: &[loopmon::Frame]| {
+        let functions = frames.iter().filter_map(|frame| frame.function());
+        functions
+            .filter(|name| name.contains("tokio::runtime"))
+            .count()
+    };
+    assert_eq!(of_tokio(trace.user_frames()), 0, "{trace}");
+    assert!(of_tokio(trace.frames()) > 0, "{trace:#}");
+    assert!(trace.to_string().contains(function));
+}
+
+#[test]
+fn name_the_function_that_blocks() {
+    for runtime in runtimes() {
+        let (stalls, _) = told(&runtime, watching(), sleeps_here);
+        assert_blames(&trace(&stalls), "sleeps_here");
+        // What is told at the end has it as well.
+        let last = stalls.last().unwrap();
+        assert_eq!((last.phase, last.trace.is_some()), (Phase::Ended, true));
+    }
+}
+
+#[test]
+fn name_the_function_that_computes_and_its_task() {
+    for runtime in runtimes() {
+        let (stalls, task) = told(&runtime, watching(), spins_here);
+        assert_blames(&trace(&stalls), "spins_here");
+        assert_eq!(stalls.last().unwrap().task, Some(task));
+    }
+}
+
+#[test]
+fn are_not_taken_when_they_are_switched_off() {
+    for runtime in runtimes() {
+        let off = watching().stack_traces(StackTraces::off());
+        let (stalls, _) = told(&runtime, off, sleeps_here);
+        assert!(!stalls.is_empty());
+        assert!(
+            stalls
+                .iter()
+                .all(|stall| stall.trace.is_none() && stall.task.is_none())
+        );
+    }
+}
+
+#[test]
+fn without_signals_only_blocked_threads_have_one() {
+    let [runtime, _] = runtimes();
+    let quiet = || watching().stack_traces(StackTraces::new().without_signals());
+    let (stalls, _) = told(&runtime, quiet(), sleeps_here);
+    assert_blames(&trace(&stalls), "sleeps_here");
+    let (stalls, _) = told(&runtime, quiet(), spins_here);
+    let trace = stalls.last().unwrap().trace.clone().unwrap();
+    assert_eq!(trace.no_stack(), Some(NoStack::SignalsOff));
+    assert!(trace.frames().is_empty() && trace.facts().on_cpu.is_some());
+    assert!(trace.to_string().starts_with("no stack: "), "{trace}");
+}
+
+/// The signals that this process handles.
+fn is_handled(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+    caught >> (signal - 1) & 1 == 1
+}
+
+#[test]
+fn prepare_nothing_before_a_thread_is_suspected() {
+    const SIGNAL: i32 = 44;
+    let traces = StackTraces::new().signal(SIGNAL);
+    let [runtime, _] = runtimes();
+    let (stalls, _) = told(&runtime, watching().stack_traces(traces), sleeps_here);
+    assert_blames(&trace(&stalls), "sleeps_here");
+    assert!(!is_handled(SIGNAL));
+    let (stalls, _) = told(&runtime, watching().stack_traces(traces), spins_here);
+    assert_blames(&trace(&stalls), "spins_here");
+    assert!(is_handled(SIGNAL));
+}
+
+#[test]
+fn read_like_a_rust_backtrace() {
+    let [runtime, _] = runtimes();
+    let (stalls, _) = told(&runtime, watching(), sleeps_here);
+    let trace = trace(&stalls);
+    let short = trace.to_string();
+    let mut lines = short.lines();
+    assert!(lines.next().unwrap().starts_with("   0: "), "{short}");
+    assert!(
+        short.contains("\n             at ./tests/it/realtime/stacks.rs:"),
+        "{short}"
+    );
+    let full = format!("{trace:#}");
+    assert!(full.lines().count() > short.lines().count());
+    assert!(
+        full.contains("start_thread") || full.contains("_start"),
+        "{full}"
+    );
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn are_serialised() {
+    let [runtime, _] = runtimes();
+    let (stalls, _) = told(&runtime, watching(), sleeps_here);
+    let trace = trace(&stalls);
+    let json = serde_json::to_string(&*trace).unwrap();
+    assert!(json.contains("sleeps_here"));
+    assert_eq!(serde_json::from_str::<Trace>(&json).unwrap(), *trace);
+}
+
+/// A thread that installs a monitor from outside may do other things than to drive the runtime. Asked,
+/// it says that it does.
+#[test]
+fn a_thread_that_says_it_drives_the_runtime_is_told_while_it_lasts() {
+    let [runtime, _] = runtimes();
+    let monitor = watching().install_on(runtime.handle()).unwrap();
+    let mut stalls = monitor.stalls();
+    runtime.block_on(async {
+        tokio::time::sleep(millis(100)).await;
+        spins_here();
+        tokio::time::sleep(millis(50)).await;
+    });
+    monitor.stop();
+    let first = futures::executor::block_on(stalls.next()).unwrap();
+    assert_eq!(first.phase, Phase::Started);
+    assert_blames(&trace(&[first]), "spins_here");
+}

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Runs the tests of the signal and its handler under AddressSanitizer and under valgrind, as far as
+# they are there. Both slow everything down, so the long waits and the heavy work are left out.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+if [[ $(uname -sm) != "Linux x86_64" ]]; then
+    echo "skipped: only Linux on x86-64"
+    exit 0
+fi
+
+step "AddressSanitizer"
+# Its own dlopen lets no signal through for longer than an answer is waited for.
+# A flag of the nightly compiler, which this variable lets the stable one take.
+RUSTC_BOOTSTRAP=1 RUSTFLAGS="${RUSTFLAGS:-} -Zsanitizer=address" LOOPMON_STRESS=100 \
+    cargo test --quiet --features stack --lib --target x86_64-unknown-linux-gnu \
+    --target-dir target/asan stack:: -- --test-threads=2 --skip a_library
+
+step "valgrind"
+if ! command -v valgrind >/dev/null; then
+    echo "skipped: it is not installed"
+    exit 0
+fi
+tests=$(cargo test --features stack --lib --no-run --message-format=json 2>/dev/null |
+    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
+# It shows its own stacks in /proc, not the program's: so only what is asked by signal. And it loses
+# track of which stack is in use when libgcc unwinds one that a handler has been on: so no panics.
+LOOPMON_STRESS=10 valgrind --quiet --error-exitcode=1 --fair-sched=yes --max-stackframe=65536 \
+    "$tests" --test-threads=1 stack::sys stress::while_it_allocates
