@@ -1,7 +1,7 @@
 //! What it costs: the monitored runtime, and the watchdog's own thread.
 
 use std::fs;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use loopmon::{Monitor, Stalls};
@@ -20,13 +20,73 @@ pub(crate) fn run(rounds: usize) -> Vec<Budget> {
     budgets
 }
 
-/// What of a monitor is on.
-const KINDS: [(&str, Duration, bool); 4] = [
-    ("nothing", Duration::ZERO, false),
-    ("sampling at 10 ms", Duration::from_millis(10), false),
-    ("stall detection", Duration::from_secs(3_600), true),
-    ("both", Duration::from_millis(10), true),
+/// What is on beside the runtime.
+struct Kind {
+    name: &'static str,
+    /// A thread that does nothing but tick as the watchdog does.
+    ticks: bool,
+    sampling: Option<Duration>,
+    stalls: bool,
+}
+
+const HARDLY_EVER: Duration = Duration::from_secs(3_600);
+
+const KINDS: [Kind; 5] = [
+    kind("nothing", false, None, false),
+    kind("a thread that only ticks", true, None, false),
+    kind(
+        "sampling at 10 ms",
+        false,
+        Some(Duration::from_millis(10)),
+        false,
+    ),
+    kind("stall detection", false, Some(HARDLY_EVER), true),
+    kind("both", false, Some(Duration::from_millis(10)), true),
 ];
+
+const fn kind(name: &'static str, ticks: bool, sampling: Option<Duration>, stalls: bool) -> Kind {
+    Kind {
+        name,
+        ticks,
+        sampling,
+        stalls,
+    }
+}
+
+impl Kind {
+    /// The yields while it is on.
+    fn yields(&self, runtime: &Runtime, workers: usize) -> f64 {
+        let ticking = self.ticks.then(|| only_ticks(SLICE));
+        let monitor = self.sampling.map(|interval| {
+            let builder = Monitor::builder().interval(interval);
+            let builder = builder.stall_threshold(THRESHOLD);
+            builder.install_on(runtime.handle()).expect("a monitor")
+        });
+        let wanted = monitor.as_ref().filter(|_| self.stalls);
+        let wanted = wanted.map(Monitor::stalls);
+        let with = yields(runtime, workers);
+        if let Some(monitor) = monitor {
+            monitor.stop();
+            runtime.block_on(monitor.stopped());
+        }
+        drop(wanted);
+        if let Some(ticking) = ticking {
+            ticking.join().expect("it only ticks");
+        }
+        with
+    }
+}
+
+fn only_ticks(duration: Duration) -> JoinHandle<()> {
+    let ticking = move || {
+        let until = Instant::now() + duration;
+        while Instant::now() < until {
+            thread::sleep(TICK);
+        }
+    };
+    let named = thread::Builder::new().name("only-ticks".to_owned());
+    named.spawn(ticking).expect("a thread")
+}
 
 /// What a saturated runtime gets done with monitoring, and without, in turns.
 fn throughput(rounds: usize) -> Budget {
@@ -48,38 +108,21 @@ fn throughput_here(rounds: usize) -> Budget {
         runtime.spawn(tokio_timer());
         let mut ratios = KINDS.map(|_| Vec::new());
         for _ in 0..rounds {
-            for ((_, interval, stalls), ratios) in KINDS.iter().zip(&mut ratios) {
+            for (kind, ratios) in KINDS.iter().zip(&mut ratios) {
                 let before = yields(&runtime, workers);
-                let monitor = (!interval.is_zero()).then(|| {
-                    let builder = Monitor::builder().interval(*interval);
-                    let builder = builder.stall_threshold(THRESHOLD);
-                    builder.install_on(runtime.handle()).expect("a monitor")
-                });
-                let wanted = monitor.as_ref().filter(|_| *stalls).map(Monitor::stalls);
-                let with = yields(&runtime, workers);
-                if let Some(monitor) = monitor {
-                    monitor.stop();
-                    runtime.block_on(monitor.stopped());
-                }
-                drop(wanted);
+                let with = kind.yields(&runtime, workers);
                 let after = yields(&runtime, workers);
                 ratios.push(with / ((before + after) / 2.0));
             }
         }
-        for ((name, ..), ratios) in KINDS.iter().zip(&ratios) {
+        for (kind, ratios) in KINDS.iter().zip(&ratios) {
             let percentiles = [50.0, 25.0, 75.0].map(|percent| percentile(ratios, percent));
             let [median, p25, p75] = percentiles.map(|ratio| format!("{ratio:.3}"));
             let slices = (3 * rounds).to_string();
-            report::row(&[
-                load::name(workers),
-                (*name).to_owned(),
-                slices,
-                median,
-                p25,
-                p75,
-            ]);
+            let name = kind.name.to_owned();
+            report::row(&[load::name(workers), name, slices, median, p25, p75]);
         }
-        worst = worst.min(percentile(&ratios[3], 50.0));
+        worst = worst.min(percentile(&ratios[4], 50.0));
     }
     Budget {
         what: "throughput of the monitored runtime, sampling at 10 ms and stall detection on",
@@ -90,7 +133,7 @@ fn throughput_here(rounds: usize) -> Budget {
 }
 
 async fn tokio_timer() {
-    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    tokio::time::sleep(HARDLY_EVER).await;
 }
 
 /// How often a hundred tasks for each worker give way in a second of the workers' CPU: what others
@@ -142,15 +185,7 @@ fn watchdog(duration: Duration) -> Vec<Budget> {
     for count in [1, 16, 256] {
         let monitors: Vec<_> = (0..count).map(|_| idle_runtime()).collect();
         thread::sleep(Duration::from_millis(200));
-        let ticking = thread::Builder::new()
-            .name("only-ticks".to_owned())
-            .spawn(move || {
-                let until = Instant::now() + duration + TICK;
-                while Instant::now() < until {
-                    thread::sleep(TICK);
-                }
-            })
-            .expect("a thread");
+        let ticking = only_ticks(duration + 100 * TICK);
         let before = [cpu("loopmon-watchdog"), cpu("only-ticks")];
         thread::sleep(duration);
         let after = [cpu("loopmon-watchdog"), cpu("only-ticks")];
@@ -190,7 +225,7 @@ fn watchdog(duration: Duration) -> Vec<Budget> {
 
 /// A runtime of its own thread that has nothing to do, until its monitor stops.
 fn idle_runtime() -> (Monitor, Stalls) {
-    let builder = Monitor::builder().interval(Duration::from_secs(3_600));
+    let builder = Monitor::builder().interval(HARDLY_EVER);
     let monitor = builder.stall_threshold(THRESHOLD).build();
     let monitor = monitor.expect("a monitor");
     let stalls = monitor.stalls();
