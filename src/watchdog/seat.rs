@@ -131,9 +131,13 @@ impl Seat {
         };
         let mut task = None;
         let cause = if phase == Phase::Ended {
-            let seen = self.open.as_ref().map(|_| self.seen);
+            let told = self.open.as_ref().map(|stall| match stall.cause {
+                // What its former thread does is not why nobody runs it.
+                Cause::Unattended => Cause::Unattended,
+                _ => self.seen,
+            });
             shown
-                .or(seen)
+                .or(told)
                 .unwrap_or_else(|| self.first.cause_alone(now.saturating_sub(lasted)))
         } else {
             let evidence = self.evidence(now);

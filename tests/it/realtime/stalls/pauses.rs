@@ -45,7 +45,8 @@ fn a_stopped_process_has_pauses_and_no_stalls() {
         signal(&child, "-STOP");
         thread::sleep(millis(300));
         signal(&child, "-CONT");
-        thread::sleep(millis(100));
+        // Long enough for it to notice before the next, also where others want the CPU.
+        thread::sleep(millis(400));
     }
     child.stdin.take().unwrap().write_all(b"done\n").unwrap();
     assert_eq!(line_with("stalls"), "stalls 0");
