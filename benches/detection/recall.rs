@@ -50,14 +50,13 @@ pub(crate) fn run(count: usize) -> Vec<Budget> {
             "runtime",
             "load",
             "at once",
-            "live, of those over 37 ms",
+            "live on the right worker, of those over 37 ms",
             "told, of those over 25 ms",
             "by a sleep sampler at 10 ms",
             "by a wake sampler at 10 ms",
             "false alarms",
             "told after threshold, p50 / p99 ms",
             "duration told − true, min / p50 / p99 ms",
-            "right worker",
             "right thread",
             "right cause + starved",
         ],
@@ -271,7 +270,6 @@ fn print(scenario: Scenario, watched: &Outcome, woken: &Outcome, totals: &mut To
             percentile(&error, 50.0),
             percentile(&error, 99.0)
         ),
-        share(starts.len(), starts.len()),
         share(right_thread, starts.len()),
         format!("{} + {starved}", share(right_cause, starts.len())),
     ]);
