@@ -13,6 +13,9 @@ const EVERYDAY_LATENESS: Duration = Duration::from_millis(20);
 /// What a look at all workers may take, and be credited for.
 const LONGEST_LOOK: Duration = Duration::from_millis(10);
 
+/// No look takes this long: the process was paused in the middle of one.
+const INTERRUPTED_LOOK: Duration = Duration::from_millis(100);
+
 #[derive(Debug)]
 pub(super) struct Credit {
     now: Duration,
@@ -32,10 +35,12 @@ impl Credit {
         self.now
     }
 
-    /// The watchdog has been awake until now.
-    pub(super) fn worked(&mut self, now: Instant) {
+    /// The watchdog has been awake until now. Returns by how long the process was paused, if it was.
+    #[must_use]
+    pub(super) fn worked(&mut self, now: Instant) -> Option<Duration> {
         let awake = self.pass(now);
         self.now += awake.min(LONGEST_LOOK);
+        (awake > INTERRUPTED_LOOK).then(|| awake - LONGEST_LOOK)
     }
 
     /// The watchdog has slept until now, for `asked` if nothing woke it. Returns by how long the
@@ -62,6 +67,16 @@ mod tests {
     const TICK: Duration = Duration::from_millis(5);
 
     #[test]
+    fn a_pause_in_the_middle_of_a_look_is_one_too() {
+        let began = clock::now();
+        let mut credit = Credit::new(began);
+        assert_eq!(credit.worked(began + 20 * TICK), None);
+        let paused = credit.worked(began + 80 * TICK);
+        assert_eq!(paused, Some(60 * TICK - LONGEST_LOOK));
+        assert_eq!(credit.now(), 2 * LONGEST_LOOK);
+    }
+
+    #[test]
     fn a_sleep_counts_for_hardly_more_than_was_asked_for() {
         let mut credit = Credit::new(clock::now());
         let mut now = clock::now();
@@ -74,7 +89,7 @@ mod tests {
             (300, 10, Some(295)),
         ] {
             let before = credit.now();
-            credit.worked(now);
+            assert_eq!(credit.worked(now), None);
             let awake = credit.now() - before;
             now += Duration::from_millis(slept);
             let told = credit.slept(now, TICK);
@@ -88,9 +103,9 @@ mod tests {
     fn time_awake_counts_within_bounds() {
         let began = clock::now();
         let mut credit = Credit::new(began);
-        credit.worked(began + Duration::from_millis(2));
+        assert_eq!(credit.worked(began + Duration::from_millis(2)), None);
         assert_eq!(credit.now(), Duration::from_millis(2));
-        credit.worked(began + Duration::from_millis(500));
+        assert!(credit.worked(began + Duration::from_millis(500)).is_some());
         assert_eq!(credit.now(), Duration::from_millis(2) + LONGEST_LOOK);
     }
 }

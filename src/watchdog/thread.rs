@@ -32,12 +32,11 @@ fn watch(inbox: &Inbox<Watched>, reports: &Reports) {
     let mut runtimes: Vec<(Id, Watched)> = Vec::new();
     let mut credit = Credit::new(clock::now());
     loop {
-        credit.worked(clock::now());
+        let in_look = credit.worked(clock::now());
         let wait = wait(&runtimes, credit.now());
         let orders = inbox.wait(wait);
-        if let Some(lasted) = credit.slept(clock::now(), wait) {
-            pauses::add(lasted);
-        }
+        let in_sleep = credit.slept(clock::now(), wait);
+        in_look.into_iter().chain(in_sleep).for_each(pauses::add);
         runtimes.extend(orders.arrived);
         runtimes.retain_mut(|(id, runtime)| {
             runtime.look(credit.now(), reports);
