@@ -1,7 +1,5 @@
 //! Async functions as subscribers.
 
-mod thread;
-
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +10,6 @@ use tokio::sync::Semaphore;
 
 use crate::broadcast::Item;
 use crate::sample::Sample;
-pub(crate) use thread::CallbackThread;
 
 /// A function that a monitor calls with each sample.
 ///

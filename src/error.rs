@@ -37,6 +37,7 @@ pub(crate) enum Kind {
     ZeroStallThreshold,
     ThreadRefused,
     UnusableSignal,
+    AlreadyExported,
 }
 
 impl Error {
@@ -112,13 +113,19 @@ impl Error {
         self.kind == Kind::UnusableSignal
     }
 
+    /// A monitor of this name is exported by this exporter already.
+    #[must_use]
+    pub fn is_already_exported(&self) -> bool {
+        self.kind == Kind::AlreadyExported
+    }
+
     /// The stall threshold is zero.
     #[must_use]
     pub fn is_zero_stall_threshold(&self) -> bool {
         self.kind == Kind::ZeroStallThreshold
     }
 
-    /// The operating system refused a thread that looks for stalls or runs their callbacks.
+    /// The operating system refused a thread of loopmon's own: for stalls, their callbacks or an export.
     #[must_use]
     pub fn is_thread_refused(&self) -> bool {
         self.kind == Kind::ThreadRefused
@@ -185,13 +192,17 @@ impl fmt::Display for Error {
                 "the signal cannot be handled, or is needed for something else: give SIGURG (23), \
                  SIGUSR2 (12) or a real-time signal from 35 to 64"
             }
+            Kind::AlreadyExported => {
+                "a monitor of this name is exported already: export each monitor once, and give \
+                 each a `name` of its own"
+            }
             Kind::ZeroStallThreshold => {
                 "the stall threshold is zero: give at least a millisecond, the shortest time between \
                  two looks"
             }
             Kind::ThreadRefused => {
-                "the operating system refused a thread, which stall detection needs: raise the limit \
-                 on threads, or do without `stalls()` and stall callbacks"
+                "the operating system refused a thread, which stall detection and exports need: \
+                 raise the limit on threads, or do without `stalls()`, stall callbacks and exports"
             }
         })
     }

@@ -73,7 +73,10 @@ mod callback;
 mod clock;
 pub mod docs;
 mod error;
+#[cfg(any(feature = "metrics", feature = "tracing", feature = "opentelemetry"))]
+pub mod export;
 mod monitor;
+mod own_thread;
 mod sample;
 mod sampler;
 mod sightings;

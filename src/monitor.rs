@@ -11,6 +11,8 @@ mod run;
 mod samples;
 mod stalls;
 mod stop_on_drop;
+#[cfg(any(feature = "metrics", feature = "tracing", feature = "opentelemetry"))]
+mod weak;
 mod work;
 
 use std::fmt;
@@ -25,9 +27,9 @@ pub use samples::Samples;
 pub use stalls::Stalls;
 pub use stop_on_drop::StopOnDrop;
 
-use crate::callback::CallbackThread;
 use crate::clock;
 use crate::error::{Error, Kind};
+use crate::own_thread::Purpose;
 use crate::sample::Sample;
 use crate::stack::StackTraces;
 use crate::stall::Stall;
@@ -36,6 +38,8 @@ use crate::watchdog::{Request, Watch};
 use attachment::{Attachment, Driver, RunId};
 use engine::Engine;
 use run::Run;
+
+static STALL_CALLBACKS: Purpose = Purpose::new("loopmon-callbacks");
 
 /// The handle on one runtime's monitoring.
 ///
@@ -374,7 +378,7 @@ impl Shared {
             return Ok(());
         }
         if let Some(callbacks) = &self.stall_callbacks {
-            let thread = CallbackThread::get().map_err(|_| Kind::ThreadRefused)?;
+            let thread = STALL_CALLBACKS.thread().map_err(|_| Kind::ThreadRefused)?;
             let tasks = self.own_tasks(thread.runtime());
             let stalls = attachment.subscribe_stalls();
             let runtime = thread.runtime().clone();

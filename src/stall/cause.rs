@@ -36,6 +36,35 @@ pub enum Cause {
     Unknown,
 }
 
+#[cfg(any(feature = "metrics", feature = "tracing", feature = "opentelemetry"))]
+impl Cause {
+    /// What exporters call them, by their index.
+    pub(crate) const LABELS: [&'static str; 6] = [
+        "blocked",
+        "on_cpu",
+        "many_polls",
+        "unattended",
+        "starved",
+        "unknown",
+    ];
+
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Cause::Blocked { .. } => 0,
+            Cause::OnCpu => 1,
+            Cause::ManyPolls => 2,
+            Cause::Unattended => 3,
+            Cause::Starved => 4,
+            Cause::Unknown => 5,
+        }
+    }
+
+    #[cfg(any(feature = "tracing", feature = "opentelemetry"))]
+    pub(crate) fn label(self) -> &'static str {
+        Cause::LABELS[self.index()]
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

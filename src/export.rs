@@ -1,0 +1,73 @@
+//! Samples and stalls, handed to the tools that operators look at.
+//!
+//! | exporter | feature | to |
+//! |---|---|---|
+//! | [`Metrics`] | `metrics` | the recorder of the `metrics` crate, and from there to Prometheus and others |
+//!
+//! Each is set up and started the same way, before the monitor is installed or after:
+//!
+//! ```text
+//! let export = Metrics::new().start(&monitor)?;
+//! ```
+//!
+//! What the metrics mean, which alert to start with and what to do when it fires is told in
+//! [`docs::operating`](crate::docs::operating).
+//!
+//! # Where it runs
+//!
+//! Each exporter has a thread of its own, one for all monitors of the process. It is a reader as any
+//! other is: the monitored runtime never waits for it, a stuck one does not stop it, and an exporter
+//! that is stuck itself holds up neither the monitor nor the other exporters. It then loses its oldest
+//! samples, and tells how many. A panic of the recorder, the subscriber or the SDK that an exporter
+//! calls ends only that call; the panic hook reports it.
+//!
+//! What it hands things on to may run elsewhere. An endpoint that is scraped answers during a stall
+//! only if it does not run on the stuck runtime: see each exporter.
+//!
+//! # From start to end
+//!
+//! An export goes on when its monitor is stopped and installed again. It ends when the monitor is
+//! gone: no handle on it is left, and it is not attached. [`Export::ended`] waits for that.
+//!
+//! A monitor is told from others by its name, so an exporter takes each [name](crate::Builder::name)
+//! once at a time. A monitor without a name is exported as `unnamed`. Any name will do: exporters
+//! escape what their formats do not take.
+//!
+//! # Cost
+//!
+//! A wake-up of the exporter's thread for each sample, and stall detection, as somebody now
+//! [asks for stalls](crate::Monitor::stalls).
+
+mod feed;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod names;
+#[cfg(any(feature = "metrics", feature = "opentelemetry"))]
+mod open_stalls;
+
+use tokio::task::JoinHandle;
+
+#[cfg(feature = "metrics")]
+pub use metrics::Metrics;
+
+/// A monitor's export, from the `start` of an exporter. Dropping this lets it go on.
+#[derive(Debug)]
+pub struct Export {
+    task: JoinHandle<()>,
+}
+
+impl Export {
+    /// Waits until the monitor is gone, and all that it told has been handed on.
+    ///
+    /// For the end of a program: [stop](crate::Monitor::stop) the monitor, drop its handles, wait for
+    /// this, and then flush whatever the exporter hands things to. An exporter that is stuck keeps
+    /// this waiting.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves the export going on.
+    pub async fn ended(self) {
+        // Neither cancelled nor ended by a panic: both are kept from it.
+        self.task.await.ok();
+    }
+}

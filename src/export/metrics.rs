@@ -1,0 +1,282 @@
+//! Samples and stalls for the recorder of the `metrics` crate.
+
+mod keys;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use ::metrics::{Counter, Gauge, Histogram, Key, Level, Metadata, Recorder, with_recorder};
+
+use super::Export;
+use super::feed::{Exporter, Exports};
+use super::open_stalls::OpenStalls;
+use crate::error::Error;
+use crate::monitor::Monitor;
+use crate::sample::Sample;
+use crate::stall::Stall;
+use keys::{Keys, WorkerKeys};
+
+static EXPORTS: Exports = Exports::on("loopmon-metrics");
+
+static METADATA: Metadata<'static> = Metadata::new("loopmon", Level::INFO, Some(module_path!()));
+
+/// Exports to the recorder of the [`metrics`](https://docs.rs/metrics) crate.
+///
+/// ```
+/// use loopmon::Monitor;
+/// use loopmon::export::Metrics;
+///
+/// let monitor = Monitor::builder().name("main").build()?;
+/// Metrics::new().start(&monitor)?;
+/// # Ok::<(), loopmon::Error>(())
+/// ```
+///
+/// # Metrics
+///
+/// | name | type | unit | what |
+/// |---|---|---|---|
+/// | `loopmon_lag_seconds` | histogram | seconds | lag, of each sample |
+/// | `loopmon_tasks` | gauge | tasks | live tasks of the runtime |
+/// | `loopmon_queue_depth` | gauge | tasks | tasks in the runtime's global queue |
+/// | `loopmon_busy_ratio` | gauge | 0 to 1 | share of all workers' time spent busy |
+/// | `loopmon_samples_missed_total` | counter | samples | samples this exporter was too slow for |
+/// | `loopmon_stalls_total` | counter | stalls | stalls, counted when first told, by the `cause` told then |
+/// | `loopmon_stall_seconds_total` | counter | seconds | how long workers were stalled, growing while they are |
+/// | `loopmon_stall_in_progress_seconds` | gauge | seconds | how long the longest stall that goes on has lasted; 0 if there is none |
+/// | `loopmon_stalled_workers` | gauge | workers | workers that are stalled now |
+/// | `loopmon_stall_reports_missed_total` | counter | reports | reports of stalls this exporter was too slow for |
+///
+/// Each has the label `monitor`, the [name](crate::Builder::name) of the monitor, or `unnamed`.
+/// `loopmon_stalls_total` has a label `cause`, too: `blocked`, `on_cpu`, `many_polls`, `unattended`,
+/// `starved` or `unknown`, as in [`Cause`](crate::Cause). With [`per_worker`](Self::per_worker) the
+/// first three of stalls have a label `worker`.
+///
+/// Counters of this facade are whole numbers. So `loopmon_stall_seconds_total` counts whole seconds;
+/// what is left of one stall goes to the next. Those of stalls that go on are brought up to date ten
+/// times a second. When the monitor is detached, all gauges go to 0.
+///
+/// # The recorder
+///
+/// It is the global one. As long as none is installed, everything goes nowhere; once there is one,
+/// all goes there from then on, so either may be first. There can be only one: whoever installs the
+/// second gets an error, which does not concern loopmon. Recorders that forget what has not changed
+/// for a time start it anew at 0, which for a counter looks as if the process had restarted.
+///
+/// A histogram's buckets are the recorder's business, and some give quantiles instead, which cannot
+/// be put together for several processes. [`BUCKETS`](Self::BUCKETS) suit lag:
+///
+/// ```
+/// use loopmon::export::Metrics;
+/// use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let lag = Matcher::Full("loopmon_lag_seconds".to_owned());
+/// let builder = PrometheusBuilder::new().set_buckets_for_metric(lag, &Metrics::BUCKETS)?;
+/// # builder.build_recorder();
+/// # Ok(())
+/// # }
+/// ```
+///
+/// `PrometheusBuilder::install` serves the scrapes on a thread of its own if it is called outside of
+/// any runtime, and on the current runtime if there is one: there a scrape gets no answer while that
+/// runtime is stuck. So call it in a plain `main`, before the runtime is built.
+///
+/// # Cost
+///
+/// About a microsecond for each sample with the recorder of `metrics-exporter-prometheus`, and no
+/// allocation of loopmon's own; `benches/README.md` in the repository has the numbers.
+#[derive(Debug, Clone, Default)]
+#[must_use = "an exporter does nothing until it is started"]
+pub struct Metrics {
+    per_worker: bool,
+}
+
+impl Metrics {
+    /// Buckets for a histogram of lag, in seconds: from a millisecond to ten seconds.
+    pub const BUCKETS: [f64; 13] = [
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    ];
+
+    /// An exporter with a label for the monitor, and none for the worker.
+    pub fn new() -> Metrics {
+        Metrics::default()
+    }
+
+    /// Whether metrics of stalls have a label for the worker: off if not set, as it multiplies their
+    /// number by that of the workers that have ever been stalled.
+    pub fn per_worker(mut self, per_worker: bool) -> Metrics {
+        self.per_worker = per_worker;
+        self
+    }
+
+    /// Exports what `monitor` tells from now on.
+    ///
+    /// # Errors
+    ///
+    /// If a monitor of this name is exported here already, or if the operating system refuses the
+    /// thread.
+    pub fn start(self, monitor: &Monitor) -> Result<Export, Error> {
+        EXPORTS.start(monitor, |name| ToRecorder::new(name, self.per_worker))
+    }
+}
+
+/// Writes one monitor's metrics.
+struct ToRecorder {
+    keys: Keys,
+    per_worker: bool,
+    /// Of the workers that have been stalled; one for all of them if they are not told apart.
+    workers: BTreeMap<Option<usize>, Worker>,
+    open: OpenStalls,
+    /// Where the recorder is that has been told what there is.
+    told: Option<usize>,
+}
+
+struct Worker {
+    keys: WorkerKeys,
+    /// Of the stalled time, what is not a whole second yet.
+    carried: Duration,
+}
+
+impl ToRecorder {
+    fn new(monitor: &str, per_worker: bool) -> ToRecorder {
+        let mut exporter = ToRecorder {
+            keys: Keys::new(monitor),
+            per_worker,
+            workers: BTreeMap::new(),
+            open: OpenStalls::default(),
+            told: None,
+        };
+        if !per_worker {
+            let all = Worker::new(exporter.keys.of_worker(None));
+            exporter.workers.insert(None, all);
+        }
+        exporter
+    }
+
+    fn worker(&mut self, recorder: &dyn Recorder, worker: usize) -> &mut Worker {
+        let worker = self.per_worker.then_some(worker);
+        let keys = &self.keys;
+        self.workers.entry(worker).or_insert_with(|| {
+            let new = Worker::new(keys.of_worker(worker));
+            new.keys.zero(recorder);
+            new
+        })
+    }
+
+    /// Tells a recorder that is met first what there is, so that nothing has to happen before it
+    /// shows as 0.
+    fn meet(&mut self, recorder: &dyn Recorder) {
+        let address = ptr::from_ref(recorder).addr();
+        if self.told.replace(address) != Some(address) {
+            keys::describe(recorder);
+            self.keys.zero(recorder);
+            for worker in self.workers.values() {
+                worker.keys.zero(recorder);
+            }
+        }
+    }
+}
+
+impl Worker {
+    fn new(keys: WorkerKeys) -> Worker {
+        Worker {
+            keys,
+            carried: Duration::ZERO,
+        }
+    }
+
+    fn add_time(&mut self, recorder: &dyn Recorder, stalled: Duration) {
+        self.carried += stalled;
+        let seconds = self.carried.as_secs();
+        self.carried -= Duration::from_secs(seconds);
+        counter(recorder, &self.keys.seconds).increment(seconds);
+    }
+}
+
+impl Exporter for ToRecorder {
+    fn sample(&mut self, sample: &Sample) {
+        with_recorder(|recorder| {
+            self.meet(recorder);
+            let keys = &self.keys;
+            histogram(recorder, &keys.lag).record(sample.lag);
+            gauge(recorder, &keys.tasks).set(sample.tasks as f64);
+            gauge(recorder, &keys.queue_depth).set(sample.queue_depth as f64);
+            gauge(recorder, &keys.busy).set(sample.busy);
+            counter(recorder, &keys.samples_missed).increment(sample.missed);
+        });
+    }
+
+    fn stall(&mut self, stall: &Stall, now: Instant) {
+        let change = self.open.update(stall, now);
+        with_recorder(|recorder| {
+            self.meet(recorder);
+            counter(recorder, &self.keys.reports_missed).increment(stall.missed);
+            let worker = self.worker(recorder, stall.worker);
+            if change.is_new {
+                counter(recorder, worker.keys.stalls(stall.cause)).increment(1);
+            }
+            worker.add_time(recorder, change.grown);
+        });
+        self.tick(now);
+    }
+
+    fn wants_tick(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    fn tick(&mut self, now: Instant) {
+        with_recorder(|recorder| {
+            self.meet(recorder);
+            let grown: Vec<_> = self
+                .open
+                .iter_mut()
+                .map(|stall| (stall.worker, stall.grow(now)))
+                .collect();
+            for (worker, grown) in grown {
+                self.worker(recorder, worker).add_time(recorder, grown);
+            }
+            gauge(recorder, &self.keys.stalled_workers).set(self.open.iter().count() as f64);
+            for (index, worker) in &self.workers {
+                let longest = self
+                    .open
+                    .iter()
+                    .filter(|stall| index.is_none_or(|index| index == stall.worker))
+                    .map(|stall| stall.lasted(now))
+                    .max();
+                gauge(recorder, &worker.keys.in_progress).set(longest.unwrap_or_default());
+            }
+        });
+    }
+
+    fn detached(&mut self) {
+        self.open = OpenStalls::default();
+        with_recorder(|recorder| {
+            let keys = &self.keys;
+            let gauges = [
+                &keys.tasks,
+                &keys.queue_depth,
+                &keys.busy,
+                &keys.stalled_workers,
+            ];
+            let of_workers = self.workers.values().map(|worker| &worker.keys.in_progress);
+            for key in gauges.into_iter().chain(of_workers) {
+                gauge(recorder, key).set(0.0);
+            }
+        });
+    }
+}
+
+fn counter(recorder: &dyn Recorder, key: &Key) -> Counter {
+    recorder.register_counter(key, &METADATA)
+}
+
+fn gauge(recorder: &dyn Recorder, key: &Key) -> Gauge {
+    recorder.register_gauge(key, &METADATA)
+}
+
+fn histogram(recorder: &dyn Recorder, key: &Key) -> Histogram {
+    recorder.register_histogram(key, &METADATA)
+}

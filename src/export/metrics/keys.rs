@@ -1,0 +1,149 @@
+//! What the metrics are called, and what they are said to be.
+
+use ::metrics::{Key, Label, Recorder, Unit};
+
+use super::{counter, gauge};
+use crate::stall::Cause;
+
+const LAG: &str = "loopmon_lag_seconds";
+const TASKS: &str = "loopmon_tasks";
+const QUEUE_DEPTH: &str = "loopmon_queue_depth";
+const BUSY: &str = "loopmon_busy_ratio";
+const SAMPLES_MISSED: &str = "loopmon_samples_missed_total";
+const STALLS: &str = "loopmon_stalls_total";
+const STALL_SECONDS: &str = "loopmon_stall_seconds_total";
+const STALL_IN_PROGRESS: &str = "loopmon_stall_in_progress_seconds";
+const STALLED_WORKERS: &str = "loopmon_stalled_workers";
+const REPORTS_MISSED: &str = "loopmon_stall_reports_missed_total";
+
+/// Of one monitor.
+pub(super) struct Keys {
+    monitor: Label,
+    pub(super) lag: Key,
+    pub(super) tasks: Key,
+    pub(super) queue_depth: Key,
+    pub(super) busy: Key,
+    pub(super) samples_missed: Key,
+    pub(super) stalled_workers: Key,
+    pub(super) reports_missed: Key,
+}
+
+/// Of one worker of it, or of all of them.
+pub(super) struct WorkerKeys {
+    /// In the order of `Cause::LABELS`.
+    stalls: [Key; Cause::LABELS.len()],
+    pub(super) seconds: Key,
+    pub(super) in_progress: Key,
+}
+
+impl Keys {
+    pub(super) fn new(monitor: &str) -> Keys {
+        let monitor = Label::new("monitor", monitor.to_owned());
+        let key = |name| Key::from_parts(name, vec![monitor.clone()]);
+        Keys {
+            lag: key(LAG),
+            tasks: key(TASKS),
+            queue_depth: key(QUEUE_DEPTH),
+            busy: key(BUSY),
+            samples_missed: key(SAMPLES_MISSED),
+            stalled_workers: key(STALLED_WORKERS),
+            reports_missed: key(REPORTS_MISSED),
+            monitor,
+        }
+    }
+
+    pub(super) fn of_worker(&self, worker: Option<usize>) -> WorkerKeys {
+        let worker = worker.map(|worker| Label::new("worker", worker.to_string()));
+        let key = |name, cause: Option<&'static str>| {
+            let cause = cause.map(|cause| Label::new("cause", cause));
+            let labels = [Some(self.monitor.clone()), worker.clone(), cause];
+            Key::from_parts(name, labels.into_iter().flatten().collect::<Vec<_>>())
+        };
+        WorkerKeys {
+            stalls: Cause::LABELS.map(|cause| key(STALLS, Some(cause))),
+            seconds: key(STALL_SECONDS, None),
+            in_progress: key(STALL_IN_PROGRESS, None),
+        }
+    }
+
+    /// Has what counts begin at 0.
+    pub(super) fn zero(&self, recorder: &dyn Recorder) {
+        counter(recorder, &self.samples_missed).increment(0);
+        counter(recorder, &self.reports_missed).increment(0);
+        gauge(recorder, &self.stalled_workers).set(0.0);
+    }
+}
+
+impl WorkerKeys {
+    pub(super) fn stalls(&self, cause: Cause) -> &Key {
+        &self.stalls[cause.index()]
+    }
+
+    /// Has what counts begin at 0.
+    pub(super) fn zero(&self, recorder: &dyn Recorder) {
+        for key in &self.stalls {
+            counter(recorder, key).increment(0);
+        }
+        counter(recorder, &self.seconds).increment(0);
+        gauge(recorder, &self.in_progress).set(0.0);
+    }
+}
+
+pub(super) fn describe(recorder: &dyn Recorder) {
+    let counters = [
+        (
+            SAMPLES_MISSED,
+            Unit::Count,
+            "Samples the exporter was too slow for.",
+        ),
+        (
+            STALLS,
+            Unit::Count,
+            "Workers that did not return to their scheduler for longer than the threshold.",
+        ),
+        (
+            STALL_SECONDS,
+            Unit::Seconds,
+            "How long workers were stalled, in whole seconds.",
+        ),
+        (
+            REPORTS_MISSED,
+            Unit::Count,
+            "Reports of stalls the exporter was too slow for.",
+        ),
+    ];
+    let gauges = [
+        (TASKS, Unit::Count, "Live tasks of the runtime."),
+        (
+            QUEUE_DEPTH,
+            Unit::Count,
+            "Tasks in the runtime's global queue.",
+        ),
+        (
+            BUSY,
+            Unit::Count,
+            "Share of all workers' time spent busy, 0 to 1.",
+        ),
+        (
+            STALL_IN_PROGRESS,
+            Unit::Seconds,
+            "How long the longest stall that goes on has lasted.",
+        ),
+        (
+            STALLED_WORKERS,
+            Unit::Count,
+            "Workers that are stalled now.",
+        ),
+    ];
+    for (name, unit, description) in counters {
+        recorder.describe_counter(name.into(), Some(unit), description.into());
+    }
+    for (name, unit, description) in gauges {
+        recorder.describe_gauge(name.into(), Some(unit), description.into());
+    }
+    recorder.describe_histogram(
+        LAG.into(),
+        Some(Unit::Seconds),
+        "How late something that was ready ran.".into(),
+    );
+}

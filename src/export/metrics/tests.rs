@@ -1,0 +1,222 @@
+use std::collections::BTreeSet;
+
+use chrono::DateTime;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
+
+use super::*;
+use crate::clock;
+use crate::stall::{Cause, Phase};
+
+fn recorder() -> PrometheusRecorder {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(
+            Matcher::Full("loopmon_lag_seconds".to_owned()),
+            &Metrics::BUCKETS,
+        )
+        .unwrap()
+        .build_recorder()
+}
+
+fn sample(lag: Duration, missed: u64) -> Sample {
+    let mut sample = Sample::new(lag, 5, clock::utc_now());
+    sample.missed = missed;
+    sample.busy = 0.25;
+    sample
+}
+
+fn stall(phase: Phase, worker: usize, began: i64, duration: Duration) -> Stall {
+    Stall {
+        phase,
+        monitor: None,
+        worker,
+        thread: None,
+        task: None,
+        began_at: DateTime::from_timestamp(began, 0).unwrap(),
+        duration,
+        cause: Cause::OnCpu,
+        trace: None,
+        missed: 0,
+    }
+}
+
+/// What a scrape gives for a metric of the monitor `main`, given as `name,label=value,…`.
+fn value(recorder: &PrometheusRecorder, series: &str) -> String {
+    let (name, labels) = series.split_once(',').unwrap_or((series, ""));
+    let mut start = format!("{name}{{monitor=\"main\"");
+    for (label, value) in labels.split(',').filter_map(|label| label.split_once('=')) {
+        start += &format!(",{label}=\"{value}\"");
+    }
+    start += "} ";
+    let text = recorder.handle().render();
+    let value = text.lines().find_map(|line| line.strip_prefix(&start));
+    value.unwrap_or("(none)").to_owned()
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+#[test]
+fn samples_become_a_histogram_and_gauges() {
+    let recorder = recorder();
+    let mut exporter = ToRecorder::new("main", false);
+    ::metrics::with_local_recorder(&recorder, || {
+        exporter.sample(&sample(seconds(0.002), 0));
+        exporter.sample(&sample(seconds(0.2), 3));
+    });
+    let value = |series: &str| value(&recorder, series);
+    assert_eq!(value("loopmon_lag_seconds_bucket,le=0.001"), "0");
+    assert_eq!(value("loopmon_lag_seconds_bucket,le=0.0025"), "1");
+    assert_eq!(value("loopmon_lag_seconds_bucket,le=+Inf"), "2");
+    assert_eq!(value("loopmon_lag_seconds_sum"), "0.202");
+    assert_eq!(value("loopmon_tasks"), "5");
+    assert_eq!(value("loopmon_queue_depth"), "0");
+    assert_eq!(value("loopmon_busy_ratio"), "0.25");
+    assert_eq!(value("loopmon_samples_missed_total"), "3");
+}
+
+#[test]
+fn all_that_counts_begins_at_zero() {
+    let recorder = recorder();
+    let mut exporter = ToRecorder::new("main", false);
+    ::metrics::with_local_recorder(&recorder, || exporter.sample(&sample(Duration::ZERO, 0)));
+    for cause in Cause::LABELS {
+        let series = format!("loopmon_stalls_total,cause={cause}");
+        assert_eq!(value(&recorder, &series), "0", "{series}");
+    }
+    for name in [
+        "loopmon_stall_seconds_total",
+        "loopmon_stall_in_progress_seconds",
+        "loopmon_stalled_workers",
+        "loopmon_stall_reports_missed_total",
+    ] {
+        assert_eq!(value(&recorder, name), "0", "{name}");
+    }
+}
+
+#[test]
+fn a_stall_shows_while_it_lasts() {
+    let recorder = recorder();
+    let value = |series| value(&recorder, series);
+    let mut exporter = ToRecorder::new("main", false);
+    let t0 = clock::now();
+    ::metrics::with_local_recorder(&recorder, || {
+        exporter.stall(&stall(Phase::Started, 1, 7, seconds(0.1)), t0);
+        assert!(exporter.wants_tick());
+        assert_eq!(value("loopmon_stalls_total,cause=on_cpu"), "1");
+        assert_eq!(value("loopmon_stalled_workers"), "1");
+
+        exporter.tick(t0 + seconds(2.15));
+        assert_eq!(value("loopmon_stall_in_progress_seconds"), "2.25");
+        assert_eq!(value("loopmon_stall_seconds_total"), "2");
+
+        let end = t0 + seconds(2.9);
+        exporter.stall(&stall(Phase::Ended, 1, 7, seconds(2.9)), end);
+        assert!(!exporter.wants_tick());
+        assert_eq!(value("loopmon_stalled_workers"), "0");
+        assert_eq!(value("loopmon_stall_in_progress_seconds"), "0");
+        // The rest of 0.9 s is not lost.
+        exporter.stall(&stall(Phase::Ended, 0, 8, seconds(0.15)), end);
+        assert_eq!(value("loopmon_stall_seconds_total"), "3");
+        assert_eq!(value("loopmon_stalls_total,cause=on_cpu"), "2");
+    });
+}
+
+#[test]
+fn a_lost_end_does_not_leave_a_stall_open() {
+    let recorder = recorder();
+    let value = |series| value(&recorder, series);
+    let mut exporter = ToRecorder::new("main", false);
+    let t0 = clock::now();
+    ::metrics::with_local_recorder(&recorder, || {
+        exporter.stall(&stall(Phase::Started, 0, 7, seconds(0.1)), t0);
+        exporter.stall(&stall(Phase::Started, 1, 7, seconds(0.1)), t0);
+        let mut after_loss = stall(Phase::Ongoing, 1, 7, seconds(1.0));
+        after_loss.missed = 4;
+        exporter.stall(&after_loss, t0 + seconds(0.9));
+        assert_eq!(value("loopmon_stall_reports_missed_total"), "4");
+        assert_eq!(value("loopmon_stalled_workers"), "1");
+        // It went on after all. It is not counted twice.
+        exporter.stall(
+            &stall(Phase::Ongoing, 0, 7, seconds(2.0)),
+            t0 + seconds(1.9),
+        );
+        assert_eq!(value("loopmon_stalled_workers"), "2");
+        assert_eq!(value("loopmon_stalls_total,cause=on_cpu"), "2");
+    });
+}
+
+#[test]
+fn workers_are_told_apart_only_when_asked_for() {
+    for (per_worker, series) in [(false, 6 + 1 + 1), (true, 2 * (6 + 1 + 1))] {
+        let recorder = recorder();
+        let mut exporter = ToRecorder::new("main", per_worker);
+        ::metrics::with_local_recorder(&recorder, || {
+            for worker in [2, 5] {
+                exporter.stall(
+                    &stall(Phase::Started, worker, 7, seconds(1.0)),
+                    clock::now(),
+                );
+            }
+        });
+        let text = recorder.handle().render();
+        let of_stalls = text.lines().filter(|line| {
+            line.starts_with("loopmon_stalls_total{")
+                || line.starts_with("loopmon_stall_seconds_total{")
+                || line.starts_with("loopmon_stall_in_progress_seconds{")
+        });
+        assert_eq!(of_stalls.count(), series, "{text}");
+        assert_eq!(text.contains("worker=\"5\""), per_worker);
+    }
+}
+
+#[test]
+fn a_recorder_may_come_later_and_is_told_all() {
+    let mut exporter = ToRecorder::new("main", false);
+    exporter.sample(&sample(Duration::ZERO, 0));
+    let recorder = recorder();
+    ::metrics::with_local_recorder(&recorder, || exporter.sample(&sample(Duration::ZERO, 0)));
+    let text = recorder.handle().render();
+    assert!(text.contains("# HELP loopmon_lag_seconds "), "{text}");
+    assert!(text.contains("loopmon_stalls_total{"), "{text}");
+}
+
+#[test]
+fn odd_names_are_escaped() {
+    let recorder = recorder();
+    let mut exporter = ToRecorder::new("a \"b\"\n{c}=é", false);
+    ::metrics::with_local_recorder(&recorder, || exporter.sample(&sample(Duration::ZERO, 0)));
+    let text = recorder.handle().render();
+    let series = r#"loopmon_tasks{monitor="a \"b\"\n{c}=é"} 5"#;
+    assert!(text.lines().any(|line| line == series), "{text}");
+}
+
+#[test]
+fn the_table_has_all_metrics() {
+    let recorder = recorder();
+    let mut exporter = ToRecorder::new("main", false);
+    ::metrics::with_local_recorder(&recorder, || {
+        exporter.sample(&sample(Duration::ZERO, 0));
+        exporter.stall(&stall(Phase::Started, 0, 7, seconds(1.0)), clock::now());
+    });
+    let text = recorder.handle().render();
+    let told: BTreeSet<(&str, &str)> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .collect();
+    let listed: BTreeSet<(&str, &str)> = include_str!("../metrics.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("/// | `")?.split_once("` | "))
+        .filter_map(|(name, rest)| Some((name, rest.split_once(" | ")?.0)))
+        .collect();
+    assert_eq!(told, listed);
+}
+
+#[test]
+fn a_sample_costs_no_allocation_of_ours() {
+    let mut exporter = ToRecorder::new("main", true);
+    let sample = sample(Duration::ZERO, 0);
+    exporter.sample(&sample);
+    let allocated = allocation_counter::measure(|| exporter.sample(&sample));
+    assert_eq!(allocated.count_total, 0);
+}
