@@ -3,6 +3,7 @@
 //! | exporter | feature | to |
 //! |---|---|---|
 //! | [`Metrics`] | `metrics` | the recorder of the `metrics` crate, and from there to Prometheus and others |
+//! | [`OpenTelemetry`] | `opentelemetry` | the global providers of OpenTelemetry: instruments, and a span for each stall |
 //!
 //! Each is set up and started the same way, before the monitor is installed or after:
 //!
@@ -38,17 +39,23 @@
 //! A wake-up of the exporter's thread for each sample, and stall detection, as somebody now
 //! [asks for stalls](crate::Monitor::stalls).
 
+#[cfg(any(feature = "metrics", feature = "opentelemetry"))]
+mod buckets;
 mod feed;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod names;
 #[cfg(any(feature = "metrics", feature = "opentelemetry"))]
 mod open_stalls;
+#[cfg(feature = "opentelemetry")]
+mod opentelemetry;
 
 use tokio::task::JoinHandle;
 
 #[cfg(feature = "metrics")]
 pub use metrics::Metrics;
+#[cfg(feature = "opentelemetry")]
+pub use opentelemetry::OpenTelemetry;
 
 /// A monitor's export, from the `start` of an exporter. Dropping this lets it go on.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ::metrics::{Counter, Gauge, Histogram, Key, Level, Metadata, Recorder, with_recorder};
 
 use super::Export;
+use super::buckets::BUCKETS;
 use super::feed::{Exporter, Exports};
 use super::open_stalls::OpenStalls;
 use crate::error::Error;
@@ -96,9 +97,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Buckets for a histogram of lag, in seconds: from a millisecond to ten seconds.
-    pub const BUCKETS: [f64; 13] = [
-        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-    ];
+    pub const BUCKETS: [f64; 13] = BUCKETS;
 
     /// An exporter with a label for the monitor, and none for the worker.
     pub fn new() -> Metrics {

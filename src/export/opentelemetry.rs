@@ -1,0 +1,256 @@
+//! Samples and stalls through the OpenTelemetry API.
+
+mod instruments;
+mod spans;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use ::opentelemetry::global::{self, BoxedTracer};
+use ::opentelemetry::metrics::Meter;
+use ::opentelemetry::{InstrumentationScope, KeyValue};
+
+use super::Export;
+use super::feed::{Exporter, Exports};
+use super::open_stalls::OpenStalls;
+use crate::clock;
+use crate::error::Error;
+use crate::monitor::Monitor;
+use crate::sample::Sample;
+use crate::stall::Stall;
+use instruments::{Instruments, Worker};
+use spans::Spans;
+
+static EXPORTS: Exports = Exports::on("loopmon-otel");
+
+const MONITOR: &str = "loopmon.monitor.name";
+
+fn worker(index: usize) -> KeyValue {
+    KeyValue::new(
+        "loopmon.worker.index",
+        i64::try_from(index).unwrap_or(i64::MAX),
+    )
+}
+
+fn cause(label: &'static str) -> KeyValue {
+    KeyValue::new("loopmon.stall.cause", label)
+}
+
+/// Exports to the global providers of [OpenTelemetry](https://docs.rs/opentelemetry): samples and
+/// stalls to instruments, and each stall to a span.
+///
+/// ```
+/// use loopmon::Monitor;
+/// use loopmon::export::OpenTelemetry;
+///
+/// // Here `global::set_meter_provider` and `global::set_tracer_provider` have been called.
+/// let monitor = Monitor::builder().name("main").build()?;
+/// OpenTelemetry::new().start(&monitor)?;
+/// # Ok::<(), loopmon::Error>(())
+/// ```
+///
+/// # Instruments
+///
+/// | name | instrument | unit | what |
+/// |---|---|---|---|
+/// | `loopmon.lag` | histogram | `s` | lag, of each sample |
+/// | `loopmon.task.count` | up-down counter | `{task}` | live tasks of the runtime |
+/// | `loopmon.queue.length` | up-down counter | `{task}` | tasks in the runtime's global queue |
+/// | `loopmon.worker.utilization` | gauge | `1` | share of all workers' time spent busy, 0 to 1 |
+/// | `loopmon.sample.missed` | counter | `{sample}` | samples this exporter was too slow for |
+/// | `loopmon.stall.count` | counter | `{stall}` | stalls, counted when first told, by the cause told then |
+/// | `loopmon.stall.time` | counter | `s` | how long workers were stalled, growing while they are |
+/// | `loopmon.stall.age` | gauge | `s` | how long the longest stall that goes on has lasted; 0 if there is none |
+/// | `loopmon.stall.active` | up-down counter | `{worker}` | workers that are stalled now |
+/// | `loopmon.stall.report.missed` | counter | `{report}` | reports of stalls this exporter was too slow for |
+///
+/// Each has the attribute `loopmon.monitor.name`, the [name](crate::Builder::name) of the monitor, or
+/// `unnamed`. `loopmon.stall.count` has `loopmon.stall.cause`, too: `blocked`, `on_cpu`,
+/// `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
+/// [`per_worker`](Self::per_worker) `loopmon.stall.count`, `.time` and `.age` have
+/// `loopmon.worker.index`.
+///
+/// The histogram asks for boundaries from a millisecond to ten seconds; a view of the SDK may set
+/// others. What stalls that go on change is brought up to date ten times a second. When the monitor
+/// is detached, gauges and up-down counters go to 0.
+///
+/// # Spans
+///
+/// A stall is a span `loopmon.stall` from when it began to when it ended, a root that belongs to no
+/// other trace. Each report of it while it goes on is an event `loopmon.stall.report`.
+///
+/// | attribute | of | what |
+/// |---|---|---|
+/// | `loopmon.monitor.name`, `loopmon.worker.index` | span | whose stall it is; samplers see these alone |
+/// | `thread.id`, `thread.name` | span | the thread as the operating system numbers it, and as the program names it |
+/// | `loopmon.task.id` | span | the task that was polled, where it is known |
+/// | `loopmon.stall.end_unseen` | span | `true` if the monitor was detached during the stall, or the report of its end was missed: then the span ends where the stall was last known to go on |
+/// | `loopmon.stall.duration` | event | seconds, so far |
+/// | `loopmon.stall.cause`, `loopmon.stall.syscall` | both | why |
+/// | `code.stacktrace` | both | the stack, with the `stack` feature |
+/// | `code.function.name`, `code.file.path`, `code.line.number` | both | the innermost call on it that is neither of the standard library nor C |
+///
+/// The status is left unset: nothing has failed, and an error would count in the error rate of the
+/// service. A span is sent when it has ended. That a worker is stuck now, and for how long, is told
+/// by `loopmon.stall.active` and `loopmon.stall.age`; they are all that is left of a stall that ends
+/// with the process. A sampler that keeps a share of all traces keeps that share of stalls, and the
+/// counters count all of them.
+///
+/// # The providers
+///
+/// They are the global ones at the time of [`start`](Self::start): set them before. Without them the
+/// export goes nowhere, and providers set later do not change that. Whoever sets others replaces
+/// them, but not for exports that have been started. After they are shut down everything goes
+/// nowhere. A collector that does not answer is the SDK's business: it drops what it cannot send, and
+/// neither loopmon nor the monitored runtime notices.
+///
+/// # While the runtime is stuck
+///
+/// Measured things leave loopmon's thread at once. Whether they leave the process depends on where
+/// the SDK exports. `PeriodicReader` and `BatchSpanProcessor` have threads of their own, so an OTLP
+/// exporter over HTTP with the blocking client (the default of `opentelemetry-otlp`) sends while the
+/// monitored runtime is stuck; example 42 shows it. What needs the stuck runtime does not: an exporter
+/// over gRPC, whose connection runs on the runtime it was built on; the asynchronous HTTP client;
+/// readers and processors of `opentelemetry_sdk::runtime::Tokio`. Build those on another runtime.
+/// Nor is the `SimpleSpanProcessor` one for the blocking client: it exports on loopmon's thread,
+/// which is asynchronous itself.
+///
+/// # Cost
+///
+/// No allocation of loopmon's own for a sample. A span takes the stack's text once for each report.
+#[derive(Debug, Clone, Default)]
+#[must_use = "an exporter does nothing until it is started"]
+pub struct OpenTelemetry {
+    per_worker: bool,
+}
+
+impl OpenTelemetry {
+    /// An exporter with an attribute for the monitor, and none for the worker.
+    pub fn new() -> OpenTelemetry {
+        OpenTelemetry::default()
+    }
+
+    /// Whether instruments of stalls have an attribute for the worker: off if not set, as it
+    /// multiplies the number of their series by that of the workers that have ever been stalled.
+    /// Spans have it in any case.
+    pub fn per_worker(mut self, per_worker: bool) -> OpenTelemetry {
+        self.per_worker = per_worker;
+        self
+    }
+
+    /// Exports what `monitor` tells from now on, to the global providers there are now.
+    ///
+    /// # Errors
+    ///
+    /// If a monitor of this name is exported here already, or if the operating system refuses the
+    /// thread.
+    pub fn start(self, monitor: &Monitor) -> Result<Export, Error> {
+        EXPORTS.start(monitor, |name| {
+            let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+                .with_version(env!("CARGO_PKG_VERSION"))
+                .build();
+            let meter = global::meter_with_scope(scope.clone());
+            let tracer = global::tracer_with_scope(scope);
+            ToProviders::new(name, self.per_worker, &meter, tracer)
+        })
+    }
+}
+
+/// Tells of one monitor.
+struct ToProviders {
+    instruments: Instruments,
+    spans: Spans,
+    per_worker: bool,
+    /// Those that have been stalled; one for all of them if they are not told apart.
+    workers: BTreeMap<Option<usize>, Worker>,
+    open: OpenStalls,
+}
+
+impl ToProviders {
+    fn new(monitor: &str, per_worker: bool, meter: &Meter, tracer: BoxedTracer) -> ToProviders {
+        let mut exporter = ToProviders {
+            instruments: Instruments::new(meter, monitor),
+            spans: Spans::new(tracer, monitor),
+            per_worker,
+            workers: BTreeMap::new(),
+            open: OpenStalls::default(),
+        };
+        if !per_worker {
+            let all = exporter.instruments.worker(None);
+            exporter.workers.insert(None, all);
+        }
+        exporter
+    }
+}
+
+impl Exporter for ToProviders {
+    fn sample(&mut self, sample: &Sample) {
+        let instruments = &mut self.instruments;
+        instruments.lag(sample.lag.as_secs_f64());
+        instruments.tasks.set(sample.tasks);
+        instruments.queue.set(sample.queue_depth);
+        instruments.utilization(sample.busy);
+        instruments.samples_missed(sample.missed);
+    }
+
+    fn stall(&mut self, stall: &Stall, now: Instant) {
+        let change = self.open.update(stall, now);
+        let instruments = &self.instruments;
+        instruments.reports_missed(stall.missed);
+        let worker = self.per_worker.then_some(stall.worker);
+        let worker = self
+            .workers
+            .entry(worker)
+            .or_insert_with(|| instruments.worker(worker));
+        if change.is_new {
+            instruments.stall(worker, stall.cause);
+        }
+        instruments.stall_time(worker, change.grown.as_secs_f64());
+        self.tick(now);
+        self.spans.update(stall);
+    }
+
+    fn wants_tick(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    fn tick(&mut self, now: Instant) {
+        let instruments = &mut self.instruments;
+        for stall in self.open.iter_mut() {
+            let worker = self.per_worker.then_some(stall.worker);
+            if let Some(worker) = self.workers.get(&worker) {
+                instruments.stall_time(worker, stall.grow(now).as_secs_f64());
+            }
+        }
+        instruments.stalled.set(self.open.iter().count());
+        for (index, worker) in &self.workers {
+            let longest = self
+                .open
+                .iter()
+                .filter(|stall| index.is_none_or(|index| index == stall.worker))
+                .map(|stall| stall.lasted(now))
+                .max();
+            instruments.stall_age(worker, longest.unwrap_or_default().as_secs_f64());
+        }
+    }
+
+    fn detached(&mut self) {
+        let now = clock::now();
+        let open = std::mem::take(&mut self.open);
+        self.spans.end(|worker| {
+            let mut open = open.iter();
+            let stall = open.find(|stall| stall.worker == worker)?;
+            Some(stall.lasted(now))
+        });
+        let instruments = &mut self.instruments;
+        instruments.tasks.set(0);
+        instruments.queue.set(0);
+        instruments.stalled.set(0);
+        instruments.utilization(0.0);
+        for worker in self.workers.values() {
+            instruments.stall_age(worker, 0.0);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Stalls as spans.
+
+use std::time::{Duration, SystemTime};
+
+use ::opentelemetry::global::{BoxedSpan, BoxedTracer};
+use ::opentelemetry::trace::{Span, SpanBuilder, SpanKind, Tracer};
+use ::opentelemetry::{Context, KeyValue};
+
+use super::MONITOR;
+use crate::stack::{Frame, Trace};
+use crate::stall::{Cause, Phase, Stall};
+
+/// The spans of one monitor's stalls.
+pub(super) struct Spans {
+    tracer: BoxedTracer,
+    monitor: KeyValue,
+    open: Vec<OpenSpan>,
+}
+
+struct OpenSpan {
+    span: BoxedSpan,
+    /// What has been told of the stall last.
+    told: Stall,
+}
+
+impl Spans {
+    pub(super) fn new(tracer: BoxedTracer, monitor: &str) -> Spans {
+        Spans {
+            tracer,
+            monitor: KeyValue::new(MONITOR, monitor.to_owned()),
+            open: Vec::new(),
+        }
+    }
+
+    /// Takes a report in.
+    pub(super) fn update(&mut self, stall: &Stall) {
+        let of_worker = |open: &OpenSpan| open.told.worker == stall.worker;
+        let known = self.open.iter().position(of_worker);
+        let known = known.map(|index| self.open.swap_remove(index));
+        let mut open = match known {
+            Some(mut open) if open.told.began_at == stall.began_at => {
+                open.told = stall.clone();
+                open
+            }
+            // A worker is in one stall at a time: the end of the other was lost.
+            other => {
+                if let Some(other) = other {
+                    other.end_unseen(None);
+                }
+                self.start(stall)
+            }
+        };
+        if stall.phase == Phase::Ended {
+            open.end(stall.duration);
+        } else {
+            open.report();
+            self.open.push(open);
+        }
+    }
+
+    /// Ends all. `lasted` knows how long those of them that go on have lasted by now, by their
+    /// worker.
+    pub(super) fn end(&mut self, lasted: impl Fn(usize) -> Option<Duration>) {
+        for open in self.open.drain(..) {
+            let lasted = lasted(open.told.worker);
+            open.end_unseen(lasted);
+        }
+    }
+
+    fn start(&self, stall: &Stall) -> OpenSpan {
+        // Samplers see no more than these. What is told of a stall may be corrected, and SDKs keep
+        // both if an attribute is set twice, so the rest comes at the end.
+        let attributes = [self.monitor.clone(), super::worker(stall.worker)];
+        let builder = SpanBuilder::from_name("loopmon.stall")
+            .with_kind(SpanKind::Internal)
+            .with_start_time(stall.began_at)
+            .with_attributes(attributes);
+        OpenSpan {
+            // A root, whatever goes on on this thread.
+            span: self.tracer.build_with_context(builder, &Context::new()),
+            told: stall.clone(),
+        }
+    }
+}
+
+impl OpenSpan {
+    fn report(&mut self) {
+        if !self.span.is_recording() {
+            return;
+        }
+        let lasted = self.told.duration;
+        let mut attributes = findings(&self.told);
+        attributes.push(KeyValue::new(
+            "loopmon.stall.duration",
+            lasted.as_secs_f64(),
+        ));
+        let at = self.after(lasted);
+        self.span
+            .add_event_with_timestamp("loopmon.stall.report", at, attributes);
+    }
+
+    fn end_unseen(mut self, lasted: Option<Duration>) {
+        self.span
+            .set_attribute(KeyValue::new("loopmon.stall.end_unseen", true));
+        let lasted = lasted.unwrap_or(self.told.duration);
+        self.end(lasted);
+    }
+
+    fn end(mut self, lasted: Duration) {
+        if self.span.is_recording() {
+            let told = &self.told;
+            if let Some(thread) = &told.thread {
+                let id = thread
+                    .id
+                    .map(|id| KeyValue::new("thread.id", i64::from(id)));
+                let name = thread.name.clone();
+                let name = name.map(|name| KeyValue::new("thread.name", name));
+                self.span.set_attributes(id.into_iter().chain(name));
+            }
+            if let Some(task) = told.task {
+                let task = KeyValue::new("loopmon.task.id", task.to_string());
+                self.span.set_attribute(task);
+            }
+            self.span.set_attributes(findings(told));
+        }
+        self.span.end_with_timestamp(self.after(lasted));
+    }
+
+    fn after(&self, lasted: Duration) -> SystemTime {
+        let began_at = SystemTime::from(self.told.began_at);
+        began_at.checked_add(lasted).unwrap_or(began_at)
+    }
+}
+
+/// What has been found out: why, and where.
+fn findings(stall: &Stall) -> Vec<KeyValue> {
+    let mut found = vec![super::cause(stall.cause.label())];
+    if let Cause::Blocked {
+        syscall: Some(syscall),
+    } = stall.cause
+    {
+        let name = syscall.to_string();
+        found.push(KeyValue::new("loopmon.stall.syscall", name));
+    }
+    let Some(trace) = &stall.trace else {
+        return found;
+    };
+    found.push(KeyValue::new("code.stacktrace", trace.to_string()));
+    if let Some(frame) = culprit(trace) {
+        let function = frame.function();
+        let file = frame.file();
+        found.extend(function.map(|name| KeyValue::new("code.function.name", name.to_owned())));
+        found.extend(file.map(|path| KeyValue::new("code.file.path", path.to_owned())));
+        let line = frame.line().map(i64::from);
+        found.extend(line.map(|line| KeyValue::new("code.line.number", line)));
+    }
+    found
+}
+
+/// The innermost call that is neither of the standard library nor C, which in most stalls is the one
+/// to look at.
+fn culprit(trace: &Trace) -> Option<&Frame> {
+    trace.user_frames().iter().find(|frame| {
+        let function = frame.function().unwrap_or_default();
+        // Rust's compiler names its own sources so.
+        let std_file = frame.file().is_some_and(|file| file.starts_with("/rustc/"));
+        !std_file && is_users(function)
+    })
+}
+
+/// Some builds have no files to go by.
+fn is_users(function: &str) -> bool {
+    let name = function.trim_start_matches('<');
+    let std = ["alloc::", "core::", "std::"];
+    name.contains("::") && !std.iter().any(|library| name.starts_with(library))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_users_functions_from_others() {
+        for (function, users) in [
+            ("app::handle::{{closure}}", true),
+            ("<app::Store as core::fmt::Display>::fmt", true),
+            ("standard::run", true),
+            ("std::thread::sleep", false),
+            ("<std::fs::File>::sync_all", false),
+            (
+                "<core::ops::range::Range<T> as core::iter::Iterator>::next",
+                false,
+            ),
+            ("clock_nanosleep", false),
+            ("", false),
+        ] {
+            assert_eq!(is_users(function), users, "{function}");
+        }
+    }
+}

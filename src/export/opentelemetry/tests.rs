@@ -1,0 +1,438 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use ::opentelemetry::Context;
+use ::opentelemetry::global::BoxedTracer;
+use ::opentelemetry::metrics::MeterProvider;
+use ::opentelemetry::trace::{SpanId, Status, TraceContextExt, Tracer, TracerProvider};
+use chrono::DateTime;
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData};
+use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
+
+use super::*;
+use crate::stall::{Cause, OsThread, Phase, Syscall};
+
+/// A real SDK that keeps what it exports.
+struct Sdk {
+    metrics: InMemoryMetricExporter,
+    meters: SdkMeterProvider,
+    spans: InMemorySpanExporter,
+    tracers: SdkTracerProvider,
+}
+
+impl Sdk {
+    fn new() -> Sdk {
+        Sdk::sampled(Sampler::AlwaysOn)
+    }
+
+    fn sampled(sampler: Sampler) -> Sdk {
+        let metrics = InMemoryMetricExporter::default();
+        let spans = InMemorySpanExporter::default();
+        Sdk {
+            meters: SdkMeterProvider::builder()
+                .with_periodic_exporter(metrics.clone())
+                .build(),
+            tracers: SdkTracerProvider::builder()
+                .with_simple_exporter(spans.clone())
+                .with_sampler(sampler)
+                .build(),
+            metrics,
+            spans,
+        }
+    }
+
+    fn exporter(&self, monitor: &str, per_worker: bool) -> ToProviders {
+        let tracer = BoxedTracer::new(Box::new(self.tracers.tracer("loopmon")));
+        ToProviders::new(monitor, per_worker, &self.meters.meter("loopmon"), tracer)
+    }
+
+    /// Hands all that is exported now to `read`.
+    fn collect<T>(&self, mut read: impl FnMut(&Metric) -> Option<T>) -> Vec<T> {
+        self.metrics.reset();
+        self.meters.force_flush().unwrap();
+        let exported = self.metrics.get_finished_metrics().unwrap();
+        let scopes = exported
+            .iter()
+            .flat_map(|resource| resource.scope_metrics());
+        let metrics = scopes.flat_map(|scope| scope.metrics());
+        metrics.filter_map(&mut read).collect()
+    }
+
+    /// The series of an instrument with their values, written as `monitor=main,…`.
+    fn series(&self, name: &str) -> BTreeMap<String, f64> {
+        let found = self.collect(|metric| (metric.name() == name).then(|| points(metric)));
+        found.into_iter().flatten().collect()
+    }
+
+    /// The value of the only series of an instrument.
+    fn value(&self, name: &str) -> f64 {
+        let series = self.series(name);
+        assert_eq!(series.len(), 1, "{name}: {series:?}");
+        *series.values().next().unwrap()
+    }
+
+    fn spans(&self) -> Vec<SpanData> {
+        self.spans.get_finished_spans().unwrap()
+    }
+}
+
+fn points(metric: &Metric) -> Vec<(String, f64)> {
+    fn of<T: Copy>(data: &MetricData<T>, value: impl Fn(T) -> f64) -> Vec<(String, f64)> {
+        match data {
+            MetricData::Gauge(gauge) => gauge
+                .data_points()
+                .map(|point| (labels(point.attributes()), value(point.value())))
+                .collect(),
+            MetricData::Sum(sum) => sum
+                .data_points()
+                .map(|point| (labels(point.attributes()), value(point.value())))
+                .collect(),
+            MetricData::Histogram(histogram) => histogram
+                .data_points()
+                .map(|point| (labels(point.attributes()), value(point.sum())))
+                .collect(),
+            MetricData::ExponentialHistogram(_) => panic!("none is asked for"),
+        }
+    }
+    match metric.data() {
+        AggregatedMetrics::F64(data) => of(data, |value| value),
+        AggregatedMetrics::U64(data) => of(data, |value| value as f64),
+        AggregatedMetrics::I64(data) => of(data, |value| value as f64),
+    }
+}
+
+fn labels<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> String {
+    let labels = attributes.map(|attribute| format!("{}={}", attribute.key, attribute.value));
+    // The SDK does not promise an order.
+    let labels: BTreeSet<String> = labels.collect();
+    Vec::from_iter(labels).join(",")
+}
+
+fn sample(lag: Duration, tasks: usize) -> Sample {
+    let mut sample = Sample::new(lag, tasks, clock::utc_now());
+    sample.missed = 1;
+    sample.queue_depth = 4;
+    sample.busy = 0.25;
+    sample
+}
+
+fn stall(phase: Phase, worker: usize, began: i64, lasted: f64) -> Stall {
+    Stall {
+        phase,
+        monitor: None,
+        worker,
+        thread: Some(OsThread::current()),
+        task: None,
+        began_at: DateTime::from_timestamp(began, 0).unwrap(),
+        duration: seconds(lasted),
+        cause: Cause::OnCpu,
+        trace: None,
+        missed: 0,
+    }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+fn at(seconds: f64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs_f64(seconds)
+}
+
+fn close(value: f64, expected: f64) -> bool {
+    (value - expected).abs() < 1e-9
+}
+
+/// The value of an attribute that must be there once: SDKs keep all that are set.
+fn attribute(attributes: &[KeyValue], key: &str) -> String {
+    let found: Vec<_> = attributes
+        .iter()
+        .filter(|attribute| attribute.key.as_str() == key)
+        .collect();
+    assert_eq!(found.len(), 1, "{key} in {attributes:?}");
+    found[0].value.to_string()
+}
+
+fn has(attributes: &[KeyValue], key: &str) -> bool {
+    attributes.iter().any(|each| each.key.as_str() == key)
+}
+
+#[test]
+fn samples_become_a_histogram_and_levels() {
+    let sdk = Sdk::new();
+    let mut exporter = sdk.exporter("main", false);
+    exporter.sample(&sample(seconds(0.002), 5));
+    exporter.sample(&sample(seconds(0.2), 3));
+    assert!(close(sdk.value("loopmon.lag"), 0.202));
+    assert!(close(sdk.value("loopmon.task.count"), 3.0));
+    assert!(close(sdk.value("loopmon.queue.length"), 4.0));
+    assert!(close(sdk.value("loopmon.worker.utilization"), 0.25));
+    assert!(close(sdk.value("loopmon.sample.missed"), 2.0));
+
+    let buckets = sdk.collect(|metric| match metric.data() {
+        AggregatedMetrics::F64(MetricData::Histogram(histogram)) => {
+            let point = histogram.data_points().next()?;
+            Some((
+                Vec::from_iter(point.bounds()),
+                Vec::from_iter(point.bucket_counts()),
+            ))
+        }
+        _ => None,
+    });
+    let (bounds, counts) = &buckets[0];
+    assert_eq!(bounds, &crate::export::buckets::BUCKETS);
+    assert_eq!(counts[1], 1);
+    assert_eq!(counts[7], 1);
+
+    exporter.detached();
+    for name in [
+        "loopmon.task.count",
+        "loopmon.queue.length",
+        "loopmon.worker.utilization",
+    ] {
+        assert!(close(sdk.value(name), 0.0), "{name}");
+    }
+}
+
+#[test]
+fn all_that_counts_begins_at_zero() {
+    let sdk = Sdk::new();
+    let _exporter = sdk.exporter("main", false);
+    let stalls = sdk.series("loopmon.stall.count");
+    assert_eq!(stalls.len(), Cause::LABELS.len());
+    for cause in Cause::LABELS {
+        let series = format!("loopmon.monitor.name=main,loopmon.stall.cause={cause}");
+        assert!(close(stalls[&series], 0.0), "{series}");
+    }
+    for name in [
+        "loopmon.sample.missed",
+        "loopmon.stall.time",
+        "loopmon.stall.age",
+        "loopmon.stall.active",
+        "loopmon.stall.report.missed",
+    ] {
+        assert!(close(sdk.value(name), 0.0), "{name}");
+    }
+}
+
+#[test]
+fn a_stall_shows_while_it_lasts() {
+    let sdk = Sdk::new();
+    let mut exporter = sdk.exporter("main", false);
+    let t0 = clock::now();
+    exporter.stall(&stall(Phase::Started, 1, 7, 0.1), t0);
+    assert!(exporter.wants_tick());
+    let on_cpu = "loopmon.monitor.name=main,loopmon.stall.cause=on_cpu";
+    assert!(close(sdk.series("loopmon.stall.count")[on_cpu], 1.0));
+    assert!(close(sdk.value("loopmon.stall.active"), 1.0));
+
+    exporter.tick(t0 + seconds(2.15));
+    assert!(close(sdk.value("loopmon.stall.age"), 2.25));
+    assert!(close(sdk.value("loopmon.stall.time"), 2.25));
+
+    exporter.stall(&stall(Phase::Ended, 1, 7, 2.9), t0 + seconds(2.9));
+    assert!(!exporter.wants_tick());
+    assert!(close(sdk.value("loopmon.stall.active"), 0.0));
+    assert!(close(sdk.value("loopmon.stall.age"), 0.0));
+    assert!(close(sdk.value("loopmon.stall.time"), 2.9));
+    assert!(close(sdk.series("loopmon.stall.count")[on_cpu], 1.0));
+}
+
+#[test]
+fn workers_are_told_apart_only_when_asked_for() {
+    for (per_worker, workers) in [(false, 1), (true, 2)] {
+        let sdk = Sdk::new();
+        let mut exporter = sdk.exporter("main", per_worker);
+        for worker in [2, 5] {
+            exporter.stall(&stall(Phase::Started, worker, 7, 1.0), clock::now());
+        }
+        let stalls = sdk.series("loopmon.stall.count");
+        assert_eq!(stalls.len(), 6 * workers);
+        assert_eq!(sdk.series("loopmon.stall.time").len(), workers);
+        assert_eq!(sdk.series("loopmon.stall.age").len(), workers);
+        let of_5 = "loopmon.monitor.name=main,loopmon.stall.cause=on_cpu,loopmon.worker.index=5";
+        assert_eq!(stalls.contains_key(of_5), per_worker);
+    }
+}
+
+#[test]
+fn a_stall_is_a_span_dated_back_to_its_start() {
+    let sdk = Sdk::new();
+    let mut exporter = sdk.exporter("main", false);
+    let now = clock::now();
+    exporter.stall(&stall(Phase::Started, 1, 7, 0.1), now);
+    exporter.stall(&stall(Phase::Ongoing, 1, 7, 0.2), now);
+    let mut ended = stall(Phase::Ended, 1, 7, 0.25);
+    ended.cause = Cause::Blocked {
+        syscall: Some(Syscall::new(9_999)),
+    };
+    assert!(sdk.spans().is_empty());
+    exporter.stall(&ended, now);
+
+    let spans = sdk.spans();
+    assert_eq!(spans.len(), 1);
+    let span = &spans[0];
+    assert_eq!(span.name, "loopmon.stall");
+    assert_eq!(span.parent_span_id, SpanId::INVALID);
+    assert_eq!(span.status, Status::Unset);
+    assert_eq!((span.start_time, span.end_time), (at(7.0), at(7.25)));
+    let of_span = |key| attribute(&span.attributes, key);
+    assert_eq!(of_span("loopmon.monitor.name"), "main");
+    assert_eq!(of_span("loopmon.worker.index"), "1");
+    // What was told last, and only that.
+    assert_eq!(of_span("loopmon.stall.cause"), "blocked");
+    assert_eq!(of_span("loopmon.stall.syscall"), "system call 9999");
+    let thread = OsThread::current();
+    assert_eq!(of_span("thread.name"), &*thread.name.unwrap());
+    if let Some(id) = thread.id {
+        assert_eq!(of_span("thread.id"), id.to_string());
+    }
+    assert!(!has(&span.attributes, "loopmon.stall.end_unseen"));
+
+    let told: Vec<_> = span
+        .events
+        .iter()
+        .map(|event| {
+            let cause = attribute(&event.attributes, "loopmon.stall.cause");
+            let lasted = attribute(&event.attributes, "loopmon.stall.duration");
+            (&*event.name, event.timestamp, cause, lasted)
+        })
+        .collect();
+    let report = |lasted: f64| {
+        let at = at(7.0 + lasted);
+        (
+            "loopmon.stall.report",
+            at,
+            "on_cpu".to_owned(),
+            lasted.to_string(),
+        )
+    };
+    assert_eq!(told, [report(0.1), report(0.2)]);
+}
+
+#[test]
+fn a_span_is_a_root_whatever_goes_on() {
+    let sdk = Sdk::new();
+    let mut exporter = sdk.exporter("main", false);
+    let other = sdk.tracers.tracer("other").start("other");
+    let attached = Context::current_with_span(other).attach();
+    exporter.stall(&stall(Phase::Ended, 1, 7, 0.1), clock::now());
+    drop(attached);
+    assert_eq!(sdk.spans()[0].parent_span_id, SpanId::INVALID);
+}
+
+#[test]
+fn a_stall_told_only_at_its_end_is_a_span() {
+    let sdk = Sdk::new();
+    let mut exporter = sdk.exporter("main", false);
+    exporter.stall(&stall(Phase::Ended, 0, 7, 0.25), clock::now());
+    exporter.stall(&stall(Phase::Ongoing, 0, 8, 0.5), clock::now());
+    exporter.stall(&stall(Phase::Ended, 0, 8, 0.75), clock::now());
+    let times: Vec<_> = sdk
+        .spans()
+        .iter()
+        .map(|span| (span.start_time, span.end_time))
+        .collect();
+    assert_eq!(times, [(at(7.0), at(7.25)), (at(8.0), at(8.75))]);
+}
+
+#[test]
+fn a_lost_end_is_where_the_stall_was_last_known_to_go_on() {
+    let sdk = Sdk::new();
+    let mut exporter = sdk.exporter("main", false);
+    let t0 = clock::now();
+    exporter.stall(&stall(Phase::Started, 0, 7, 0.5), t0);
+    exporter.stall(&stall(Phase::Started, 1, 7, 0.5), t0);
+    let mut after_loss = stall(Phase::Started, 0, 9, 0.25);
+    after_loss.missed = 4;
+    exporter.stall(&after_loss, t0);
+    assert!(close(sdk.value("loopmon.stall.report.missed"), 4.0));
+    // The end of worker 1 may be among those lost, so it does not go on until it is detached.
+    exporter.detached();
+
+    let spans = sdk.spans();
+    let of_worker = |worker: &str, began: f64| {
+        let mut spans = spans.iter().filter(|span| {
+            span.start_time == at(began)
+                && attribute(&span.attributes, "loopmon.worker.index") == worker
+        });
+        let span = spans.next().unwrap();
+        assert_eq!(
+            attribute(&span.attributes, "loopmon.stall.end_unseen"),
+            "true"
+        );
+        span.end_time
+    };
+    assert_eq!(spans.len(), 3);
+    assert_eq!(of_worker("0", 7.0), at(7.5));
+    assert_eq!(of_worker("1", 7.0), at(7.5));
+    assert!(of_worker("0", 9.0) > at(9.25));
+}
+
+#[test]
+fn odd_names_are_taken_as_they_are() {
+    let sdk = Sdk::new();
+    for name in ["", "a \"b\"\n{c}=é\0"] {
+        let mut exporter = sdk.exporter(name, false);
+        exporter.sample(&sample(Duration::ZERO, 5));
+        let series = format!("loopmon.monitor.name={name}");
+        assert!(close(sdk.series("loopmon.task.count")[&series], 5.0));
+    }
+}
+
+#[test]
+fn stalls_that_are_sampled_out_are_counted() {
+    let sdk = Sdk::sampled(Sampler::AlwaysOff);
+    let mut exporter = sdk.exporter("main", false);
+    exporter.stall(&stall(Phase::Started, 0, 7, 0.25), clock::now());
+    exporter.stall(&stall(Phase::Ended, 0, 7, 0.5), clock::now());
+    assert!(sdk.spans().is_empty());
+    assert!(close(sdk.value("loopmon.stall.time"), 0.5));
+}
+
+#[test]
+fn the_table_has_all_instruments() {
+    let sdk = Sdk::new();
+    let mut exporter = sdk.exporter("main", false);
+    exporter.sample(&sample(Duration::ZERO, 5));
+    fn of<T>(data: &MetricData<T>) -> &'static str {
+        match data {
+            MetricData::Gauge(_) => "gauge",
+            MetricData::Sum(sum) if sum.is_monotonic() => "counter",
+            MetricData::Sum(_) => "up-down counter",
+            MetricData::Histogram(_) | MetricData::ExponentialHistogram(_) => "histogram",
+        }
+    }
+    let told: BTreeSet<String> = BTreeSet::from_iter(sdk.collect(|metric| {
+        let kind = match metric.data() {
+            AggregatedMetrics::F64(data) => of(data),
+            AggregatedMetrics::U64(data) => of(data),
+            AggregatedMetrics::I64(data) => of(data),
+        };
+        assert!(!metric.description().is_empty());
+        Some(format!(
+            "`{}` | {kind} | `{}`",
+            metric.name(),
+            metric.unit()
+        ))
+    }));
+    let listed: BTreeSet<String> = include_str!("../opentelemetry.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("/// | ")?.rsplit_once(" | "))
+        .map(|(cells, _)| cells.to_owned())
+        .filter(|cells| cells.matches(" | ").count() == 2 && cells.starts_with('`'))
+        .collect();
+    assert_eq!(told, listed);
+}
+
+#[test]
+fn a_sample_costs_no_allocation_of_ours() {
+    // No provider is set in this process, so all that is left is ours.
+    let meter = global::meter("loopmon");
+    let mut exporter = ToProviders::new("main", true, &meter, global::tracer("loopmon"));
+    let sample = sample(Duration::ZERO, 5);
+    exporter.sample(&sample);
+    let allocated = allocation_counter::measure(|| exporter.sample(&sample));
+    assert_eq!(allocated.count_total, 0);
+}
