@@ -87,10 +87,10 @@ fn cause(label: &'static str) -> KeyValue {
 /// | `thread.id`, `thread.name` | span | the thread as the operating system numbers it, and as the program names it |
 /// | `loopmon.task.id` | span | the task that was polled, where it is known |
 /// | `loopmon.stall.end_unseen` | span | `true` if the monitor was detached during the stall, or the report of its end was missed: then the span ends where the stall was last known to go on |
+/// | `code.stacktrace` | span | the stack that was taken last, with the `stack` feature |
 /// | `loopmon.stall.duration` | event | seconds, so far |
 /// | `loopmon.stall.cause`, `loopmon.stall.syscall` | both | why |
-/// | `code.stacktrace` | both | the stack, with the `stack` feature |
-/// | `code.function.name`, `code.file.path`, `code.line.number` | both | the innermost call on it that is neither of the standard library nor C |
+/// | `code.function.name`, `code.file.path`, `code.line.number` | both | the innermost call on the stack that is neither of the standard library nor C |
 ///
 /// The status is left unset: nothing has failed, and an error would count in the error rate of the
 /// service. A span is sent when it has ended. That a worker is stuck now, and for how long, is told
@@ -119,7 +119,7 @@ fn cause(label: &'static str) -> KeyValue {
 ///
 /// # Cost
 ///
-/// No allocation of loopmon's own for a sample. A span takes the stack's text once for each report.
+/// No allocation of loopmon's own for a sample. The text of a stack is made once for each stall.
 #[derive(Debug, Clone, Default)]
 #[must_use = "an exporter does nothing until it is started"]
 pub struct OpenTelemetry {

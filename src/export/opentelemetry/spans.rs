@@ -121,6 +121,10 @@ impl OpenSpan {
                 let task = KeyValue::new("loopmon.task.id", task.to_string());
                 self.span.set_attribute(task);
             }
+            if let Some(trace) = &told.trace {
+                let trace = KeyValue::new("code.stacktrace", trace.to_string());
+                self.span.set_attribute(trace);
+            }
             self.span.set_attributes(findings(told));
         }
         self.span.end_with_timestamp(self.after(lasted));
@@ -142,11 +146,7 @@ fn findings(stall: &Stall) -> Vec<KeyValue> {
         let name = syscall.to_string();
         found.push(KeyValue::new("loopmon.stall.syscall", name));
     }
-    let Some(trace) = &stall.trace else {
-        return found;
-    };
-    found.push(KeyValue::new("code.stacktrace", trace.to_string()));
-    if let Some(frame) = culprit(trace) {
+    if let Some(frame) = stall.trace.as_deref().and_then(culprit) {
         let function = frame.function();
         let file = frame.file();
         found.extend(function.map(|name| KeyValue::new("code.function.name", name.to_owned())));
