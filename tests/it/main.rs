@@ -14,6 +14,8 @@ mod flavours;
 mod leaks;
 mod life;
 mod model;
+#[cfg(feature = "opentelemetry")]
+mod opentelemetry;
 mod realtime;
 mod sampler;
 mod seed;
