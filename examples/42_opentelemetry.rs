@@ -18,8 +18,7 @@ use axum::{Router, routing::get};
 use loopmon::{Monitor, export::OpenTelemetry};
 use opentelemetry::global;
 use opentelemetry_otlp::{MetricExporter, SpanExporter};
-use opentelemetry_sdk::metrics::SdkMeterProvider;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::{metrics::SdkMeterProvider, trace::SdkTracerProvider};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -75,6 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let served = serve();
     // What is left is sent. It fails without a collector, which is no fault of the service.
-    (meters.shutdown().ok(), tracers.shutdown().ok());
+    meters.shutdown().ok();
+    tracers.shutdown().ok();
     served
 }

@@ -350,6 +350,8 @@ fn a_lost_end_is_where_the_stall_was_last_known_to_go_on() {
     assert!(close(sdk.value("loopmon.stall.report.missed"), 4.0));
     // The end of worker 1 may be among those lost, so it does not go on until it is detached.
     exporter.detached();
+    assert!(close(sdk.value("loopmon.stall.active"), 0.0));
+    assert!(close(sdk.value("loopmon.stall.age"), 0.0));
 
     let spans = sdk.spans();
     let of_worker = |worker: &str, began: f64| {
