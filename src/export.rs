@@ -3,6 +3,7 @@
 //! | exporter | feature | to |
 //! |---|---|---|
 //! | [`Metrics`] | `metrics` | the recorder of the `metrics` crate, and from there to Prometheus and others |
+//! | [`Tracing`] | `tracing` | the subscriber of the `tracing` crate: logs, the console |
 //!
 //! Each is set up and started the same way, before the monitor is installed or after:
 //!
@@ -44,11 +45,15 @@ mod metrics;
 mod names;
 #[cfg(any(feature = "metrics", feature = "opentelemetry"))]
 mod open_stalls;
+#[cfg(feature = "tracing")]
+mod tracing;
 
 use tokio::task::JoinHandle;
 
 #[cfg(feature = "metrics")]
-pub use metrics::Metrics;
+pub use self::metrics::Metrics;
+#[cfg(feature = "tracing")]
+pub use self::tracing::Tracing;
 
 /// A monitor's export, from the `start` of an exporter. Dropping this lets it go on.
 #[derive(Debug)]
