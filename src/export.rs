@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`Metrics`] | `metrics` | the recorder of the `metrics` crate, and from there to Prometheus and others |
 //! | [`OpenTelemetry`] | `opentelemetry` | the global providers of OpenTelemetry: instruments, and a span for each stall |
+//! | [`Tracing`] | `tracing` | the subscriber of the `tracing` crate: logs, the console |
 //!
 //! Each is set up and started the same way, before the monitor is installed or after:
 //!
@@ -49,13 +50,17 @@ mod names;
 mod open_stalls;
 #[cfg(feature = "opentelemetry")]
 mod opentelemetry;
+#[cfg(feature = "tracing")]
+mod tracing;
 
 use tokio::task::JoinHandle;
 
 #[cfg(feature = "metrics")]
-pub use metrics::Metrics;
+pub use self::metrics::Metrics;
 #[cfg(feature = "opentelemetry")]
-pub use opentelemetry::OpenTelemetry;
+pub use self::opentelemetry::OpenTelemetry;
+#[cfg(feature = "tracing")]
+pub use self::tracing::Tracing;
 
 /// A monitor's export, from the `start` of an exporter. Dropping this lets it go on.
 #[derive(Debug)]

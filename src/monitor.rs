@@ -342,7 +342,11 @@ impl Monitor {
         let mut attachment = self.shared.attachment();
         let stalls = attachment.subscribe_stalls();
         if self.shared.watch(&attachment).is_err() {
-            attachment.end_stalls();
+            let ended = attachment.take_stalls();
+            drop(attachment);
+            if let Some(ended) = ended {
+                ended.end();
+            }
         }
         stalls
     }

@@ -130,11 +130,9 @@ impl Attachment {
         stalls
     }
 
-    /// Ends the streams of stalls alone.
-    pub(super) fn end_stalls(&mut self) {
-        if let Some(stalls) = self.channels.stalls.take() {
-            stalls.end();
-        }
+    /// For the streams of stalls alone to be ended, which runs their readers' wakers.
+    pub(super) fn take_stalls(&mut self) -> Option<Channel> {
+        self.channels.stalls.take()
     }
 
     /// The runtime of the run that is on, once it has taken it.

@@ -119,7 +119,7 @@ impl Builder {
     ///
     /// It is as a [`Callback`] of samples is, but for where it runs: on a thread of loopmon's own,
     /// named `loopmon-callbacks`, never on the runtime that is stuck. There is one for all monitors of
-    /// the process. It is a Tokio runtime with all that your build of Tokio has, so a callback may
+    /// the process, as long as one of them has such callbacks or a call of one is not done. It is a Tokio runtime with all that your build of Tokio has, so a callback may
     /// sleep, send a request or spawn. A callback that blocks keeps other callbacks waiting, of any
     /// monitor; it holds up neither the detection nor a [`Stalls`](crate::Stalls) stream.
     ///

@@ -63,6 +63,14 @@ impl Cause {
     pub(crate) fn label(self) -> &'static str {
         Cause::LABELS[self.index()]
     }
+
+    #[cfg(any(feature = "tracing", feature = "opentelemetry"))]
+    pub(crate) fn syscall(self) -> Option<Syscall> {
+        match self {
+            Cause::Blocked { syscall } => syscall,
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Cause {

@@ -5,4 +5,6 @@ mod interval;
 mod lag;
 mod stacks;
 mod stalls;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod wake;

@@ -8,7 +8,7 @@ use ::opentelemetry::{Context, KeyValue};
 
 use super::MONITOR;
 use crate::stack::{Frame, Trace};
-use crate::stall::{Cause, Phase, Stall};
+use crate::stall::{Phase, Stall};
 
 /// The spans of one monitor's stalls.
 pub(super) struct Spans {
@@ -139,10 +139,7 @@ impl OpenSpan {
 /// What has been found out: why, and where.
 fn findings(stall: &Stall) -> Vec<KeyValue> {
     let mut found = vec![super::cause(stall.cause.label())];
-    if let Cause::Blocked {
-        syscall: Some(syscall),
-    } = stall.cause
-    {
+    if let Some(syscall) = stall.cause.syscall() {
         let name = syscall.to_string();
         found.push(KeyValue::new("loopmon.stall.syscall", name));
     }

@@ -25,13 +25,13 @@ const BLOCK: Duration = millis(300);
 /// Longer than anything here takes, however slow the machine.
 const FOR_EVER: Duration = Duration::from_secs(30);
 
-fn watching() -> Builder {
+pub(super) fn watching() -> Builder {
     Monitor::builder()
         .interval(millis(20))
         .stall_threshold(THRESHOLD)
 }
 
-fn current_thread() -> Runtime {
+pub(super) fn current_thread() -> Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -51,7 +51,7 @@ fn rest(runtime: &Runtime, duration: Duration) {
     runtime.block_on(async { sleep(duration).await });
 }
 
-fn block() {
+pub(super) fn block() {
     std::thread::sleep(BLOCK);
 }
 

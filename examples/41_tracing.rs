@@ -1,0 +1,31 @@
+//! Stalls in the log: `tracing`'s own console subscriber prints a blocking call when it passes the
+//! threshold, while it goes on, and when it is over, in lines such as
+//!
+//! `WARN loopmon::stall: worker stalled monitor="main" worker=0 … cause="blocked" …`
+//!
+//! With the `stack` feature, the first lines of the stack follow each.
+
+use std::time::Duration;
+
+use loopmon::Monitor;
+use loopmon::export::Tracing;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), loopmon::Error> {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_ansi(false)
+        .init();
+
+    let monitor = Monitor::builder().name("main").install()?;
+    let export = Tracing::new().start(&monitor)?;
+
+    std::thread::sleep(Duration::from_millis(300));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    tracing::info!("the service goes on");
+
+    monitor.stop();
+    drop(monitor);
+    export.ended().await;
+    Ok(())
+}

@@ -1,0 +1,235 @@
+use std::io;
+use std::sync::Arc;
+
+use ::tracing::subscriber::with_default;
+use ::tracing::{Level, Subscriber};
+use chrono::DateTime;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::limit::BURST;
+use super::*;
+use crate::stall::{Cause, OsThread, Syscall};
+use crate::watchdog::Pause;
+
+/// What a subscriber has written.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn subscriber(&self, level: Level) -> impl Subscriber + Send + Sync {
+        tracing_subscriber::fmt()
+            .without_time()
+            .with_ansi(false)
+            .with_max_level(level)
+            .with_writer(self.clone())
+            .finish()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Log;
+
+    fn make_writer(&self) -> Log {
+        self.clone()
+    }
+}
+
+fn stall(phase: Phase, began: i64) -> Stall {
+    Stall {
+        phase,
+        monitor: None,
+        worker: 3,
+        thread: None,
+        task: None,
+        began_at: DateTime::from_timestamp(began, 0).unwrap(),
+        duration: Duration::from_millis(1_500),
+        cause: Cause::OnCpu,
+        trace: None,
+        missed: 0,
+    }
+}
+
+#[test]
+fn a_stall_is_an_event_with_what_is_known_of_it() {
+    let log = Log::default();
+    let mut exporter = ToSubscriber::new("main", clock::now());
+    let mut full = stall(Phase::Started, 0);
+    full.thread = Some(OsThread::current());
+    full.cause = Cause::Blocked {
+        syscall: Some(Syscall::new(9_999)),
+    };
+    full.missed = 2;
+    with_default(log.subscriber(Level::WARN), || {
+        exporter.stall(&full, clock::now());
+        exporter.stall(&stall(Phase::Ended, 0), clock::now());
+    });
+    let text = log.text();
+    let (started, ended) = text.trim_end().split_once('\n').unwrap();
+    assert!(
+        started.contains("WARN loopmon::stall: worker stalled "),
+        "{text}"
+    );
+    for field in [
+        r#" monitor="main""#,
+        " worker=3",
+        r#" phase="started""#,
+        " duration_seconds=1.5",
+        r#" cause="blocked""#,
+        " syscall=system call 9999",
+        " thread.name=",
+        " began_at=1970-01-01 00:00:00 UTC",
+        " missed=2",
+    ] {
+        assert!(started.contains(field), "{field} in {started}");
+    }
+    let expected = "worker was stalled monitor=\"main\" worker=3 phase=\"ended\" \
+                    duration_seconds=1.5 cause=\"on_cpu\" began_at=1970-01-01 00:00:00 UTC";
+    assert!(ended.ends_with(expected), "{ended}");
+}
+
+#[test]
+fn samples_are_told_at_trace() {
+    for (level, told) in [
+        (Level::DEBUG, ""),
+        (
+            Level::TRACE,
+            "TRACE loopmon::sample: sample monitor=\"main\" lag_seconds=0.25 tasks=7 queue_depth=0 busy=0.0 missed=0\n",
+        ),
+    ] {
+        let log = Log::default();
+        let mut exporter = ToSubscriber::new("main", clock::now());
+        let sample = Sample::new(Duration::from_millis(250), 7, clock::utc_now());
+        with_default(log.subscriber(level), || exporter.sample(&sample));
+        assert_eq!(log.text(), told);
+    }
+}
+
+#[test]
+fn many_stalls_are_told_in_part_with_a_count_of_the_rest() {
+    let log = Log::default();
+    let t0 = clock::now();
+    let after = |seconds| t0 + Duration::from_secs(seconds);
+    let mut exporter = ToSubscriber::new("main", t0);
+    with_default(log.subscriber(Level::WARN), || {
+        for began in 0..20 {
+            for phase in [Phase::Started, Phase::Ended] {
+                exporter.stall(&stall(phase, began), t0);
+            }
+        }
+        assert_eq!(log.text().lines().count(), 20, "{}", log.text());
+        assert!(exporter.wants_tick());
+        exporter.tick(after(1));
+
+        // Room for one more, which is told to its end.
+        exporter.stall(&stall(Phase::Started, 20), after(1));
+        exporter.stall(&stall(Phase::Ongoing, 20), after(1));
+        exporter.stall(&stall(Phase::Ended, 20), after(1));
+        exporter.stall(&stall(Phase::Ended, 21), after(1));
+        let text = log.text();
+        let lines: Vec<&str> = text.lines().skip(20).collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[0].ends_with(" suppressed=20"), "{text}");
+        assert!(!lines[2].contains("suppressed"), "{text}");
+
+        // Few again.
+        exporter.tick(after(10));
+        assert_eq!(log.text().lines().count(), 23);
+        exporter.tick(after(11));
+        exporter.tick(after(12));
+    });
+    let text = log.text();
+    assert_eq!(text.lines().count(), 24, "{text}");
+    assert!(
+        text.ends_with("stalls not told monitor=\"main\" suppressed=1\n"),
+        "{text}"
+    );
+    assert!(!exporter.wants_tick());
+}
+
+#[test]
+fn nothing_suppressed_is_forgotten_at_the_end() {
+    let log = Log::default();
+    let mut exporter = ToSubscriber::new("main", clock::now());
+    with_default(log.subscriber(Level::WARN), || {
+        for began in 0..13 {
+            exporter.stall(&stall(Phase::Ended, began), clock::now());
+        }
+        exporter.detached();
+    });
+    let text = log.text();
+    assert!(text.ends_with("suppressed=3\n"), "{text}");
+}
+
+#[test]
+fn a_pause_is_told_once() {
+    let log = Log::default();
+    let told = Mutex::default();
+    let mut pauses = Pauses {
+        count: 0,
+        total: Duration::ZERO,
+        last: None,
+    };
+    with_default(log.subscriber(Level::INFO), || {
+        tell_pauses(pauses, &told);
+        assert_eq!(log.text(), "");
+        pauses.count = 2;
+        pauses.total = Duration::from_millis(1_250);
+        pauses.last = Some(Pause {
+            duration: Duration::from_millis(250),
+            ended_at: DateTime::from_timestamp(7, 0).unwrap(),
+        });
+        tell_pauses(pauses, &told);
+        tell_pauses(pauses, &told);
+    });
+    let expected = " INFO loopmon::pause: the process did not run pauses=2 duration_seconds=1.25 \
+                    ended_at=1970-01-01 00:00:07 UTC\n";
+    assert_eq!(log.text(), expected);
+}
+
+proptest::proptest! {
+    /// Whatever comes when: each report is told or counted, and no more are told than may be.
+    #[test]
+    fn each_report_is_told_or_counted(
+        steps in proptest::collection::vec((0..3_000_u64, 0..4_usize, 0..3_usize), 0..200),
+    ) {
+        let t0 = clock::now();
+        let mut now = t0;
+        let mut limit = Limit::new(now);
+        let (mut told, mut new, mut counted) = (0, 0, 0);
+        let mut began = [0; 4];
+        let mut passed = [false; 4];
+        for &(millis, worker, phase) in &steps {
+            now += Duration::from_millis(millis);
+            let phase = [Phase::Started, Phase::Ongoing, Phase::Ended][phase];
+            let mut report = stall(phase, began[worker]);
+            report.worker = worker;
+            let admitted = limit.admit(&report, now);
+            if let Some(suppressed) = admitted {
+                told += 1;
+                new += usize::from(!passed[worker]);
+                counted += suppressed;
+            }
+            proptest::prop_assert!(!passed[worker] || admitted.is_some());
+            passed[worker] = admitted.is_some() && phase != Phase::Ended;
+            began[worker] += i64::from(phase == Phase::Ended);
+        }
+        counted += limit.take_rest().unwrap_or(0);
+        proptest::prop_assert_eq!(told + counted, steps.len() as u64);
+        let most = u64::from(BURST) + (now - t0).as_secs();
+        proptest::prop_assert!(new as u64 <= most);
+    }
+}
