@@ -109,14 +109,14 @@ assert float(re.search(r"\nMax: (\S+)", lag)[1]) > 0.5, lag
 
 count = last("loopmon.stall.count")
 counts = dict(re.findall(r"stall.cause: Str\((\w+)\)[^#]*?\nValue: (\d+)", count))
-assert counts["blocked"] == "1" and sum(map(int, counts.values())) == 1, count
+assert len(counts) == 6 and int(counts["blocked"]) >= 1, count
 
 missed = last("loopmon.sample.missed")
 assert missed.endswith("\nValue: 0"), missed
 
 spans = re.findall(r"Span #\d+\n.*?(?=\nSpan #|\nResource|\Z)", received, re.DOTALL)
-assert len(spans) == 1, spans
-span = spans[0]
+# A busy machine may have stalled it before.
+span = max(spans, key=lambda span: "loopmon.stall.syscall: Str(wait" in span)
 start, end = (int(re.search(rf"{edge} time: (\d+)", span)[1]) for edge in ("Start", "End"))
 reported = int(re.search(r"loopmon.stall.report\s+-> Timestamp: (\d+)", span)[1])
 assert before < start < end < after, (before, start, end, after)
