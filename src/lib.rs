@@ -57,6 +57,7 @@
 //! | `stack` | [`Stall::trace`]: the stack of a stuck worker, on Linux | `backtrace`, `framehop`, `libc` |
 //! | `metrics` | `export::Metrics`: to the recorder of the `metrics` crate, for Prometheus and others | `metrics` |
 //! | `tracing` | `export::Tracing`: stalls and pauses as events | `tracing` |
+//! | `opentelemetry` | `export::OpenTelemetry`: instruments, and stalls as spans | `opentelemetry` |
 //! | `full` | all of them | |
 //!
 //! None is on by default. A feature adds, it never changes a type. Without any, it is 19 crates,
