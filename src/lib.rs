@@ -74,6 +74,7 @@ mod clock;
 pub mod docs;
 mod error;
 mod monitor;
+mod procfs;
 mod sample;
 mod sampler;
 mod sightings;

@@ -2,8 +2,8 @@
 
 use super::capture::{Capture, Image};
 use super::cut;
+use super::memory;
 use super::modules;
-use super::procfs;
 use super::symbols;
 use super::unwind::{Unwinder, Walk};
 use crate::clock;
@@ -54,7 +54,7 @@ impl Resolver {
             }
         }
         // For the first time, or something has been loaded since.
-        let memory = procfs::memory().map_err(|_| NoStack::Hidden)?;
+        let memory = memory::open().map_err(|_| NoStack::Hidden)?;
         let modules = modules::load(&memory);
         let unwinder = self.unwinder.insert(Unwinder::new(memory, modules));
         Ok(unwinder.walk(image))
