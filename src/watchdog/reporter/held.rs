@@ -37,14 +37,11 @@ struct Waiting {
 impl Held {
     /// Returns what is to be told now, in this order.
     pub(super) fn arrive(&mut self, report: Report, now: Instant) -> Vec<Report> {
-        let mut due = self.take(
-            |Waiting {
-                 report: earlier, ..
-             }| {
-                Arc::ptr_eq(&earlier.publisher, &report.publisher)
-                    && earlier.stall.worker == report.stall.worker
-            },
-        );
+        let is_of_same_worker = |waiting: &Waiting| {
+            Arc::ptr_eq(&waiting.report.publisher, &report.publisher)
+                && waiting.report.stall.worker == report.stall.worker
+        };
+        let mut due = self.take(is_of_same_worker);
         if report.is_complete() {
             due.push(report);
         } else {
