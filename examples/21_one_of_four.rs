@@ -21,7 +21,7 @@ async fn main() -> Result<(), loopmon::Error> {
 
     let mut samples = monitor.subscribe();
     let stuck = tokio::spawn(async { std::thread::sleep(Duration::from_millis(700)) });
-    sleep(Duration::from_millis(600)).await;
+    sleep(Duration::from_millis(500)).await;
     let mut greatest = Duration::ZERO;
     while let Ok(Some(sample)) = tokio::time::timeout(Duration::ZERO, samples.next()).await {
         greatest = greatest.max(sample.lag);

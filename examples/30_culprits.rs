@@ -8,20 +8,22 @@ use std::io::Write;
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use loopmon::{Monitor, Phase, Stall};
+use loopmon::{Monitor, Phase, Stalls};
 
 static JOURNAL: Mutex<()> = Mutex::new(());
 
 const A_WHILE: Duration = Duration::from_millis(600);
 
-async fn print(stall: Stall) {
-    // Told at the threshold, while it goes on, and at the end: once is enough here.
-    if stall.phase != Phase::Ended {
-        return;
-    }
-    println!("{stall}");
-    if let Some(trace) = &stall.trace {
-        println!("{trace}\n");
+/// Told at the threshold, while it goes on, and at the end: once is enough here.
+async fn print_end(stalls: &mut Stalls) {
+    while let Some(stall) = stalls.next().await {
+        if stall.phase == Phase::Ended {
+            println!("{stall}");
+            if let Some(trace) = &stall.trace {
+                println!("{trace}\n");
+            }
+            return;
+        }
     }
 }
 
@@ -58,18 +60,15 @@ async fn await_payment() -> Result<u32, mpsc::RecvError> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let monitor = Monitor::builder().stall_callback(print).install()?;
-    // The monitor needs a moment to meet all workers, and to see that a stall is over.
-    let pause = || tokio::time::sleep(Duration::from_millis(100));
-    pause().await;
+    let monitor = Monitor::builder().install()?;
+    let mut stalls = monitor.stalls();
+    // The monitor needs a moment to meet all workers.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     tokio::spawn(save_order()).await??;
-    pause().await;
+    print_end(&mut stalls).await;
     tokio::spawn(price_order()).await?;
-    pause().await;
+    print_end(&mut stalls).await;
     tokio::spawn(await_payment()).await??;
-    pause().await;
-
-    monitor.stop();
-    monitor.stopped().await;
+    print_end(&mut stalls).await;
     Ok(())
 }

@@ -81,6 +81,7 @@ mod error;
 pub mod export;
 mod monitor;
 mod own_thread;
+mod procfs;
 mod sample;
 mod sampler;
 mod sightings;

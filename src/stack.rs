@@ -1,10 +1,11 @@
 //! The stack of a stuck thread.
 //!
-//! The watchdog captures: it copies what is on the thread's stack while it is stuck. The reporter
-//! resolves: it finds out which calls the copied bytes are. Nothing is prepared before the first
-//! stall.
+//! The watchdog captures: it copies what is on the thread's stack while it is stuck. The reader, a
+//! thread of its own, finds out which calls the copied bytes are. Nothing is prepared before the
+//! first stall.
 
 mod frame;
+mod reader;
 mod settings;
 mod trace;
 
@@ -30,7 +31,8 @@ mod sys;
 )))]
 mod unsupported;
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task;
 
@@ -50,7 +52,9 @@ use linux as platform;
 use unsupported as platform;
 
 pub use frame::Frame;
-pub(crate) use platform::{Resolver, identify, introduce};
+use platform::Resolver;
+pub(crate) use platform::{identify, introduce};
+pub(crate) use reader::{Reader, Unread};
 pub use settings::StackTraces;
 pub use trace::{Facts, NoStack, Trace};
 
@@ -68,8 +72,15 @@ pub(crate) struct Identity {
 pub(crate) struct Shot {
     identity: Option<Identity>,
     shows_calls: bool,
-    capture: Mutex<Option<platform::Capture>>,
-    trace: OnceLock<Arc<Trace>>,
+    stage: Mutex<Stage>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Captured(platform::Capture),
+    BeingRead,
+    /// With what has come of it, if anything has.
+    Read(Option<Arc<Trace>>),
 }
 
 impl Shot {
@@ -80,8 +91,12 @@ impl Shot {
         Some(Arc::new(Shot {
             identity: capture.identity(),
             shows_calls: capture.shows_calls(),
-            capture: Mutex::new(Some(capture)),
-            trace: OnceLock::new(),
+            stage: Mutex::new(if capture.shows_calls() {
+                Stage::Captured(capture)
+            } else {
+                // There is nothing to read.
+                Stage::Read(Some(Arc::new(Resolver::default().resolve(capture))))
+            }),
         }))
     }
 
@@ -95,13 +110,31 @@ impl Shot {
         self.shows_calls
     }
 
-    /// What is to be seen on it. Takes its time when it is called first.
-    pub(crate) fn trace(&self, resolver: &mut Resolver) -> Option<Arc<Trace>> {
-        let mut capture = self.capture.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(capture) = capture.take() {
-            let trace = Arc::new(resolver.resolve(capture));
-            return Some(Arc::clone(self.trace.get_or_init(|| trace)));
+    /// What is to be read of it, for who asks first.
+    pub(crate) fn unread(self: &Arc<Self>) -> Option<Unread> {
+        let mut stage = self.stage();
+        match mem::replace(&mut *stage, Stage::BeingRead) {
+            Stage::Captured(capture) => Some(Unread::new(Arc::clone(self), Some(capture))),
+            asked => {
+                *stage = asked;
+                None
+            }
         }
-        self.trace.get().cloned()
+    }
+
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(*self.stage(), Stage::Read(_))
+    }
+
+    /// What is to be seen on it, once it is read.
+    pub(crate) fn trace(&self) -> Option<Arc<Trace>> {
+        match &*self.stage() {
+            Stage::Read(trace) => trace.clone(),
+            Stage::Captured(_) | Stage::BeingRead => None,
+        }
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -62,6 +62,12 @@ pub struct Stall {
     /// Why, as far as the evidence goes. It may be corrected while the stall goes on.
     pub cause: Cause,
     /// The stack of the thread, where it can be taken.
+    ///
+    /// It takes about a millisecond to find out what is on it, and for the first in a while some
+    /// 100 ms or more, as the program's debug information is read. The report waits for that, but
+    /// only until there is something new to tell of the same worker, which is when the stall has
+    /// lasted twice the threshold; until the monitor stops; and for ten seconds at most. Then it is
+    /// told without, and the next report of the stall has the stack.
     pub trace: Option<Arc<Trace>>,
     /// Reports this reader lost just before this one, because it was too slow.
     pub missed: u64,

@@ -15,6 +15,7 @@ use crate::stall::Syscall;
 ///
 /// With the `serde` feature it can be serialised.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Default))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Trace {
     pub(super) frames: Vec<Frame>,
@@ -87,7 +88,8 @@ impl Trace {
     }
 
     /// How long it took to find out, on a thread of loopmon's own, which calls the stack shows. For
-    /// the first in a while it is longer: the program's debug information is read.
+    /// the first in a while it is longer: the program's debug information is read. How long a report
+    /// waits for it, says [`Stall::trace`](crate::Stall::trace).
     #[must_use]
     pub fn resolve_time(&self) -> Duration {
         self.resolve_time

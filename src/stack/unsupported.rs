@@ -28,7 +28,7 @@ pub(crate) fn identify(_: u32, _: StackTraces) -> Option<Identity> {
 
 pub(crate) fn introduce() {}
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Resolver(());
 
 impl Resolver {
@@ -36,9 +36,5 @@ impl Resolver {
         match capture {}
     }
 
-    pub(crate) fn holds(&self) -> bool {
-        false
-    }
-
-    pub(crate) fn release(&mut self) {}
+    pub(crate) fn release(self) {}
 }

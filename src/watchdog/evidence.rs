@@ -1,10 +1,8 @@
-//! What the operating system says of a thread: `/proc` of Linux, read without a privilege and
-//! without touching the thread.
+//! Why a thread does not come back, by what the operating system says of it.
 
-use std::fs;
-use std::io;
 use std::time::Duration;
 
+use crate::procfs::{Thread, Times};
 use crate::stall::{Cause, Syscall};
 
 /// Linux brings the CPU time of a running thread up to date this often at the slowest.
@@ -32,46 +30,34 @@ pub(super) struct Snapshot {
     times: Times,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Times {
-    on_cpu: Duration,
-    /// Able to run, but not on a CPU. It counts only once the wait is over.
-    waited: Duration,
-}
-
 impl Evidence {
     /// Reads it for a thread of this process, at a time of the caller's own clock.
     pub(super) fn of(thread: u32, at: Duration) -> Evidence {
-        let read = |file| fs::read_to_string(format!("/proc/self/task/{thread}/{file}"));
-        match read("stat") {
-            Ok(stat) => Evidence::parse(at, &stat, read("schedstat"), read("syscall")),
-            Err(error) if is_gone(&error) => Evidence::Gone,
-            Err(_) => Evidence::None,
-        }
+        let thread = Thread(thread);
+        Evidence::new(at, thread.state(), thread.times(), thread.syscall())
     }
 
     /// A kernel may be built without either of the last two.
-    fn parse(
+    fn new(
         at: Duration,
-        stat: &str,
-        schedstat: io::Result<String>,
-        syscall: io::Result<String>,
+        state: Option<char>,
+        times: Option<Times>,
+        syscall: Option<Syscall>,
     ) -> Evidence {
-        let asleep = match state(stat) {
+        let asleep = match state {
             Some('R') => false,
             Some('S' | 'D' | 'I') => true,
             Some('T' | 't') => return Evidence::Held,
             Some('X' | 'Z') => return Evidence::Gone,
             _ => return Evidence::None,
         };
-        let Some(times) = schedstat.ok().and_then(|text| times(&text)) else {
-            return Evidence::None;
-        };
-        Evidence::Seen(Snapshot {
-            at,
-            asleep,
-            syscall: syscall.ok().and_then(|text| number(&text)),
-            times,
+        times.map_or(Evidence::None, |times| {
+            Evidence::Seen(Snapshot {
+                at,
+                asleep,
+                syscall,
+                times,
+            })
         })
     }
 
@@ -135,41 +121,9 @@ impl Snapshot {
     }
 }
 
-/// The thread's directory goes first; a file that is open by then answers "no such process".
-fn is_gone(error: &io::Error) -> bool {
-    const NO_SUCH_PROCESS: i32 = 3;
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(NO_SUCH_PROCESS)
-}
-
-/// `4711 (name, which may hold anything) R …`
-fn state(stat: &str) -> Option<char> {
-    let (_, after_name) = stat.rsplit_once(") ")?;
-    after_name.chars().next()
-}
-
-/// `<nanoseconds on a CPU> <nanoseconds waiting for one> <times on a CPU>`
-fn times(schedstat: &str) -> Option<Times> {
-    let mut fields = schedstat.split_ascii_whitespace().map(str::parse::<u64>);
-    let mut next = || fields.next()?.ok();
-    let [on_cpu, waited, turns] = [next()?, next()?, next()?];
-    // Where the kernel does not keep them, all are zero.
-    (turns > 0).then_some(Times {
-        on_cpu: Duration::from_nanos(on_cpu),
-        waited: Duration::from_nanos(waited),
-    })
-}
-
-/// `running`, or `-1 …` outside of a call, or the number and six arguments.
-fn number(syscall: &str) -> Option<Syscall> {
-    let number = syscall.split_ascii_whitespace().next()?.parse().ok()?;
-    Some(Syscall::new(number))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SLEEPS: &str = "230 0x1 0x0 0x7ffd 0x7ffd 0x0 0x0 0x7ffd 0x7f1a";
 
     fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -178,13 +132,13 @@ mod tests {
     const LONG: Duration = Duration::from_millis(100);
 
     fn at(millis: u64, state: char, on_cpu: u64, waited: u64) -> Evidence {
-        let (on_cpu, waited) = (on_cpu * 1_000_000, waited * 1_000_000);
-        Evidence::parse(
-            ms(millis),
-            &format!("17 (a name) R (of one)) {state} 1 17 17"),
-            Ok(format!("{on_cpu} {waited} 9\n")),
-            Ok(if state == 'R' { "running" } else { SLEEPS }.to_owned()),
-        )
+        let times = Times {
+            on_cpu: ms(on_cpu),
+            waited: ms(waited),
+            turns: 9,
+        };
+        let syscall = (state != 'R').then(|| Syscall::new(230));
+        Evidence::new(ms(millis), Some(state), Some(times), syscall)
     }
 
     fn asleep() -> Cause {
@@ -245,13 +199,14 @@ mod tests {
 
     #[test]
     fn a_kernel_without_the_files_gives_no_evidence() {
-        let missing = || Err(io::ErrorKind::NotFound.into());
-        let seen = |schedstat| Evidence::parse(Duration::ZERO, "1 (a) S 1", schedstat, missing());
-        assert_eq!(seen(missing()), Evidence::None);
-        assert_eq!(seen(Ok("0 0 0".to_owned())), Evidence::None);
-        let cause = seen(Ok("1 2 3".to_owned())).cause_alone(Duration::ZERO);
+        let seen = |times| Evidence::new(Duration::ZERO, Some('S'), times, None);
+        assert_eq!(seen(None), Evidence::None);
+        let times = Times {
+            on_cpu: ms(1),
+            waited: ms(2),
+            turns: 3,
+        };
+        let cause = seen(Some(times)).cause_alone(Duration::ZERO);
         assert_eq!(cause, Cause::Blocked { syscall: None });
-        assert_eq!(number("-1 0x7ffd 0x7f1a"), None);
-        assert_eq!(number("running"), None);
     }
 }

@@ -43,24 +43,35 @@ impl Inquiry {
         self.known
     }
 
-    /// When the stall is to be told.
-    pub(super) fn go_on(&mut self, thread: Option<&OsThread>) -> Statement {
-        let Some(id) = thread.and_then(|thread| thread.id) else {
-            return self.state(None);
-        };
-        let shot = Shot::take(id, self.settings);
-        self.retries = RETRIES;
+    /// When the stall is to be told. `None` if it has come to its end meanwhile: what was seen of the
+    /// thread then is of no use. `still`: whether it goes on.
+    pub(super) fn go_on(
+        &mut self,
+        thread: Option<&OsThread>,
+        still: impl Fn() -> bool,
+    ) -> Option<Statement> {
+        let id = thread.and_then(|thread| thread.id);
+        let shot = id.and_then(|id| Shot::take(id, self.settings));
         let identity = match shot.as_ref().and_then(|shot| shot.identity()) {
-            None => stack::identify(id, self.settings),
+            None => id.and_then(|id| stack::identify(id, self.settings)),
             identity => identity,
         };
+        if !still() {
+            return None;
+        }
+        self.retries = RETRIES;
         if let Some(shot) = shot {
             let is_better = self.shot.as_ref().is_none_or(|shot| !shot.shows_calls());
             if shot.shows_calls() || is_better {
                 self.shot = Some(shot);
             }
         }
-        self.state(identity)
+        let before = std::mem::replace(&mut self.known, identity);
+        let went_on = match (before, identity) {
+            (Some(before), Some(now)) => before.task != now.task,
+            _ => false,
+        };
+        Some(Statement { identity, went_on })
     }
 
     /// When there is nothing to tell of a stall that goes on. `still`: whether it did even then.
@@ -84,14 +95,5 @@ impl Inquiry {
     pub(super) fn end(&mut self) -> Option<Arc<Shot>> {
         self.known = None;
         self.shot.take()
-    }
-
-    fn state(&mut self, identity: Option<Identity>) -> Statement {
-        let before = std::mem::replace(&mut self.known, identity);
-        let went_on = match (before, identity) {
-            (Some(before), Some(now)) => before.task != now.task,
-            _ => false,
-        };
-        Statement { identity, went_on }
     }
 }

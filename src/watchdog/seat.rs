@@ -109,9 +109,9 @@ impl Seat {
             counters,
             progress: std::mem::take(&mut self.met) || progress,
         };
+        let still = || again() == look.counters;
         let (phase, lasted, shown) = match self.worker.look(look) {
             Finding::Nothing => {
-                let still = || again() == look.counters;
                 self.inquiry.retry(self.sighting.thread.as_ref(), still);
                 return Outcome::Nothing;
             }
@@ -144,12 +144,10 @@ impl Seat {
             if phase == Phase::Started && !self.is_to_be_told(evidence, look, lasted) {
                 return Outcome::Nothing;
             }
-            let statement = self.inquiry.go_on(self.sighting.thread.as_ref());
-            if again() != look.counters {
-                // It has come back meanwhile: what was seen of it is of no use.
-                self.inquiry.end();
+            let statement = self.inquiry.go_on(self.sighting.thread.as_ref(), still);
+            let Some(statement) = statement else {
                 return Outcome::Nothing;
-            }
+            };
             let identity = statement.identity;
             if identity.is_some_and(|identity| identity.worker != Some(self.index)) {
                 // Another thread runs the worker, or none does.

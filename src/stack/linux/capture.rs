@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
+use super::memory;
 use super::patience::bears_signals;
-use super::procfs::{self, Activity, Blocked, Thread};
 use crate::clock;
+use crate::procfs::{Activity, Blocked, Thread};
 use crate::stack::Identity;
 use crate::stack::settings::StackTraces;
 use crate::stack::sys::{Ask, Asked, Question, Refusal, Registers};
@@ -104,10 +105,21 @@ pub(crate) fn capture(thread: u32, settings: StackTraces) -> Option<Capture> {
     let stack = take(thread, settings, &mut identity);
     Some(Capture {
         stack,
-        facts: thread.facts(),
+        facts: facts(thread),
         took: clock::now().saturating_duration_since(began),
         identity,
     })
+}
+
+pub(super) fn facts(thread: Thread) -> Facts {
+    let times = thread.times();
+    let wait_channel = thread.read("wchan").ok();
+    Facts {
+        syscall: thread.syscall(),
+        wait_channel: wait_channel.filter(|channel| channel != "0" && !channel.is_empty()),
+        on_cpu: times.map(|times| times.on_cpu),
+        waited_for_cpu: times.map(|times| times.waited),
+    }
 }
 
 /// Asks a thread who it is, if that can be done unnoticed.
@@ -132,7 +144,7 @@ fn take(
     identity: &mut Option<Identity>,
 ) -> Result<Image, NoStack> {
     let waiting = Waiting::begin().ok_or(NoStack::Busy)?;
-    let memory = procfs::memory().map_err(|_| NoStack::Hidden)?;
+    let memory = memory::open().map_err(|_| NoStack::Hidden)?;
     let mut seen_running = false;
     let mut reason = NoStack::Moved;
     for look in 0..LOOKS {
@@ -180,9 +192,19 @@ fn has_kept_still(thread: Thread, blocked: Blocked, before: Option<u64>) -> bool
     thread.activity() == Activity::Blocked(blocked) && before.is_some() && turns(thread) == before
 }
 
+/// How often it has been put on a CPU, or taken off it, which is slower to read.
 fn turns(thread: Thread) -> Option<u64> {
     let times = thread.times().map(|times| times.turns);
-    times.or_else(|| thread.switches())
+    times.or_else(|| switches(&thread.read("status").ok()?))
+}
+
+/// Two lines of many, `voluntary_ctxt_switches:` with a number, and the same with `non` before it.
+fn switches(status: &str) -> Option<u64> {
+    let count = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+        value.trim().parse::<u64>().ok()
+    };
+    Some(count("voluntary_ctxt_switches:")? + count("nonvoluntary_ctxt_switches:")?)
 }
 
 pub(super) fn take_by_signal(
@@ -233,4 +255,16 @@ fn read(memory: &File, address: u64, wanted: usize) -> Vec<u8> {
     bytes.truncate(read);
     bytes.shrink_to_fit();
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_how_often_a_thread_was_taken_off_a_cpu() {
+        let status = "Name:\tx\nvoluntary_ctxt_switches:\t3\nnonvoluntary_ctxt_switches:\t4\n";
+        assert_eq!(switches(status), Some(7));
+        assert_eq!(switches("Name:\tx\n"), None);
+    }
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::elf::{self, Image};
-use super::procfs::{self, Mapping};
+use super::memory::{self, Mapping};
 
 /// What is larger is no table.
 const LARGEST_TABLE: u64 = 64 << 20;
@@ -46,7 +46,7 @@ impl Deref for Bytes {
 
 /// All that can be read.
 pub(super) fn load(memory: &File) -> Vec<Module> {
-    let mappings = procfs::mappings();
+    let mappings = memory::mappings();
     let beginnings = mappings.iter().filter(|mapping| {
         let named = mapping.name.starts_with('/') || mapping.name == "[vdso]";
         mapping.offset == 0 && named
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn finds_this_program_and_its_libraries() {
-        let memory = procfs::memory().unwrap();
+        let memory = memory::open().unwrap();
         let modules = load(&memory);
         let here = finds_this_program_and_its_libraries as fn() as usize as u64;
         let own = modules

@@ -4,7 +4,7 @@
 //! `EINTR`, which programs are not made for. Here is a list of those that are known to be begun anew.
 //! Whatever is not on it is left alone.
 
-use super::procfs::{Blocked, Thread};
+use crate::procfs::{Blocked, Thread};
 
 /// Whether a signal with a handler goes unnoticed by what the thread is blocked in.
 pub(super) fn bears_signals(thread: Thread, blocked: &Blocked) -> bool {
@@ -19,10 +19,16 @@ pub(super) fn bears_signals(thread: Thread, blocked: &Blocked) -> bool {
         // A socket may have a timeout, and ends with EINTR then. Of terminals and devices each has
         // its own ways.
         libc::SYS_read | libc::SYS_write | libc::SYS_readv | libc::SYS_writev => {
-            thread.is_pipe(first)
+            is_pipe(thread, first)
         }
         _ => false,
     }
+}
+
+/// Whether the file of this number is a pipe.
+fn is_pipe(thread: Thread, file: u64) -> bool {
+    let link = std::fs::read_link(format!("/proc/self/task/{}/fd/{file}", thread.0));
+    link.is_ok_and(|link| link.as_os_str().as_encoded_bytes().starts_with(b"pipe:"))
 }
 
 fn is_untimed_wait(operation: u64, timeout: u64) -> bool {

@@ -1,9 +1,9 @@
-//! Makes traces of what was captured. The reporter's part: it may take its time and any lock.
+//! Makes traces of what was captured. The reader's part: it may take its time and any lock.
 
 use super::capture::{Capture, Image};
 use super::cut;
+use super::memory;
 use super::modules;
-use super::procfs;
 use super::symbols;
 use super::unwind::{Unwinder, Walk};
 use crate::clock;
@@ -41,15 +41,8 @@ impl Resolver {
         }
     }
 
-    /// Whether there is anything to let go of.
-    pub(crate) fn holds(&self) -> bool {
-        self.unwinder.is_some()
-    }
-
-    pub(crate) fn release(&mut self) {
-        if self.unwinder.take().is_some() {
-            symbols::release();
-        }
+    pub(crate) fn release(self) {
+        symbols::release();
     }
 
     fn walk(&mut self, image: &Image) -> Result<Walk, NoStack> {
@@ -61,15 +54,9 @@ impl Resolver {
             }
         }
         // For the first time, or something has been loaded since.
-        let memory = procfs::memory().map_err(|_| NoStack::Hidden)?;
+        let memory = memory::open().map_err(|_| NoStack::Hidden)?;
         let modules = modules::load(&memory);
         let unwinder = self.unwinder.insert(Unwinder::new(memory, modules));
         Ok(unwinder.walk(image))
-    }
-}
-
-impl std::fmt::Debug for Resolver {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Resolver").finish_non_exhaustive()
     }
 }

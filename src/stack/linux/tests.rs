@@ -8,8 +8,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::procfs::{Activity, Thread};
 use super::{Resolver, capture};
+use crate::procfs::{Activity, Thread};
 use crate::stack::sys::{current_thread, introduce};
 use crate::stack::{NoStack, StackTraces, Trace};
 

@@ -2,14 +2,18 @@
 #![cfg(all(feature = "stack", target_os = "linux", target_arch = "x86_64"))]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use loopmon::{Builder, Monitor, NoStack, Phase, StackTraces, Stall, Trace};
+use loopmon::{Builder, Monitor, NoStack, Phase, StackTraces, Stall, Stalls, Trace};
 use tokio::runtime::Runtime;
 
 use crate::support::millis;
 
 const BLOCK: Duration = millis(400);
+
+/// Longer than anything here takes, however slow the machine.
+const FOR_EVER: Duration = Duration::from_secs(30);
 
 #[inline(never)]
 fn sleeps_here() {
@@ -41,10 +45,10 @@ fn watching() -> Builder {
 
 /// All that is told while a task of its own calls `block`, and the id of that task.
 fn told(runtime: &Runtime, builder: Builder, block: fn()) -> (Vec<Stall>, tokio::task::Id) {
-    let (mut stalls, task) = runtime.block_on(async {
+    let (mut told, mut stalls, task) = runtime.block_on(async {
         // From within: from outside it would not be known that this thread drives the runtime.
         let monitor = builder.install().unwrap();
-        let stalls = monitor.stalls();
+        let mut stalls = monitor.stalls();
         // Until the monitor has met all workers.
         tokio::time::sleep(millis(100)).await;
         let task = tokio::spawn(async move {
@@ -52,18 +56,34 @@ fn told(runtime: &Runtime, builder: Builder, block: fn()) -> (Vec<Stall>, tokio:
             tokio::task::id()
         });
         let task = task.await.unwrap();
-        tokio::time::sleep(millis(50)).await;
+        let told = to_the_end(&mut stalls).await;
         monitor.stop();
-        (stalls, task)
+        (told, stalls, task)
     });
-    let stalls = futures::executor::block_on(async {
-        let mut told = Vec::new();
-        while let Some(stall) = stalls.next().await {
-            told.push(stall);
+    told.extend(rest(&mut stalls));
+    (told, task)
+}
+
+/// What is told of the stall, until it is over: not of others, which a crowded machine may bring.
+/// When the monitor stops, nothing waits for its stack any longer.
+async fn to_the_end(stalls: &mut Stalls) -> Vec<Stall> {
+    let mut told = Vec::new();
+    let is_over = |stall: &Stall| stall.phase == Phase::Ended && stall.duration >= BLOCK;
+    let end = async {
+        while !told.last().is_some_and(is_over) {
+            told.extend(stalls.next().await);
         }
-        told
-    });
-    (stalls, task)
+    };
+    let end = tokio::time::timeout(FOR_EVER, end).await;
+    assert!(end.is_ok(), "{told:?}");
+    let began = told.last().unwrap().began_at;
+    told.retain(|stall| stall.began_at == began);
+    told
+}
+
+fn rest(stalls: &mut Stalls) -> Vec<Stall> {
+    let rest = std::iter::from_fn(|| futures::executor::block_on(stalls.next()));
+    rest.collect()
 }
 
 /// The last that was told with a stack.
@@ -205,13 +225,88 @@ fn a_thread_that_says_it_drives_the_runtime_is_told_while_it_lasts() {
     let [runtime, _] = runtimes();
     let monitor = watching().install_on(runtime.handle()).unwrap();
     let mut stalls = monitor.stalls();
-    runtime.block_on(async {
+    let told = runtime.block_on(async {
         tokio::time::sleep(millis(100)).await;
         spins_here();
+        to_the_end(&mut stalls).await
+    });
+    assert_eq!(told[0].phase, Phase::Started);
+    assert_blames(&trace(&told), "spins_here");
+}
+
+#[test]
+fn come_with_the_first_report_once_the_debug_information_is_read() {
+    let [runtime, _] = runtimes();
+    let told = runtime.block_on(async {
+        let monitor = watching().stall_threshold(BLOCK / 2).install().unwrap();
+        let mut stalls = monitor.stalls();
+        tokio::time::sleep(millis(100)).await;
+        sleeps_here();
+        assert_blames(&trace(&to_the_end(&mut stalls).await), "sleeps_here");
+        tokio::time::sleep(millis(100)).await;
+        sleeps_here();
+        to_the_end(&mut stalls).await
+    });
+    assert_eq!(told[0].phase, Phase::Started);
+    assert_blames(&trace(&told[..1]), "sleeps_here");
+}
+
+#[test]
+fn hold_up_no_report_for_the_whole_stall() {
+    let [runtime, _] = runtimes();
+    let (heard, is_stuck) = runtime.block_on(async {
+        let monitor = watching().install().unwrap();
+        let mut stalls = monitor.stalls();
+        tokio::time::sleep(millis(100)).await;
+        let stuck = Arc::new(AtomicBool::new(true));
+        let is_stuck = Arc::clone(&stuck);
+        let hears = move || {
+            let first = futures::executor::block_on(stalls.next());
+            (first, is_stuck.load(Ordering::Relaxed))
+        };
+        let heard = std::thread::Builder::new().spawn(hears).unwrap();
+        sleeps_here();
+        stuck.store(false, Ordering::Relaxed);
         tokio::time::sleep(millis(50)).await;
+        heard.join().unwrap()
+    });
+    assert_eq!(heard.unwrap().phase, Phase::Started);
+    assert!(is_stuck);
+}
+
+#[test]
+fn are_read_on_a_thread_that_comes_with_the_first_and_goes_with_the_last_monitor() {
+    // Of another test.
+    wait_until(|| !is_reading());
+    let [runtime, _] = runtimes();
+    let monitor = runtime.block_on(async {
+        let monitor = watching().install().unwrap();
+        let mut stalls = monitor.stalls();
+        tokio::time::sleep(millis(100)).await;
+        assert!(!is_reading());
+        sleeps_here();
+        to_the_end(&mut stalls).await;
+        assert!(is_reading());
+        monitor
     });
     monitor.stop();
-    let first = futures::executor::block_on(stalls.next()).unwrap();
-    assert_eq!(first.phase, Phase::Started);
-    assert_blames(&trace(&[first]), "spins_here");
+    drop(runtime);
+    wait_until(|| !is_reading());
+}
+
+fn is_reading() -> bool {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let mut names = threads.filter_map(|thread| {
+        // It may have ended meanwhile.
+        std::fs::read_to_string(thread.unwrap().path().join("comm")).ok()
+    });
+    names.any(|name| name == "loopmon-stacks\n")
+}
+
+fn wait_until(what: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !what() {
+        assert!(began.elapsed() < FOR_EVER);
+        std::thread::sleep(millis(10));
+    }
 }

@@ -9,8 +9,8 @@ use std::io::Write;
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Mutex;
 
-use super::super::capture::{Capture, Waiting, take_by_signal};
-use super::super::procfs;
+use super::super::capture::{Capture, Waiting, facts, take_by_signal};
+use super::super::memory;
 use super::*;
 use crate::clock;
 
@@ -36,7 +36,7 @@ fn stress(work: fn()) -> Vec<Trace> {
         let stack = take_by_signal(
             Thread(subject.id),
             StackTraces::new(),
-            procfs::memory().unwrap(),
+            memory::open().unwrap(),
             Waiting::begin().unwrap(),
             &mut identity,
         );
@@ -44,7 +44,7 @@ fn stress(work: fn()) -> Vec<Trace> {
         answered += usize::from(stack.is_ok());
         let capture = Capture {
             stack,
-            facts: Thread(subject.id).facts(),
+            facts: facts(Thread(subject.id)),
             took: Duration::ZERO,
             identity,
         };
@@ -160,7 +160,7 @@ fn while_it_ends() {
         let image = take_by_signal(
             Thread(subject.id),
             StackTraces::new(),
-            procfs::memory().unwrap(),
+            memory::open().unwrap(),
             Waiting::begin().unwrap(),
             &mut None,
         );

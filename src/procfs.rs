@@ -1,0 +1,175 @@
+//! What `/proc` of Linux says of a thread of this process, read without a privilege and without
+//! touching the thread. Elsewhere it says nothing.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use crate::stall::Syscall;
+
+/// What a thread is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activity {
+    /// On a CPU, or waiting for one.
+    Running,
+    Blocked(Blocked),
+    Gone,
+    /// The system does not tell.
+    Hidden,
+}
+
+/// Where a thread is blocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Blocked {
+    /// The number of the system call. `None` if it waits elsewhere, such as for a page of memory.
+    pub(crate) call: Option<u32>,
+    pub(crate) arguments: [u64; 6],
+    pub(crate) sp: u64,
+    pub(crate) pc: u64,
+}
+
+/// How a thread has spent its life so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Times {
+    pub(crate) on_cpu: Duration,
+    /// Able to run, but not on a CPU. It counts only once the wait is over.
+    pub(crate) waited: Duration,
+    /// How often it has been put on a CPU.
+    pub(crate) turns: u64,
+}
+
+/// A thread of this process, by its id.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Thread(pub(crate) u32);
+
+impl Thread {
+    /// By the letter that `ps` shows; `X` once it is gone. `None` if the system does not tell.
+    pub(crate) fn state(self) -> Option<char> {
+        match self.read("stat") {
+            Ok(text) => state(&text),
+            Err(error) => is_gone(&error).then_some('X'),
+        }
+    }
+
+    pub(crate) fn activity(self) -> Activity {
+        match self.read("syscall") {
+            Ok(text) => activity(&text).unwrap_or(Activity::Hidden),
+            Err(error) if is_gone(&error) => Activity::Gone,
+            Err(_) => Activity::Hidden,
+        }
+    }
+
+    /// The call that it is blocked in.
+    pub(crate) fn syscall(self) -> Option<Syscall> {
+        match self.activity() {
+            Activity::Blocked(blocked) => blocked.call.map(Syscall::new),
+            Activity::Running | Activity::Gone | Activity::Hidden => None,
+        }
+    }
+
+    /// `None` where the kernel does not count it.
+    pub(crate) fn times(self) -> Option<Times> {
+        times(&self.read("schedstat").ok()?)
+    }
+
+    pub(crate) fn read(self, file: &str) -> io::Result<String> {
+        fs::read_to_string(format!("/proc/self/task/{}/{file}", self.0))
+    }
+}
+
+/// The thread's directory goes first; a file that is open by then answers "no such process".
+fn is_gone(error: &io::Error) -> bool {
+    const NO_SUCH_PROCESS: i32 = 3;
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(NO_SUCH_PROCESS)
+}
+
+/// `4711 (name, which may hold anything) R …`
+fn state(text: &str) -> Option<char> {
+    let (_, after_name) = text.rsplit_once(") ")?;
+    after_name.chars().next()
+}
+
+/// `running`; `-1 <sp> <pc>` outside of a call; or the number, six arguments, sp and pc.
+fn activity(text: &str) -> Option<Activity> {
+    let mut fields = text.split_ascii_whitespace();
+    let first = fields.next()?;
+    if first == "running" {
+        return Some(Activity::Running);
+    }
+    let mut next = || u64::from_str_radix(fields.next()?.strip_prefix("0x")?, 16).ok();
+    let (call, arguments) = if first == "-1" {
+        (None, [0; 6])
+    } else {
+        let arguments = [next()?, next()?, next()?, next()?, next()?, next()?];
+        (Some(first.parse().ok()?), arguments)
+    };
+    Some(Activity::Blocked(Blocked {
+        call,
+        arguments,
+        sp: next()?,
+        pc: next()?,
+    }))
+}
+
+/// `<nanoseconds on a CPU> <nanoseconds waiting for one> <times on a CPU>`
+fn times(text: &str) -> Option<Times> {
+    let mut fields = text.split_ascii_whitespace().map(str::parse::<u64>);
+    let mut next = || fields.next()?.ok();
+    let [on_cpu, waited, turns] = [next()?, next()?, next()?];
+    // Where the kernel does not keep them, all are zero.
+    (turns > 0).then_some(Times {
+        on_cpu: Duration::from_nanos(on_cpu),
+        waited: Duration::from_nanos(waited),
+        turns,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_state_behind_any_name() {
+        assert_eq!(state("17 (a name) R (of one)) S 1 17 17"), Some('S'));
+        assert_eq!(state("17"), None);
+    }
+
+    #[test]
+    fn tells_running_from_blocked() {
+        assert_eq!(activity("running\n"), Some(Activity::Running));
+        let blocked = |call, arguments| {
+            Some(Activity::Blocked(Blocked {
+                call,
+                arguments,
+                sp: 0x7ffd_0010,
+                pc: 0x7f1a_0020,
+            }))
+        };
+        assert_eq!(
+            activity("230 0x1 0x0 0x7ffd 0x7ffe 0x0 0xffffffffffffffff 0x7ffd0010 0x7f1a0020\n"),
+            blocked(Some(230), [1, 0, 0x7ffd, 0x7ffe, 0, u64::MAX]),
+        );
+        assert_eq!(activity("-1 0x7ffd0010 0x7f1a0020"), blocked(None, [0; 6]));
+        for broken in ["", "230", "230 0x1 0x0", "x 0x1", "-1 0x7ffd0010", "-1 1 2"] {
+            assert_eq!(activity(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn reads_times() {
+        let read = times("5000000 1000 9\n").unwrap();
+        assert_eq!(read.on_cpu, Duration::from_millis(5));
+        assert_eq!(read.waited, Duration::from_micros(1));
+        assert_eq!(read.turns, 9);
+        assert_eq!(times("0 0 0"), None);
+        assert_eq!(times("1 2"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn knows_a_thread_that_is_gone() {
+        assert_eq!(Thread(u32::MAX).state(), Some('X'));
+        assert_eq!(Thread(u32::MAX).activity(), Activity::Gone);
+        assert_eq!(Thread(u32::MAX).times(), None);
+    }
+}
