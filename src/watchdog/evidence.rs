@@ -81,12 +81,23 @@ impl Evidence {
         }
     }
 
-    /// What the thread did, from one look at it, if it was taken after `began`.
-    pub(super) fn cause_alone(self, began: Duration) -> Cause {
-        match self {
-            Evidence::Seen(only) if only.asleep && only.at >= began => Cause::Blocked {
-                syscall: only.syscall,
+    /// What the thread did in a stall that was over before it could be told. This was seen while it
+    /// went on, if it had begun by then; `later` is when it is over.
+    pub(super) fn cause_afterwards(
+        self,
+        began: Duration,
+        later: Evidence,
+        long: Duration,
+    ) -> Cause {
+        match (self, later) {
+            (Evidence::Seen(first), _) if first.at < began => Cause::Unknown,
+            (Evidence::Seen(first), _) if first.asleep => Cause::Blocked {
+                syscall: first.syscall,
             },
+            // If it has slept, that may have been after its end.
+            (Evidence::Seen(first), Evidence::Seen(later)) => {
+                later.cause_if_awake(first, long).unwrap_or(Cause::Unknown)
+            }
             _ => Cause::Unknown,
         }
     }
@@ -95,18 +106,8 @@ impl Evidence {
 impl Snapshot {
     /// What it did for most of the time.
     fn cause_since(self, first: Snapshot, long: Duration) -> Cause {
-        let passed = self.at.saturating_sub(first.at);
-        let on_cpu = self.times.on_cpu.saturating_sub(first.times.on_cpu);
-        let waited = self.times.waited.saturating_sub(first.times.waited);
-        let rest = passed.saturating_sub(on_cpu).saturating_sub(waited);
-        if on_cpu >= waited.max(rest) {
-            Cause::OnCpu
-        } else if waited >= rest {
-            if on_cpu >= long {
-                Cause::OnCpu
-            } else {
-                Cause::Starved
-            }
+        if let Some(cause) = self.cause_if_awake(first, long) {
+            cause
         } else if self.asleep {
             Cause::Blocked {
                 syscall: self.syscall,
@@ -117,6 +118,23 @@ impl Snapshot {
         } else {
             // It could run, and is waiting for a CPU yet.
             Cause::Starved
+        }
+    }
+
+    /// The same, if for most of the time it ran or is known to have waited for a CPU.
+    fn cause_if_awake(self, first: Snapshot, long: Duration) -> Option<Cause> {
+        let passed = self.at.saturating_sub(first.at);
+        let on_cpu = self.times.on_cpu.saturating_sub(first.times.on_cpu);
+        let waited = self.times.waited.saturating_sub(first.times.waited);
+        let rest = passed.saturating_sub(on_cpu).saturating_sub(waited);
+        if on_cpu >= waited.max(rest) {
+            Some(Cause::OnCpu)
+        } else if waited < rest {
+            None
+        } else if on_cpu >= long {
+            Some(Cause::OnCpu)
+        } else {
+            Some(Cause::Starved)
         }
     }
 }
@@ -182,9 +200,24 @@ mod tests {
 
     #[test]
     fn one_look_shows_no_more_than_that_it_slept() {
-        assert_eq!(at(0, 'S', 5, 1).cause_alone(Duration::ZERO), asleep());
-        assert_eq!(at(0, 'R', 5, 1).cause_alone(Duration::ZERO), Cause::Unknown);
-        assert_eq!(at(0, 'S', 5, 1).cause_alone(ms(1)), Cause::Unknown);
+        let cause = |first: Evidence, began, later| first.cause_afterwards(ms(began), later, LONG);
+        assert_eq!(cause(at(9, 'S', 5, 1), 9, at(60, 'R', 6, 1)), asleep());
+        assert_eq!(
+            cause(at(9, 'S', 5, 1), 10, at(60, 'R', 6, 1)),
+            Cause::Unknown
+        );
+        // It may have slept since.
+        assert_eq!(
+            cause(at(9, 'R', 5, 1), 9, at(60, 'S', 6, 1)),
+            Cause::Unknown
+        );
+        assert_eq!(cause(at(9, 'R', 5, 1), 9, at(60, 'S', 45, 5)), Cause::OnCpu);
+        assert_eq!(
+            cause(at(9, 'R', 5, 1), 9, at(60, 'S', 10, 40)),
+            Cause::Starved
+        );
+        assert_eq!(cause(at(9, 'R', 5, 1), 9, Evidence::Gone), Cause::Unknown);
+        assert_eq!(cause(Evidence::None, 9, at(60, 'R', 6, 1)), Cause::Unknown);
     }
 
     #[test]
@@ -206,7 +239,7 @@ mod tests {
             waited: ms(2),
             turns: 3,
         };
-        let cause = seen(Some(times)).cause_alone(Duration::ZERO);
+        let cause = seen(Some(times)).cause_afterwards(Duration::ZERO, Evidence::None, LONG);
         assert_eq!(cause, Cause::Blocked { syscall: None });
     }
 }

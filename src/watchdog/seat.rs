@@ -110,6 +110,7 @@ impl Seat {
             progress: std::mem::take(&mut self.met) || progress,
         };
         let still = || again() == look.counters;
+        let began = self.worker.since();
         let (phase, lasted, shown) = match self.worker.look(look) {
             Finding::Nothing => {
                 self.inquiry.retry(self.sighting.thread.as_ref(), still);
@@ -136,9 +137,11 @@ impl Seat {
                 Cause::Unattended => Cause::Unattended,
                 _ => self.seen,
             });
-            shown
-                .or(told)
-                .unwrap_or_else(|| self.first.cause_alone(now.saturating_sub(lasted)))
+            shown.or(told).unwrap_or_else(|| {
+                let threshold = self.worker.threshold();
+                let over = self.evidence(now);
+                self.first.cause_afterwards(began, over, threshold)
+            })
         } else {
             let evidence = self.evidence(now);
             if phase == Phase::Started && !self.is_to_be_told(evidence, look, lasted) {

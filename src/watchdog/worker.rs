@@ -181,6 +181,11 @@ impl Worker {
         };
     }
 
+    /// When it was first seen to have done what it has done.
+    pub(super) fn since(&self) -> Duration {
+        self.since
+    }
+
     pub(super) fn threshold(&self) -> Duration {
         self.threshold
     }
