@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test: with all features and with none, doctests, the models of our own atomics, and the
-# examples. Needs cargo alone.
+# Runs every test: with all features and with none, doctests, the models of our own atomics, the
+# examples, and a real Prometheus. Needs cargo; the last step installs the rest by apt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,3 +22,6 @@ RUSTFLAGS="${RUSTFLAGS:-} --cfg loopmon_loom" LOOM_MAX_PREEMPTIONS=3 \
 
 step "examples"
 tests/examples.sh
+
+step "Prometheus"
+tests/prometheus.sh
