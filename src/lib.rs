@@ -45,6 +45,7 @@
 //! | which of these serves which purpose | [`docs::combinators`] |
 //! | who blocks a worker, by function, file and line | [`docs::stacks`], [`Trace`] |
 //! | functions called with each sample | [`Callback`] |
+//! | metrics, alerts and what to do when one fires | [`docs::operating`] |
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
 //!
 //! # Features
@@ -52,6 +53,7 @@
 //! | feature | adds | brings |
 //! |---|---|---|
 //! | `histogram` | `summarize`: percentiles for each stretch of time | `hdrhistogram` |
+//! | `metrics` | `export::Metrics`: samples and stalls for Prometheus and others | `metrics` |
 //! | `serde` | `Serialize` and `Deserialize` for [`Sample`] and [`Trace`] | `serde` |
 //! | `stack` | [`Stall::trace`]: the stack of a stuck worker, on Linux | `backtrace`, `framehop`, `libc` |
 //! | `full` | all of them | |
