@@ -6,6 +6,9 @@ pub mod combinators {}
 #[doc = include_str!("docs/guide.md")]
 pub mod guide {}
 
+#[doc = include_str!("docs/operating.md")]
+pub mod operating {}
+
 #[doc = include_str!("docs/stacks.md")]
 pub mod stacks {}
 

@@ -46,6 +46,7 @@
 //! | who blocks a worker, by function, file and line | [`docs::stacks`], [`Trace`] |
 //! | metrics, logs | `export`, with its features |
 //! | functions called with each sample | [`Callback`] |
+//! | metrics, alerts and what to do when one fires | [`docs::operating`] |
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
 //!
 //! # Features
@@ -53,6 +54,7 @@
 //! | feature | adds | brings |
 //! |---|---|---|
 //! | `histogram` | `summarize`: percentiles for each stretch of time | `hdrhistogram` |
+//! | `metrics` | `export::Metrics`: samples and stalls for Prometheus and others | `metrics` |
 //! | `serde` | `Serialize` and `Deserialize` for [`Sample`] and [`Trace`] | `serde` |
 //! | `stack` | [`Stall::trace`]: the stack of a stuck worker, on Linux | `backtrace`, `framehop`, `libc` |
 //! | `metrics` | `export::Metrics`: to the recorder of the `metrics` crate, for Prometheus and others | `metrics` |

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test: with all features and with none, doctests, the models of our own atomics, the
-# examples, and a real collector. Needs cargo, and python3 with pip for the collector.
+# examples, a real Prometheus and a real OpenTelemetry collector. Needs cargo, and python3 with pip;
+# installs the rest by apt and pip.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,6 +23,9 @@ RUSTFLAGS="${RUSTFLAGS:-} --cfg loopmon_loom" LOOM_MAX_PREEMPTIONS=3 \
 
 step "examples"
 tests/examples.sh
+
+step "Prometheus"
+tests/prometheus.sh
 
 step "a real OpenTelemetry collector"
 tests/opentelemetry.sh

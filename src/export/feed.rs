@@ -1,5 +1,8 @@
 //! Hands an exporter what a monitor tells, on the exporter's own thread.
 
+#[cfg(test)]
+mod tests;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 

@@ -23,6 +23,7 @@ fn kinds(error: &Error) -> Vec<&'static str> {
         ("invalid percentile", error.is_invalid_percentile()),
         ("inverted thresholds", error.is_inverted_thresholds()),
         ("unusable signal", error.is_unusable_signal()),
+        ("exported", error.is_already_exported()),
     ]
     .into_iter()
     .filter_map(|(kind, is)| is.then_some(kind))

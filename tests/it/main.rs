@@ -10,6 +10,7 @@
 mod auto_traits;
 mod callbacks;
 mod errors;
+mod export;
 mod flavours;
 mod leaks;
 mod life;

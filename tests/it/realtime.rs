@@ -1,5 +1,6 @@
 //! What only real time shows. These tests run one at a time, and assert lower bounds and ratios.
 
+mod export;
 #[cfg(feature = "histogram")]
 mod interval;
 mod lag;

@@ -1,0 +1,146 @@
+//! The endpoint that this process has, and its recorder.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use loopmon::export::Metrics;
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SetRecorderError, SharedString,
+    Unit,
+};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
+
+use crate::support::millis;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where Prometheus would ask.
+pub(crate) struct Endpoint(SocketAddr);
+
+/// Panics for what is told of the monitor `touchy`, while it shall.
+struct Touchy(PrometheusRecorder);
+
+pub(super) static PANICS: AtomicBool = AtomicBool::new(false);
+
+impl Recorder for Touchy {
+    fn describe_counter(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
+        self.0.describe_counter(key, unit, description);
+    }
+
+    fn describe_gauge(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
+        self.0.describe_gauge(key, unit, description);
+    }
+
+    fn describe_histogram(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
+        self.0.describe_histogram(key, unit, description);
+    }
+
+    fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
+        self.0.register_counter(key, metadata)
+    }
+
+    fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
+        let is_touchy = key.labels().any(|label| label.value() == "touchy");
+        assert!(
+            !(is_touchy && PANICS.load(Ordering::Relaxed)),
+            "asked for by a test"
+        );
+        self.0.register_gauge(key, metadata)
+    }
+
+    fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
+        self.0.register_histogram(key, metadata)
+    }
+}
+
+pub(crate) fn builder() -> (PrometheusBuilder, Endpoint) {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    let lag = Matcher::Full("loopmon_lag_seconds".to_owned());
+    let builder = PrometheusBuilder::new()
+        .with_http_listener(address)
+        .set_buckets_for_metric(lag, &Metrics::BUCKETS)
+        .unwrap();
+    (builder, Endpoint(address))
+}
+
+/// The one that exports go to.
+pub(crate) fn endpoint() -> &'static Endpoint {
+    static ENDPOINT: OnceLock<Endpoint> = OnceLock::new();
+    ENDPOINT.get_or_init(|| {
+        let (builder, endpoint) = builder();
+        let started = thread::Builder::new().spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            let (recorder, serve) = runtime.block_on(async { builder.build().unwrap() });
+            let installed: Result<(), SetRecorderError<Touchy>> =
+                metrics::set_global_recorder(Touchy(recorder));
+            installed.unwrap();
+            runtime.block_on(serve).unwrap();
+        });
+        started.unwrap();
+        eventually(|| endpoint.try_scrape(PATIENCE).is_ok());
+        endpoint
+    })
+}
+
+impl Endpoint {
+    pub(super) fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.0).unwrap()
+    }
+
+    /// The body of the answer, if there is one in time.
+    pub(crate) fn try_scrape(&self, patience: Duration) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(self.0)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        Ok(body.to_owned())
+    }
+
+    pub(crate) fn scrape(&self) -> String {
+        self.try_scrape(PATIENCE).unwrap()
+    }
+
+    /// All series of the monitors whose name begins so.
+    pub(crate) fn series_of(&self, monitors: &str) -> Vec<String> {
+        let label = format!("{{monitor=\"{monitors}");
+        let text = self.scrape();
+        let lines = text.lines().filter(|line| line.contains(&label));
+        lines.map(str::to_owned).collect()
+    }
+
+    /// The sum of a metric's series of one monitor; `None` if there is none.
+    pub(crate) fn value(&self, name: &str, monitor: &str) -> Option<f64> {
+        let start = format!("{name}{{monitor=\"{monitor}\"");
+        let text = self.scrape();
+        let series = text.lines().filter(|line| line.starts_with(&start));
+        series
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
+            .reduce(|sum, value| sum + value)
+    }
+
+    /// Waits until a metric of a monitor has a value.
+    #[track_caller]
+    pub(crate) fn await_value(&self, name: &str, monitor: &str, expected: f64) {
+        eventually(|| self.value(name, monitor) == Some(expected));
+    }
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub(crate) fn eventually(is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "it did not come to be");
+        thread::sleep(millis(10));
+    }
+}

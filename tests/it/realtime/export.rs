@@ -1,0 +1,110 @@
+//! What a scrape tells of a stall.
+#![cfg(feature = "metrics")]
+
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread;
+
+use loopmon::Monitor;
+use loopmon::export::Metrics;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::export::endpoint::{builder, endpoint, eventually};
+use crate::support::millis;
+
+fn current_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn watching(name: &str) -> loopmon::Builder {
+    Monitor::builder()
+        .name(name)
+        .interval(millis(10))
+        .stall_threshold(millis(50))
+}
+
+#[test]
+fn a_scrape_answers_during_a_stall_and_shows_it() {
+    endpoint();
+    let (let_go, released) = mpsc::channel::<()>();
+    let stuck = thread::Builder::new().spawn(move || {
+        current_thread().block_on(async {
+            let monitor = watching("stuck").install().unwrap();
+            let export = Metrics::new().start(&monitor).unwrap();
+            tokio::time::sleep(millis(100)).await;
+            released.recv().unwrap();
+            tokio::time::sleep(millis(100)).await;
+            monitor.stop();
+            drop(monitor);
+            export.ended().await;
+        });
+    });
+    let value = |name| endpoint().value(name, "stuck");
+    endpoint().await_value("loopmon_stalled_workers", "stuck", 1.0);
+    let samples = value("loopmon_lag_seconds_count").unwrap();
+    let lasted = value("loopmon_stall_in_progress_seconds").unwrap();
+    assert!(lasted >= 0.05, "{lasted}");
+    eventually(|| value("loopmon_stall_in_progress_seconds") >= Some(lasted + 1.0));
+    assert_eq!(value("loopmon_stalls_total"), Some(1.0));
+    assert_eq!(value("loopmon_stall_seconds_total"), Some(1.0));
+    assert_eq!(value("loopmon_lag_seconds_count"), Some(samples));
+
+    let_go.send(()).unwrap();
+    stuck.unwrap().join().unwrap();
+    assert_eq!(value("loopmon_stalled_workers"), Some(0.0));
+    assert_eq!(value("loopmon_stall_in_progress_seconds"), Some(0.0));
+    assert_eq!(value("loopmon_stalls_total"), Some(1.0));
+    assert!(value("loopmon_lag_seconds_count") > Some(samples));
+    let blocked = "loopmon_stalls_total{monitor=\"stuck\",cause=\"blocked\"} 1";
+    assert!(endpoint().scrape().lines().any(|line| line == blocked));
+}
+
+/// The trap of docs::operating.
+#[test]
+fn an_endpoint_on_the_stuck_runtime_does_not_answer() {
+    let (builder, endpoint) = builder();
+    let (let_go, released) = mpsc::channel::<()>();
+    let (stuck, is_stuck) = mpsc::channel();
+    let runtime = thread::Builder::new().spawn(move || {
+        current_thread().block_on(async {
+            let (_recorder, serve) = builder.build().unwrap();
+            tokio::spawn(serve);
+            stuck.send(()).unwrap();
+            released.recv().unwrap();
+        });
+    });
+    is_stuck.recv().unwrap();
+    endpoint.try_scrape(millis(300)).unwrap_err();
+    let_go.send(()).unwrap();
+    runtime.unwrap().join().unwrap();
+}
+
+#[test]
+fn each_worker_that_was_ever_stalled_adds_eight_series() {
+    endpoint();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let monitor = watching("each-worker")
+        .install_on(runtime.handle())
+        .unwrap();
+    let export = Metrics::new().per_worker(true).start(&monitor).unwrap();
+    let of_workers = |count: usize| Metrics::BUCKETS.len() + 9 + 8 * count;
+    let series = || endpoint().series_of("each-worker").len();
+    eventually(|| series() == of_workers(0));
+    // Neither gets past this before the other is there, on the other worker.
+    let both = Arc::new(Barrier::new(2));
+    for _ in 0..2 {
+        let both = Arc::clone(&both);
+        runtime.spawn(async move {
+            both.wait();
+            thread::sleep(millis(500));
+        });
+    }
+    eventually(|| series() == of_workers(2));
+    monitor.stop();
+    drop(monitor);
+    runtime.block_on(export.ended());
+    assert_eq!(series(), of_workers(2));
+}
