@@ -46,45 +46,43 @@ until_true() {
     return 1
 }
 
+# Below the ports that Linux gives out by itself. Somebody else may take one meanwhile: then once more.
 start() {
-    read -r grpc http < <(python3 - <<'PYTHON'
-import socket
-free = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-print(*(each.getsockname()[1] for each in free))
-PYTHON
-    )
-    export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:$http OTEL_METRIC_EXPORT_INTERVAL=100
-    "$agent" start --exporter blackhole --debug-log traces --debug-log metrics \
-        --debug-log-verbosity detailed --otlp-grpc-endpoint "127.0.0.1:$grpc" \
-        --otlp-http-endpoint "127.0.0.1:$http" >"$received" 2>&1 &
-    collector=$!
-    until_true listens || fail "the collector does not start"
+    for _ in {1..5}; do
+        read -r grpc http < <(shuf -i 20000-32000 -n 2 | xargs)
+        "$agent" start --exporter blackhole --debug-log traces --debug-log metrics \
+            --debug-log-verbosity detailed --otlp-grpc-endpoint "127.0.0.1:$grpc" \
+            --otlp-http-endpoint "127.0.0.1:$http" >"$received" 2>&1 &
+        collector=$!
+        export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:$http OTEL_METRIC_EXPORT_INTERVAL=100
+        if until_true listens_or_has_ended && kill -0 "$collector" 2>/dev/null; then return; fi
+        wait "$collector" || true
+    done
+    fail "the collector does not start"
 }
-listens() { (: <"/dev/tcp/127.0.0.1/$http") 2>/dev/null; }
+listens_or_has_ended() {
+    ! kill -0 "$collector" 2>/dev/null || (: <"/dev/tcp/127.0.0.1/$http") 2>/dev/null
+}
 
-build() {
-    cargo build --quiet --example 42_opentelemetry "$@"
-    cp "$target/debug/examples/42_opentelemetry" "$files/example"
-}
 has_stalled_worker() { grep -a -A 11 'Name: loopmon.stall.active$' "$received" | grep -qx 'Value: 1'; }
 has_span() { grep -aq 'Name  *: loopmon.stall$' "$received"; }
 
+cargo build --quiet --all-features --example 42_opentelemetry
+example=$target/debug/examples/42_opentelemetry
+
 echo "a stall shows while the service stands still"
-# The first stack of a build without optimisation takes longer than the stall.
-build --features opentelemetry
 start
-"$files/example" >"$printed" &
-example=$!
+"$example" >"$printed" &
+service=$!
 until_true has_stalled_worker || fail "no stalled worker was told"
 [[ ! -s $printed ]] || fail "the stalled worker was told when the stall was over"
-wait "$example"
+wait "$service"
 stop
 
 echo "the collector has the histogram, the counter and the span with its culprit"
-build --all-features
 start
 before=$(date +%s%N)
-"$files/example" >"$printed"
+"$example" >"$printed"
 after=$(date +%s%N)
 until_true has_span || fail "no span"
 stop
@@ -136,5 +134,5 @@ for attribute in (
 PYTHON
 
 echo "no collector does no harm"
-"$files/example" >"$printed" 2>&1
+"$example" >"$printed" 2>&1
 [[ $(<"$printed") == "the report is done" ]] || fail "printed $(<"$printed")"

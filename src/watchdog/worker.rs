@@ -266,12 +266,12 @@ impl Worker {
         finding
     }
 
-    /// The worker has been seen to poll tasks since it went to its scheduler last, and in none of
-    /// them for the whole threshold since.
+    /// The worker has been seen to poll tasks not long ago. What it did before it was suspected does
+    /// not count: it may have been in one poll ever since.
     fn many_polls(&self) -> Option<Cause> {
         let seen_at = self.since + self.still;
-        let shorter = seen_at.saturating_sub(self.progress_at?) < self.threshold;
-        shorter.then_some(Cause::ManyPolls)
+        let lately = seen_at.saturating_sub(self.progress_at?) < self.threshold / 2;
+        lately.then_some(Cause::ManyPolls)
     }
 }
 

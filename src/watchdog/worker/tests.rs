@@ -226,6 +226,16 @@ fn many_medium_polls_in_a_row() {
 }
 
 #[test]
+fn a_short_poll_and_then_a_long_one() {
+    let mut watched = Watched::running();
+    watched.progress().still(50).publish(56).found(&[
+        (Phase::Started, 25, None),
+        (Phase::Ongoing, 50, None),
+        (Phase::Ended, 56, None),
+    ]);
+}
+
+#[test]
 fn many_short_polls_and_then_a_long_one() {
     let mut watched = Watched::running();
     for _ in 0..4 {
