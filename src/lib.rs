@@ -53,7 +53,7 @@
 //! |---|---|---|
 //! | `histogram` | `summarize`: percentiles for each stretch of time | `hdrhistogram` |
 //! | `serde` | `Serialize` and `Deserialize` for [`Sample`] and [`Trace`] | `serde` |
-//! | `stack` | [`Stall::trace`]: the stack of a stuck worker, on Linux | `backtrace`, `framehop`, `libc` |
+//! | `stack` | [`Stall::trace`]: the stack of a stuck worker, on Linux | `addr2line`, `framehop`, `libc` |
 //! | `full` | all of them | |
 //!
 //! None is on by default. A feature adds, it never changes a type. Without any, it is 19 crates,

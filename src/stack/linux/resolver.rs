@@ -2,17 +2,19 @@
 
 use super::capture::{Capture, Image};
 use super::cut;
-use super::memory;
+use super::memory::{self, Mapping};
 use super::modules;
 use super::symbols;
 use super::unwind::{Unwinder, Walk};
 use crate::clock;
 use crate::stack::trace::{NoStack, Trace};
 
-/// Holds what it has read of the program, for the next time, until it is told to let go.
+/// Holds what it has read of the program, for the next time, until it is dropped.
 #[derive(Default)]
 pub(crate) struct Resolver {
     unwinder: Option<Unwinder>,
+    /// What code was mapped when that was made.
+    code: Vec<Mapping>,
 }
 
 impl Resolver {
@@ -24,7 +26,12 @@ impl Resolver {
             Err(no_stack) => (Walk::default(), Some(no_stack)),
         };
         let frames = match &self.unwinder {
-            Some(unwinder) => symbols::frames(unwinder, &walk.addresses),
+            Some(unwinder) => {
+                let addresses = walk.addresses.iter();
+                addresses
+                    .flat_map(|&address| symbols::frames(unwinder.module_of(address), address))
+                    .collect()
+            }
             None => Vec::new(),
         };
         let functions: Vec<_> = frames.iter().map(|frame| frame.function()).collect();
@@ -41,22 +48,19 @@ impl Resolver {
         }
     }
 
-    pub(crate) fn release(self) {
-        symbols::release();
-    }
-
     fn walk(&mut self, image: &Image) -> Result<Walk, NoStack> {
-        if let Some(unwinder) = &mut self.unwinder {
-            let walk = unwinder.walk(image);
-            let known = |address: &u64| unwinder.module_of(*address).is_some();
-            if walk.complete && walk.addresses.iter().all(known) {
-                return Ok(walk);
+        let mappings = memory::mappings();
+        let unwinder = match self.unwinder.take() {
+            Some(unwinder) if modules::code(&mappings).eq(&self.code) => unwinder,
+            // For the first time, or a library has come or gone since.
+            outdated => {
+                let known = outdated.map_or_else(Vec::new, Unwinder::into_modules);
+                let memory = memory::open().map_err(|_| NoStack::Hidden)?;
+                let modules = modules::load(&memory, &mappings, known);
+                self.code = modules::code(&mappings).cloned().collect();
+                Unwinder::new(memory, modules)
             }
-        }
-        // For the first time, or something has been loaded since.
-        let memory = memory::open().map_err(|_| NoStack::Hidden)?;
-        let modules = modules::load(&memory);
-        let unwinder = self.unwinder.insert(Unwinder::new(memory, modules));
-        Ok(unwinder.walk(image))
+        };
+        Ok(self.unwinder.insert(unwinder).walk(image))
     }
 }

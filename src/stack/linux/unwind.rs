@@ -10,7 +10,6 @@ use framehop::{
 
 use super::calls::{self, Call};
 use super::capture::Image;
-use super::elf;
 use super::modules::{Bytes, Module, Section};
 use super::prologue;
 use crate::stack::sys::Registers;
@@ -64,6 +63,10 @@ impl Unwinder {
             known,
             cache: CacheNative::default(),
         }
+    }
+
+    pub(super) fn into_modules(self) -> Vec<Module> {
+        self.modules
     }
 
     pub(super) fn module_of(&self, address: u64) -> Option<&Module> {
@@ -250,9 +253,7 @@ impl Unwinder {
 
     fn function_of(&self, address: u64) -> Option<u64> {
         let module = self.module_of(address)?;
-        let index = module.index.as_ref()?;
-        let own = address.wrapping_sub(module.bias);
-        let function = elf::function_at(index.range.start, &index.bytes, own)?;
+        let function = module.function_of(address.wrapping_sub(module.bias))?;
         Some(function.wrapping_add(module.bias))
     }
 }
