@@ -64,6 +64,11 @@ pub(super) struct Image {
 }
 
 impl Image {
+    /// Where what was copied of the stack ends.
+    pub(super) fn end(&self) -> u64 {
+        self.registers.sp.saturating_add(self.bytes.len() as u64)
+    }
+
     /// The word at an address of the stack.
     pub(super) fn word(&self, address: u64) -> Option<u64> {
         let start = usize::try_from(address.checked_sub(self.registers.sp)?).ok()?;
