@@ -7,6 +7,7 @@ use super::modules;
 use super::symbols;
 use super::unwind::{Unwinder, Walk};
 use crate::clock;
+use crate::stack::frame::Frame;
 use crate::stack::trace::{NoStack, Trace};
 
 /// Holds what it has read of the program, for the next time, until it is dropped.
@@ -20,23 +21,13 @@ pub(crate) struct Resolver {
 impl Resolver {
     pub(crate) fn resolve(&mut self, capture: Capture) -> Trace {
         let began = clock::now();
-        let walked = capture.stack.and_then(|image| self.walk(&image));
-        let (walk, no_stack) = match walked {
-            Ok(walk) => (walk, None),
-            Err(no_stack) => (Walk::default(), Some(no_stack)),
+        let read = capture.stack.and_then(|image| self.read(&image));
+        let (walk, frames, no_stack) = match read {
+            Ok((walk, frames)) => (walk, frames, None),
+            Err(no_stack) => (Walk::default(), Vec::new(), Some(no_stack)),
         };
-        let frames = match &self.unwinder {
-            Some(unwinder) => {
-                let addresses = walk.addresses.iter();
-                addresses
-                    .flat_map(|&address| symbols::frames(unwinder.module_of(address), address))
-                    .collect()
-            }
-            None => Vec::new(),
-        };
-        let functions: Vec<_> = frames.iter().map(|frame| frame.function()).collect();
         Trace {
-            users: cut::users(&functions),
+            users: cut::users(&functions(&frames)),
             truncated: no_stack.is_none() && !walk.complete,
             guessed_frame_pointer: walk.guessed,
             scanned: walk.scanned,
@@ -48,7 +39,19 @@ impl Resolver {
         }
     }
 
-    fn walk(&mut self, image: &Image) -> Result<Walk, NoStack> {
+    fn read(&mut self, image: &Image) -> Result<(Walk, Vec<Frame>), NoStack> {
+        let unwinder = self.unwinder()?;
+        let walk = unwinder.walk(image);
+        let named = |&address: &u64| symbols::frames(unwinder.module_of(address), address);
+        let frames: Vec<_> = walk.addresses.iter().flat_map(named).collect();
+        if cut::has_handed_over(&functions(&frames)) {
+            return Err(NoStack::HandedOver);
+        }
+        Ok((walk, frames))
+    }
+
+    /// Of the code that is in the process now.
+    fn unwinder(&mut self) -> Result<&mut Unwinder, NoStack> {
         let mappings = memory::mappings();
         let unwinder = match self.unwinder.take() {
             Some(unwinder) if modules::code(&mappings).eq(&self.code) => unwinder,
@@ -61,6 +64,10 @@ impl Resolver {
                 Unwinder::new(memory, modules)
             }
         };
-        Ok(self.unwinder.insert(unwinder).walk(image))
+        Ok(self.unwinder.insert(unwinder))
     }
+}
+
+fn functions(frames: &[Frame]) -> Vec<Option<&str>> {
+    frames.iter().map(Frame::function).collect()
 }
