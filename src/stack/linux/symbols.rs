@@ -18,12 +18,20 @@ const PROGRAM: &str = "/proc/self/exe";
 #[derive(Default)]
 pub(super) struct Symbols(OnceCell<Option<Loader>>);
 
-impl Symbols {
-    /// `name` is that of the module.
-    fn of(&self, name: &str) -> Option<&Loader> {
-        let file = || Loader::new(file(name)?).ok();
-        self.0.get_or_init(file).as_ref()
-    }
+fn symbols(module: &Module) -> Option<&Loader> {
+    let load = || {
+        let symbols = Loader::new(file(&module.name)?).ok()?;
+        is_same(&symbols, module).then_some(symbols)
+    };
+    module.symbols.0.get_or_init(load).as_ref()
+}
+
+/// What is on the disk may be another build, such as one that was copied over it, or the one that has
+/// this path outside of a container. Its tables for unwinding are then hardly where they are in memory.
+fn is_same(symbols: &Loader, module: &Module) -> bool {
+    let there = symbols.get_section_range(b".eh_frame_hdr");
+    let there = there.map(|section| section.begin..section.end);
+    there == module.index.as_ref().map(|index| index.range.clone())
 }
 
 /// The file that a module was loaded from, while it can be had.
@@ -62,11 +70,7 @@ pub(super) fn frames(module: Option<&Module>, address: u64) -> Vec<Frame> {
 
 /// By the debug information.
 fn described(module: &Module, bare: &Frame) -> Option<Vec<Frame>> {
-    let mut calls = module
-        .symbols
-        .of(&module.name)?
-        .find_frames(bare.offset)
-        .ok()?;
+    let mut calls = symbols(module)?.find_frames(bare.offset).ok()?;
     let mut frames = Vec::new();
     while let Some(call) = calls.next().ok()? {
         let name = call.function.as_ref().and_then(|it| it.demangle().ok());
@@ -85,7 +89,7 @@ fn described(module: &Module, bare: &Frame) -> Option<Vec<Frame>> {
 /// By the table of symbols. What is there is the last one that begins before the address, which need
 /// not be that of the function: a stripped program has hardly any.
 fn exported(module: &Module, own: u64) -> Option<String> {
-    let symbol = module.symbols.of(&module.name)?.find_symbol_info(own)?;
+    let symbol = symbols(module)?.find_symbol_info(own)?;
     let begins = module.function_of(own)?;
     let name = (symbol.address() >= begins).then(|| symbol.name())?;
     Some(demangle_auto(name.into(), None).into_owned())
@@ -122,5 +126,9 @@ mod tests {
         ]
         .into();
         assert_eq!(exported(&module, own), None);
+
+        // That is not the file's own, had it been looked at only now.
+        module.symbols = Symbols::default();
+        assert!(symbols(&module).is_none());
     }
 }
