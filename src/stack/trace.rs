@@ -154,7 +154,7 @@ pub enum NoStack {
     Moved,
     /// Too many stacks wait to be read.
     Busy,
-    /// The thread is inside of [`tokio::task::block_in_place`]: it has handed its worker over to
+    /// The thread is inside of `tokio::task::block_in_place`: it has handed its worker over to
     /// another thread, and what it does stalls nothing. It is that other one that is stuck.
     HandedOver,
 }

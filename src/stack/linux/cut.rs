@@ -24,7 +24,7 @@ const THREAD: [(&str, &str); 2] = [
 
 /// What the runtime puts between that and the user's code, also to drop a future or what has come of
 /// it. Inside of the user's part it is what the user has called.
-const BETWEEN: [&str; 12] = [
+const BETWEEN: [&str; 13] = [
     "tokio::runtime::",
     "tokio::loom::",
     "tokio::task::coop::",
@@ -33,6 +33,7 @@ const BETWEEN: [&str; 12] = [
     "core::panic::unwind_safe::AssertUnwindSafe",
     "std::panicking::catch_unwind",
     "std::panicking::try",
+    "__rust_try",
     "std::panic::catch_unwind",
     "std::thread::local::LocalKey",
     // What is dropped is in the name.
@@ -186,6 +187,7 @@ mod tests {
                     "core::ops::function::FnOnce::call_once",
                     "<core::panic::unwind_safe::AssertUnwindSafe<F> as core::ops::function::FnOnce<()>>::call_once",
                     "std::panicking::catch_unwind::do_call",
+                    "__rust_try",
                     "std::panic::catch_unwind",
                     "tokio::runtime::task::harness::cancel_task",
                     "tokio::runtime::task::harness::Harness<T,S>::poll_inner",
