@@ -44,7 +44,6 @@
 //! | filters, averages, percentiles, alerts, summaries | [`SampleStreamExt`] |
 //! | which of these serves which purpose | [`docs::combinators`] |
 //! | who blocks a worker, by function, file and line | [`docs::stacks`], [`Trace`] |
-//! | metrics, logs | `export`, with its features |
 //! | functions called with each sample | [`Callback`] |
 //! | metrics, alerts and what to do when one fires | [`docs::operating`] |
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
@@ -55,11 +54,10 @@
 //! |---|---|---|
 //! | `histogram` | `summarize`: percentiles for each stretch of time | `hdrhistogram` |
 //! | `metrics` | `export::Metrics`: samples and stalls for Prometheus and others | `metrics` |
-//! | `serde` | `Serialize` and `Deserialize` for [`Sample`] and [`Trace`] | `serde` |
-//! | `stack` | [`Stall::trace`]: the stack of a stuck worker, on Linux | `backtrace`, `framehop`, `libc` |
-//! | `metrics` | `export::Metrics`: to the recorder of the `metrics` crate, for Prometheus and others | `metrics` |
-//! | `tracing` | `export::Tracing`: stalls and pauses as events | `tracing` |
 //! | `opentelemetry` | `export::OpenTelemetry`: instruments, and stalls as spans | `opentelemetry` |
+//! | `serde` | `Serialize` and `Deserialize` for [`Sample`] and [`Trace`] | `serde` |
+//! | `stack` | [`Stall::trace`]: the stack of a stuck worker, on Linux | `addr2line`, `framehop`, `libc` |
+//! | `tracing` | `export::Tracing`: stalls and pauses as events | `tracing` |
 //! | `full` | all of them | |
 //!
 //! None is on by default. A feature adds, it never changes a type. Without any, it is 19 crates,

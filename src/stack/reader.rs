@@ -29,7 +29,6 @@ impl Reader {
                     catch_unwind(AssertUnwindSafe(|| stack.read(&mut resolver))).ok();
                     done();
                 }
-                resolver.release();
             })?;
         Ok(Reader(way))
     }

@@ -154,6 +154,9 @@ pub enum NoStack {
     Moved,
     /// Too many stacks wait to be read.
     Busy,
+    /// The thread is inside of `tokio::task::block_in_place`: it has handed its worker over to
+    /// another thread, and what it does stalls nothing. It is that other one that is stuck.
+    HandedOver,
 }
 
 impl fmt::Display for NoStack {
@@ -166,6 +169,7 @@ impl fmt::Display for NoStack {
             NoStack::NoAnswer => "the thread did not answer in time",
             NoStack::Moved => "the thread went on meanwhile",
             NoStack::Busy => "too many stacks wait to be read",
+            NoStack::HandedOver => "the thread has handed its worker over, by `block_in_place`",
         })
     }
 }

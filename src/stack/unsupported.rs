@@ -35,6 +35,4 @@ impl Resolver {
     pub(crate) fn resolve(&mut self, capture: Capture) -> Trace {
         match capture {}
     }
-
-    pub(crate) fn release(self) {}
 }

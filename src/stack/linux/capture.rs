@@ -30,8 +30,9 @@ const PATIENCE_FOR_STACK: Duration = Duration::from_millis(10);
 /// that AArch64 keeps in a register.
 const SHOWN_WHEN_BLOCKED: bool = cfg!(target_arch = "x86_64");
 
-/// How many stacks may wait to be read, each of up to the size that is set.
-const MOST_WAITING: usize = 32;
+/// How much may wait to be read, in bytes of stacks: 256 of them if no other size is set. The first
+/// look at the debug information may take long, and meanwhile all workers may come to be stuck.
+const MOST_WAITING: usize = 16 << 20;
 
 /// A thread as it was caught.
 #[derive(Debug)]
@@ -64,6 +65,11 @@ pub(super) struct Image {
 }
 
 impl Image {
+    /// Where what was copied of the stack ends.
+    pub(super) fn end(&self) -> u64 {
+        self.registers.sp.saturating_add(self.bytes.len() as u64)
+    }
+
     /// The word at an address of the stack.
     pub(super) fn word(&self, address: u64) -> Option<u64> {
         let start = usize::try_from(address.checked_sub(self.registers.sp)?).ok()?;
@@ -72,25 +78,34 @@ impl Image {
     }
 }
 
-/// One of those that wait to be read.
+/// What a stack takes of what may wait to be read.
 #[derive(Debug)]
-pub(super) struct Waiting;
-
-static WAITING: AtomicUsize = AtomicUsize::new(0);
+pub(super) struct Waiting {
+    bytes: usize,
+    all: &'static AtomicUsize,
+}
 
 impl Waiting {
     pub(super) fn begin() -> Option<Waiting> {
-        if WAITING.fetch_add(1, Ordering::Relaxed) < MOST_WAITING {
-            return Some(Waiting);
-        }
-        WAITING.fetch_sub(1, Ordering::Relaxed);
-        None
+        static ALL: AtomicUsize = AtomicUsize::new(0);
+        Waiting::among(&ALL)
+    }
+
+    fn among(all: &'static AtomicUsize) -> Option<Waiting> {
+        (all.load(Ordering::Relaxed) < MOST_WAITING).then_some(Waiting { bytes: 0, all })
+    }
+
+    /// For a stack of this size.
+    fn with(mut self, bytes: usize) -> Waiting {
+        self.all.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        self
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        WAITING.fetch_sub(1, Ordering::Relaxed);
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -171,8 +186,8 @@ fn take(
                                 sp: blocked.sp,
                                 ..Registers::default()
                             },
+                            _waiting: waiting.with(bytes.len()),
                             bytes,
-                            _waiting: waiting,
                         });
                     }
                 } else if bears_signals(thread, &blocked) {
@@ -222,8 +237,8 @@ pub(super) fn take_by_signal(
             answer.stack.shrink_to_fit();
             Ok(Image {
                 registers: answer.registers,
+                _waiting: waiting.with(answer.stack.len()),
                 bytes: answer.stack,
-                _waiting: waiting,
             })
         }
         Asked::NoAnswer => Err(NoStack::NoAnswer),
@@ -260,6 +275,19 @@ fn read(memory: &File, address: u64, wanted: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_to_be_read_is_bounded_by_its_size() {
+        static ALL: AtomicUsize = AtomicUsize::new(0);
+        for (bytes, expected) in [
+            (StackTraces::DEFAULT_STACK_BYTES, 256),
+            (StackTraces::MAX_STACK_BYTES, 16),
+        ] {
+            let next = || Some(Waiting::among(&ALL)?.with(bytes));
+            let waiting: Vec<_> = std::iter::from_fn(next).collect();
+            assert_eq!(waiting.len(), expected);
+        }
+    }
 
     #[test]
     fn counts_how_often_a_thread_was_taken_off_a_cpu() {

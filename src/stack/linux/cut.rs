@@ -1,4 +1,4 @@
-//! Which part of a stack is the user's own.
+//! Which part of a stack is the user's own, and whether it is that of a worker.
 
 /// Where the runtime calls a future: how the function's path begins, and a segment it has. What a
 /// future calls of the runtime, such as to wake or to join a task, is not among them.
@@ -22,6 +22,49 @@ const THREAD: [(&str, &str); 2] = [
     ("std::rt::", "lang_start"),
 ];
 
+/// What the runtime puts between that and the user's code, also to drop a future or what has come of
+/// it. Inside of the user's part it is what the user has called.
+const BETWEEN: [&str; 13] = [
+    "tokio::runtime::",
+    "tokio::loom::",
+    "tokio::task::coop::",
+    "tokio::task::local::",
+    "core::ops::function::FnOnce",
+    "core::panic::unwind_safe::AssertUnwindSafe",
+    "std::panicking::catch_unwind",
+    "std::panicking::try",
+    "__rust_try",
+    "std::panic::catch_unwind",
+    "std::thread::local::LocalKey",
+    // What is dropped is in the name.
+    "core::ptr::drop_in_place<tokio::runtime::",
+    "core::ptr::drop_in_place::<tokio::runtime::",
+];
+
+/// Where a thread runs a worker.
+const WORKER: [(&str, &str); 4] = [
+    ("tokio::runtime::scheduler::multi_thread::", "run"),
+    ("tokio::runtime::scheduler::multi_thread::", "run_task"),
+    ("tokio::runtime::scheduler::current_thread::", "block_on"),
+    ("tokio::runtime::scheduler::current_thread::", "run_task"),
+];
+
+/// Where it has handed its worker over to another thread.
+const HANDED_OVER: [(&str, &str); 3] = [
+    ("tokio::runtime::context::runtime_mt::", "exit_runtime"),
+    ("tokio::runtime::scheduler::", "block_in_place"),
+    ("tokio::task::blocking::", "block_in_place"),
+];
+
+/// Whether the thread is inside of `block_in_place`, and so runs no worker. It may run one of another
+/// runtime there.
+pub(super) fn has_handed_over(functions: &[Option<&str>]) -> bool {
+    let mut names = functions.iter().map(|name| name.unwrap_or_default());
+    names
+        .find(|name| is_one_of(name, &HANDED_OVER) || is_one_of(name, &WORKER))
+        .is_some_and(|name| is_one_of(name, &HANDED_OVER))
+}
+
 /// How many calls there are from the innermost to the last that is below the task harness. All, if
 /// neither the runtime nor the beginning of a Rust thread is there.
 pub(super) fn users(functions: &[Option<&str>]) -> usize {
@@ -30,7 +73,19 @@ pub(super) fn users(functions: &[Option<&str>]) -> usize {
         names.position(|name| is_one_of(name, boundary))
     };
     let end = first(&HARNESS).or_else(|| first(&THREAD));
-    end.filter(|end| *end > 0).unwrap_or(functions.len())
+    let Some(end) = end.filter(|end| *end > 0) else {
+        return functions.len();
+    };
+    let outermost = functions[..end]
+        .iter()
+        .rposition(|name| !name.is_some_and(is_between));
+    outermost.map_or(end, |outermost| outermost + 1)
+}
+
+fn is_between(function: &str) -> bool {
+    let path = function.trim_start_matches('<');
+    let mut beginnings = BETWEEN.iter();
+    beginnings.any(|beginning| path.starts_with(beginning))
 }
 
 fn is_one_of(function: &str, boundary: &[(&str, &str)]) -> bool {
@@ -118,6 +173,63 @@ mod tests {
                 ],
                 2,
             ),
+            (
+                // A future that is dropped as its task is aborted.
+                &[
+                    "nanosleep",
+                    "<app::Guard as core::ops::drop::Drop>::drop",
+                    "core::ptr::drop_in_place<app::run::{{closure}}>",
+                    "core::ptr::drop_in_place<tokio::runtime::task::core::Stage<app::run::{{closure}}>>",
+                    "tokio::runtime::task::core::Core<T,S>::set_stage::{{closure}}",
+                    "tokio::loom::std::unsafe_cell::UnsafeCell<T>::with_mut",
+                    "tokio::runtime::task::core::Core<T,S>::drop_future_or_output",
+                    "tokio::runtime::task::harness::cancel_task::{{closure}}",
+                    "core::ops::function::FnOnce::call_once",
+                    "<core::panic::unwind_safe::AssertUnwindSafe<F> as core::ops::function::FnOnce<()>>::call_once",
+                    "std::panicking::catch_unwind::do_call",
+                    "__rust_try",
+                    "std::panic::catch_unwind",
+                    "tokio::runtime::task::harness::cancel_task",
+                    "tokio::runtime::task::harness::Harness<T,S>::poll_inner",
+                    "tokio::runtime::task::harness::Harness<T,S>::poll",
+                ],
+                3,
+            ),
+            (
+                // The output of another task, dropped with its handle by a future.
+                &[
+                    "<app::Guard as core::ops::drop::Drop>::drop",
+                    "core::ptr::drop_in_place::<tokio::runtime::task::core::Stage<app::other>>",
+                    "<tokio::runtime::task::core::Core<T, S>>::drop_future_or_output",
+                    "tokio::runtime::task::harness::Harness<T,S>::drop_join_handle_slow",
+                    "app::run::{{closure}}",
+                    "tokio::runtime::task::core::Core<T,S>::poll",
+                ],
+                5,
+            ),
+            (
+                // The future of a `LocalSet`, which has another inside of it.
+                &[
+                    "nanosleep",
+                    "app::inner::{{closure}}",
+                    "<tokio::task::local::RunUntil<T> as core::future::future::Future>::poll",
+                    "app::main::{{closure}}",
+                    "<tokio::task::local::RunUntil<T> as core::future::future::Future>::poll::{{closure}}",
+                    "tokio::task::local::LocalSet::with::{{closure}}",
+                    "std::thread::local::LocalKey<T>::try_with",
+                    "tokio::task::local::LocalSet::run_until::{{closure}}",
+                    "tokio::runtime::scheduler::current_thread::CoreGuard::block_on::{{closure}}",
+                ],
+                4,
+            ),
+            (
+                // Nothing of the user's at all.
+                &[
+                    "tokio::runtime::task::core::Core<T,S>::set_stage",
+                    "tokio::runtime::task::raw::poll",
+                ],
+                1,
+            ),
             (&["read", "work", "start_thread"], 3),
             (&["tokio::runtime::task::raw::poll", "x"], 2),
             (&[], 0),
@@ -126,5 +238,49 @@ mod tests {
             assert_eq!(users(&functions), expected, "{functions:?}");
         }
         assert_eq!(users(&[None, None]), 2);
+    }
+
+    #[test]
+    fn a_thread_in_block_in_place_runs_no_worker_unless_it_is_another_runtimes() {
+        let left = |functions: &[&str]| {
+            let functions: Vec<_> = functions.iter().copied().map(Some).collect();
+            has_handed_over(&functions)
+        };
+        let outside = [
+            "tokio::runtime::context::runtime_mt::exit_runtime",
+            "tokio::runtime::scheduler::multi_thread::worker::block_in_place",
+            "tokio::task::blocking::block_in_place",
+            "app::run::{{closure}}",
+            "tokio::runtime::task::core::Core<T,S>::poll",
+            "tokio::runtime::scheduler::multi_thread::worker::Context::run_task",
+        ];
+        assert!(left(&[&["read", "app::work"][..], &outside].concat()));
+        // Some of it merged.
+        assert!(left(&["read", outside[1], "app::run", outside[5]]));
+        assert!(left(&[
+            "read",
+            "<tokio::task::blocking::block_in_place<F>>",
+            outside[5]
+        ]));
+        // A future that it waits for there is not polled by a worker either.
+        let waits = [
+            "read",
+            "app::inner::{{closure}}",
+            "tokio::runtime::park::CachedParkThread::block_on",
+            "tokio::runtime::context::runtime::enter_runtime",
+        ];
+        assert!(left(&[&waits[..], &outside].concat()));
+        let another = [
+            "read",
+            "tokio::runtime::scheduler::current_thread::CoreGuard::block_on",
+        ];
+        assert!(!left(&[&another[..], &outside].concat()));
+        assert!(!left(&[
+            "read",
+            "app::run::{{closure}}",
+            outside[4],
+            outside[5]
+        ]));
+        assert!(!left(&[]));
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Mapping {
     pub(super) executable: bool,
     /// Where in its file it begins.
     pub(super) offset: u64,
+    /// The number of the file: another one of the same name has another.
+    pub(super) inode: u64,
     /// The path of the file, or a name in brackets.
     pub(super) name: String,
 }
@@ -34,11 +36,13 @@ fn mapping(line: &str) -> Option<Mapping> {
     let (start, end) = fields.next()?.split_once('-')?;
     let permissions = fields.next()?;
     let offset = hex(fields.next()?)?;
-    let name = fields.nth(2).unwrap_or_default().trim_start();
+    let inode = fields.nth(1)?.parse().ok()?;
+    let name = fields.next().unwrap_or_default().trim_start();
     Some(Mapping {
         range: hex(start)?..hex(end)?,
         executable: permissions.as_bytes().get(2) == Some(&b'x'),
         offset,
+        inode,
         name: name.to_owned(),
     })
 }
@@ -56,6 +60,7 @@ mod tests {
                 range: 0x7f00..0x7fff,
                 executable: true,
                 offset: 0x2000,
+                inode: 247_030,
                 name: "/a path/with blanks".to_owned(),
             })
         );

@@ -2,34 +2,32 @@
 
 use super::capture::{Capture, Image};
 use super::cut;
-use super::memory;
+use super::memory::{self, Mapping};
 use super::modules;
 use super::symbols;
 use super::unwind::{Unwinder, Walk};
 use crate::clock;
+use crate::stack::frame::Frame;
 use crate::stack::trace::{NoStack, Trace};
 
-/// Holds what it has read of the program, for the next time, until it is told to let go.
+/// Holds what it has read of the program, for the next time, until it is dropped.
 #[derive(Default)]
 pub(crate) struct Resolver {
     unwinder: Option<Unwinder>,
+    /// What code was mapped when that was made.
+    code: Vec<Mapping>,
 }
 
 impl Resolver {
     pub(crate) fn resolve(&mut self, capture: Capture) -> Trace {
         let began = clock::now();
-        let walked = capture.stack.and_then(|image| self.walk(&image));
-        let (walk, no_stack) = match walked {
-            Ok(walk) => (walk, None),
-            Err(no_stack) => (Walk::default(), Some(no_stack)),
+        let read = capture.stack.and_then(|image| self.read(&image));
+        let (walk, frames, no_stack) = match read {
+            Ok((walk, frames)) => (walk, frames, None),
+            Err(no_stack) => (Walk::default(), Vec::new(), Some(no_stack)),
         };
-        let frames = match &self.unwinder {
-            Some(unwinder) => symbols::frames(unwinder, &walk.addresses),
-            None => Vec::new(),
-        };
-        let functions: Vec<_> = frames.iter().map(|frame| frame.function()).collect();
         Trace {
-            users: cut::users(&functions),
+            users: cut::users(&functions(&frames)),
             truncated: no_stack.is_none() && !walk.complete,
             guessed_frame_pointer: walk.guessed,
             scanned: walk.scanned,
@@ -41,22 +39,35 @@ impl Resolver {
         }
     }
 
-    pub(crate) fn release(self) {
-        symbols::release();
+    fn read(&mut self, image: &Image) -> Result<(Walk, Vec<Frame>), NoStack> {
+        let unwinder = self.unwinder()?;
+        let walk = unwinder.walk(image);
+        let named = |&address: &u64| symbols::frames(unwinder.module_of(address), address);
+        let frames: Vec<_> = walk.addresses.iter().flat_map(named).collect();
+        if cut::has_handed_over(&functions(&frames)) {
+            return Err(NoStack::HandedOver);
+        }
+        Ok((walk, frames))
     }
 
-    fn walk(&mut self, image: &Image) -> Result<Walk, NoStack> {
-        if let Some(unwinder) = &mut self.unwinder {
-            let walk = unwinder.walk(image);
-            let known = |address: &u64| unwinder.module_of(*address).is_some();
-            if walk.complete && walk.addresses.iter().all(known) {
-                return Ok(walk);
+    /// Of the code that is in the process now.
+    fn unwinder(&mut self) -> Result<&mut Unwinder, NoStack> {
+        let mappings = memory::mappings();
+        let unwinder = match self.unwinder.take() {
+            Some(unwinder) if modules::code(&mappings).eq(&self.code) => unwinder,
+            // For the first time, or a library has come or gone since.
+            outdated => {
+                let known = outdated.map_or_else(Vec::new, Unwinder::into_modules);
+                let memory = memory::open().map_err(|_| NoStack::Hidden)?;
+                let modules = modules::load(&memory, &mappings, known);
+                self.code = modules::code(&mappings).cloned().collect();
+                Unwinder::new(memory, modules)
             }
-        }
-        // For the first time, or something has been loaded since.
-        let memory = memory::open().map_err(|_| NoStack::Hidden)?;
-        let modules = modules::load(&memory);
-        let unwinder = self.unwinder.insert(Unwinder::new(memory, modules));
-        Ok(unwinder.walk(image))
+        };
+        Ok(self.unwinder.insert(unwinder))
     }
+}
+
+fn functions(frames: &[Frame]) -> Vec<Option<&str>> {
+    frames.iter().map(Frame::function).collect()
 }

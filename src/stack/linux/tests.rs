@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{Resolver, capture};
 use crate::procfs::{Activity, Thread};
 use crate::stack::sys::{current_thread, introduce};
-use crate::stack::{NoStack, StackTraces, Trace};
+use crate::stack::{Frame, NoStack, StackTraces, Trace};
 
 /// A thread that does something until it is told to end.
 struct Subject<R = ()> {
@@ -117,4 +117,29 @@ fn a_running_thread_is_asked() {
     let trace = Resolver::default().resolve(capture(spinner.id, no_signals).unwrap());
     assert_eq!(trace.no_stack(), Some(NoStack::SignalsOff));
     spinner.end();
+}
+
+#[inline(never)]
+fn descends_by_name(calls: u32, then: &mut dyn FnMut()) {
+    match calls.checked_sub(1) {
+        Some(left) => descends_by_name(left, then),
+        None => then(),
+    }
+    std::hint::black_box(calls);
+}
+
+#[test]
+fn of_a_stack_deeper_than_the_copy_the_innermost_calls_are_shown() {
+    let sleeper = Subject::start(|until| descends_by_name(1_000, &mut || sleeps_by_name(until)));
+    sleeper.wait_until_blocked();
+    let settings = StackTraces::new().without_signals().stack_bytes(16 << 10);
+    let trace = Resolver::default().resolve(capture(sleeper.id, settings).unwrap());
+    let calls = |function| {
+        let named = |frame: &&Frame| frame.function().is_some_and(|it| it.ends_with(function));
+        trace.user_frames().iter().filter(named).count()
+    };
+    assert!(trace.is_truncated());
+    assert_eq!(calls("sleeps_by_name"), 1, "{trace:#}");
+    assert!(calls("descends_by_name") >= 50, "{trace:#}");
+    sleeper.end();
 }

@@ -10,13 +10,19 @@ use framehop::{
 
 use super::calls::{self, Call};
 use super::capture::Image;
-use super::elf;
 use super::modules::{Bytes, Module, Section};
 use super::prologue;
 use crate::stack::sys::Registers;
 
 /// No stack has more calls; what seems to has led the walk in a circle.
 const MOST_FRAMES: usize = 4096;
+
+/// How many frames are looked at in all to find a way that leads out. Each place on a stack may be
+/// the beginning of one, and each way may be as long as the stack.
+const MOST_STEPS: usize = 100_000;
+
+/// No function has more on the stack. What is further away has nothing to do with it.
+const LARGEST_FRAME: u64 = 1 << 20;
 
 /// Never the address of anything, and not zero, which ends a chain of frame pointers.
 const NOWHERE: u64 = 1;
@@ -27,8 +33,17 @@ pub(super) struct Walk {
     pub(super) addresses: Vec<u64>,
     /// The last is the one that the thread began with.
     pub(super) complete: bool,
+    /// What is next is beyond what has been copied. So the stack goes on there, or the way is wrong.
+    ran_out: bool,
     pub(super) guessed: bool,
     pub(super) scanned: bool,
+}
+
+impl Walk {
+    /// It is as long as it can be.
+    fn is_done(&self) -> bool {
+        self.complete || self.ran_out
+    }
 }
 
 /// What is known of the code in this process.
@@ -37,6 +52,7 @@ pub(super) struct Unwinder {
     modules: Vec<Module>,
     known: UnwinderNative<Bytes, MayAllocateDuringUnwind>,
     cache: CacheNative<MayAllocateDuringUnwind>,
+    steps_left: usize,
 }
 
 impl Unwinder {
@@ -63,7 +79,12 @@ impl Unwinder {
             modules,
             known,
             cache: CacheNative::default(),
+            steps_left: 0,
         }
+    }
+
+    pub(super) fn into_modules(self) -> Vec<Module> {
+        self.modules
     }
 
     pub(super) fn module_of(&self, address: u64) -> Option<&Module> {
@@ -72,19 +93,23 @@ impl Unwinder {
     }
 
     pub(super) fn walk(&mut self, image: &Image) -> Walk {
+        self.steps_left = MOST_STEPS;
         let registers = image.registers;
         let start = FrameAddress::from_instruction_pointer(registers.pc);
-        let (plain, stopped) = self.walk_from(image, start, registers);
-        if plain.complete {
-            return plain;
+        let (mut walk, stopped) = self.walk_from(image, start, registers);
+        if registers.fp.is_none() && !walk.is_done() {
+            let sure = walk.addresses.len();
+            if let Some(further) = self.compute(image, &walk, stopped) {
+                walk = further;
+            }
+            if !walk.is_done() {
+                walk = self.guess(image, sure).unwrap_or(walk);
+            }
         }
-        let found = if registers.fp.is_none() {
-            let found = self.compute(image, &plain, stopped);
-            found.or_else(|| self.guess(image, plain.addresses.len()))
-        } else {
-            None
-        };
-        found.or_else(|| self.scan(image)).unwrap_or(plain)
+        if walk.is_done() {
+            return walk;
+        }
+        self.scan(image).unwrap_or(walk)
     }
 
     /// Also returns where the walk has stopped, and what the stack pointer is there.
@@ -98,10 +123,15 @@ impl Unwinder {
         let mut registers = native(registers);
         let mut frame = start;
         let mut sp = registers.sp();
+        let beyond = image.end().saturating_sub(7)..image.end().saturating_add(LARGEST_FRAME);
         while walk.addresses.len() < MOST_FRAMES {
             walk.addresses.push(frame.address_for_lookup());
             sp = registers.sp();
-            let mut read = |address| image.word(address).ok_or(());
+            let mut read = |address| {
+                let word = image.word(address).ok_or(());
+                walk.ran_out = word.is_err() && beyond.contains(&address);
+                word
+            };
             let next = self
                 .known
                 .unwind_frame(frame, &mut registers, &mut self.cache, &mut read);
@@ -114,6 +144,9 @@ impl Unwinder {
                 Ok(Some(None)) | Err(_) => break,
             }
         }
+        walk.ran_out &= !walk.complete;
+        walk.ran_out |= walk.addresses.len() == MOST_FRAMES;
+        self.steps_left = self.steps_left.saturating_sub(walk.addresses.len());
         (walk, (frame, sp))
     }
 
@@ -133,9 +166,18 @@ impl Unwinder {
             fp: Some(sp.checked_add(prologue::frame_size(&code)?)?),
             lr: NOWHERE,
         };
-        let (rest, _) = self.walk_from(image, frame, registers);
+        let (mut rest, _) = self.walk_from(image, frame, registers);
+        if !rest.complete {
+            // Nothing has proven it right but the calls themselves.
+            let mut callers = rest.addresses.iter().skip(1);
+            let wrong = callers.position(|caller| !self.is_return_address(*caller + 1));
+            if let Some(wrong) = wrong {
+                rest.addresses.truncate(1 + wrong);
+                rest.ran_out = false;
+            }
+        }
         let known = plain.addresses.split_last()?.1;
-        rest.complete.then(|| Walk {
+        (rest.addresses.len() > 1).then(|| Walk {
             addresses: [known, &rest.addresses].concat(),
             ..rest
         })
@@ -158,11 +200,15 @@ impl Unwinder {
     }
 
     /// Tries every place of the stack that the frame pointer could point to. It has to lead to the
-    /// outermost call, and the calls in the code should be to the functions that are there: most of
-    /// all the one to the function that uses the frame pointer, the last of `sure`.
+    /// outermost call, or out of what was copied, and the calls in the code should be to the functions
+    /// that are there: most of all the one to the function that uses the frame pointer, the last of
+    /// `sure`.
     fn guess(&mut self, image: &Image, sure: usize) -> Option<Walk> {
         let mut best: Option<((usize, bool), Walk)> = None;
         for place in words(image) {
+            if self.steps_left == 0 {
+                break;
+            }
             if !self.is_return_address(image.word(place + 8)?) {
                 continue;
             }
@@ -172,13 +218,16 @@ impl Unwinder {
             };
             let start = FrameAddress::from_instruction_pointer(registers.pc);
             let (walk, _) = self.walk_from(image, start, registers);
-            if !walk.complete {
+            if !walk.is_done() {
                 continue;
             }
             let calls = self.calls(&walk);
             let wrong = calls.iter().filter(|call| **call == Some(false)).count();
             let proven = calls.get(sure.saturating_sub(1)) == Some(&Some(true));
             let doubts = (wrong, !proven);
+            if !walk.complete && doubts != (0, false) {
+                continue;
+            }
             if best.as_ref().is_none_or(|(least, _)| doubts < *least) {
                 best = Some((doubts, walk));
             }
@@ -195,6 +244,9 @@ impl Unwinder {
     /// Searches for a return address from which the outermost call is reached.
     fn scan(&mut self, image: &Image) -> Option<Walk> {
         for place in words(image) {
+            if self.steps_left == 0 {
+                break;
+            }
             let word = image.word(place)?;
             let Some(start) = FrameAddress::from_return_address(word) else {
                 continue;
@@ -236,9 +288,14 @@ impl Unwinder {
         calls.collect()
     }
 
-    fn is_return_address(&self, word: u64) -> bool {
+    fn is_return_address(&mut self, word: u64) -> bool {
         let code = |module: &Module| module.code.iter().any(|code| code.contains(&word));
-        self.module_of(word).is_some_and(code) && self.call_before(word).is_some()
+        if !self.module_of(word).is_some_and(code) {
+            return false;
+        }
+        // It costs about as much.
+        self.steps_left = self.steps_left.saturating_sub(1);
+        self.call_before(word).is_some()
     }
 
     fn call_before(&self, address: u64) -> Option<Call> {
@@ -250,9 +307,7 @@ impl Unwinder {
 
     fn function_of(&self, address: u64) -> Option<u64> {
         let module = self.module_of(address)?;
-        let index = module.index.as_ref()?;
-        let own = address.wrapping_sub(module.bias);
-        let function = elf::function_at(index.range.start, &index.bytes, own)?;
+        let function = module.function_of(address.wrapping_sub(module.bias))?;
         Some(function.wrapping_add(module.bias))
     }
 }
@@ -260,8 +315,7 @@ impl Unwinder {
 /// The places of the stack that hold a whole word.
 fn words(image: &Image) -> impl Iterator<Item = u64> + use<> {
     let first = image.registers.sp.next_multiple_of(8);
-    let end = image.registers.sp.saturating_add(image.bytes.len() as u64);
-    (first..end.saturating_sub(8)).step_by(8)
+    (first..image.end().saturating_sub(8)).step_by(8)
 }
 
 #[cfg(target_arch = "x86_64")]

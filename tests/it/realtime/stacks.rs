@@ -207,6 +207,34 @@ fn read_like_a_rust_backtrace() {
     );
 }
 
+/// The worker is with another thread then, which is the one that is stuck.
+#[test]
+fn blame_no_thread_that_has_handed_its_worker_over() {
+    #[inline(never)]
+    fn works_outside() {
+        std::thread::sleep(2 * BLOCK);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let told = runtime.block_on(async {
+        let monitor = watching().install().unwrap();
+        let mut stalls = monitor.stalls();
+        tokio::time::sleep(millis(100)).await;
+        let outside = tokio::spawn(async {
+            tokio::spawn(async { sleeps_here() });
+            tokio::task::block_in_place(works_outside);
+        });
+        outside.await.unwrap();
+        to_the_end(&mut stalls).await
+    });
+    for trace in told.iter().filter_map(|stall| stall.trace.as_deref()) {
+        assert!(!trace.to_string().contains("works_outside"), "{trace}");
+    }
+}
+
 #[cfg(feature = "serde")]
 #[test]
 fn are_serialised() {
