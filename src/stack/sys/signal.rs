@@ -10,7 +10,7 @@ use std::ptr;
 use std::sync::atomic::{Ordering, compiler_fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::{runtime, task};
 
@@ -115,16 +115,21 @@ pub(in super::super) struct Ask {
     pub(in super::super) signal: c_int,
     /// Whether to take a signal that the program handles.
     pub(in super::super) shared: bool,
-    pub(in super::super) patience: Duration,
+    /// Then an answer is no longer waited for.
+    pub(in super::super) until: Instant,
 }
 
 impl Ask {
-    /// Asks a thread of this process.
+    /// Asks a thread, by the number that it has in its own process.
     pub(in super::super) fn ask(self, thread: u32, question: Question) -> Asked {
         // Where two watchdogs run, as in tests, one waits for the other.
         let asking: MutexGuard<'_, ()> = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(refusal) = self.take_into_use() {
             return Asked::Refused(refusal);
+        }
+        if clock::now() >= self.until {
+            // There is no time left for an answer.
+            return Asked::NoAnswer;
         }
         if SLOT.ask(thread, question).is_err() {
             // A handler has begun and got no CPU since.
@@ -140,12 +145,11 @@ impl Ask {
     }
 
     fn wait(self, thread: u32) -> Option<Question> {
-        let began = clock::now();
         loop {
             if let Some(answer) = SLOT.collect() {
                 return Some(answer);
             }
-            if clock::now().saturating_duration_since(began) >= self.patience {
+            if clock::now() >= self.until {
                 break;
             }
             sleep(LOOK_INTERVAL);
@@ -166,18 +170,20 @@ impl Ask {
         if is_ours(&current) {
             return Ok(());
         }
-        let handled =
-            current.sa_sigaction != libc::SIG_DFL && current.sa_sigaction != libc::SIG_IGN;
-        // Taken away from us once, it is not fought for.
-        if handled && (!self.shared || before.get().is_some()) {
+        // Taken away from us once, it is not fought for, whatever has come instead.
+        let is_free = !is_handled(&current) || (self.shared && can_be_shared(&current));
+        if before.get().is_some() || !is_free {
             return Err(Refusal::Taken);
         }
+        // Known before the handler is: a signal of the program's own may come at once.
         let before = before.get_or_init(|| current);
-        if install(self.signal, before) {
-            Ok(())
-        } else {
-            Err(Refusal::Denied)
+        let replaced = install(self.signal, &ours_instead_of(before)).ok_or(Refusal::Denied)?;
+        if (replaced.sa_sigaction, replaced.sa_flags) == (before.sa_sigaction, before.sa_flags) {
+            return Ok(());
         }
+        // The program has just set another.
+        install(self.signal, &replaced);
+        Err(Refusal::Taken)
     }
 }
 
@@ -205,18 +211,41 @@ fn action(signal: c_int) -> Option<libc::sigaction> {
     (told == 0).then(|| unsafe { current.assume_init() })
 }
 
-/// `before` is the action it has now, whose mask stays.
-fn install(signal: c_int, before: &libc::sigaction) -> bool {
-    let action = libc::sigaction {
-        sa_sigaction: handler as *const () as usize,
-        // On the alternate stack, where there is one: the thread may have little left of its own.
-        sa_flags: libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK,
-        ..*before
+fn is_handled(action: &libc::sigaction) -> bool {
+    action.sa_sigaction != libc::SIG_DFL && action.sa_sigaction != libc::SIG_IGN
+}
+
+/// Whether the program cannot tell if ours has called its handler or the kernel. Without SA_RESTART it
+/// may mean to break calls, which is what ours must not.
+fn can_be_shared(action: &libc::sigaction) -> bool {
+    let expected = libc::SA_RESTART;
+    action.sa_flags & (expected | libc::SA_RESETHAND | libc::SA_NODEFER) == expected
+}
+
+fn ours_instead_of(before: &libc::sigaction) -> libc::sigaction {
+    let stack = if is_handled(before) {
+        // On the stack that it was made for: the alternate one has room for small handlers only.
+        before.sa_flags & libc::SA_ONSTACK
+    } else {
+        // The thread may have little left of its own.
+        libc::SA_ONSTACK
     };
-    // SAFETY: the handler has the signature that SA_SIGINFO asks for, and keeps to what a handler
-    // may do.
-    let installed = unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
-    installed == 0
+    libc::sigaction {
+        sa_sigaction: handler as *const () as usize,
+        sa_flags: libc::SA_SIGINFO | libc::SA_RESTART | stack,
+        // The mask stays.
+        ..*before
+    }
+}
+
+/// The action that was there before. `None` if the system refuses the new one.
+fn install(signal: c_int, action: &libc::sigaction) -> Option<libc::sigaction> {
+    let mut before = MaybeUninit::uninit();
+    // SAFETY: our handler has the signature that SA_SIGINFO asks for, and keeps to what a handler may
+    // do; any other action is the program's own, put back as it was.
+    let installed = unsafe { libc::sigaction(signal, action, before.as_mut_ptr()) };
+    // SAFETY: it has been written.
+    (installed == 0).then(|| unsafe { before.assume_init() })
 }
 
 /// Returns whether the thread is there.
@@ -228,17 +257,19 @@ fn send(thread: u32, signal: c_int) -> bool {
     sent == 0
 }
 
-/// As the system numbers them.
-pub(in super::super) fn current_thread() -> u32 {
+/// The calling thread's number in its own pid namespace, by which a signal is sent to it.
+pub(crate) fn own_id() -> Option<u32> {
     // SAFETY: it takes nothing and always succeeds. glibc has had a function for it since 2.30 only.
     let thread = unsafe { libc::syscall(libc::SYS_gettid) };
-    u32::try_from(thread).unwrap_or(0)
+    u32::try_from(thread).ok()
 }
 
 extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     let error = error_number();
-    let answered = SLOT.answer(current_thread(), |question| {
-        question.answer(registers(context.cast()));
+    let answered = own_id().is_some_and(|thread| {
+        SLOT.answer(thread, |question| {
+            question.answer(registers(context.cast()));
+        })
     });
     if !answered {
         pass_on(signal, info, context);
