@@ -7,7 +7,8 @@ use crate::error::{Error, Kind};
 ///
 /// A thread that is blocked is looked at from the outside: nothing of it is touched. A thread that
 /// runs is sent a signal, whose handler copies a piece of its stack. A thread that is blocked in a
-/// call which a signal would break is never sent one.
+/// call which a signal would break is not sent one; see the [guide](crate::docs::stacks) for what is
+/// done to keep it so.
 ///
 /// ```
 /// use loopmon::StackTraces;
