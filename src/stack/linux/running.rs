@@ -10,9 +10,10 @@
 //! way out of one takes some microseconds. And a call that it has begun since has not slept, so no
 //! timeout of it can have expired.
 //!
-//! What is left is a thread that goes to sleep just between the last look and the signal, which are
-//! next to each other in the watchdog's code. It has to have computed for a while before, so this is
-//! a matter of some microseconds once in a stretch of computing; not once in each call.
+//! What is left is a thread that goes to sleep just between the last look and the signal. They are next
+//! to each other in the watchdog's code, and some 20 us apart, most of which it takes to read the count
+//! and to interrupt another CPU. It has to have computed for a while before, so this can happen once in
+//! a stretch of computing, where a timeout came with every call.
 
 use std::time::Duration;
 

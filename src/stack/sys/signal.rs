@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::hint;
+use std::io;
 use std::mem::{self, MaybeUninit};
 use std::os::unix::fs::FileExt;
 use std::ptr;
@@ -82,6 +83,10 @@ impl Question {
             self.filled = memory.read_at(&mut self.stack, registers.sp).unwrap_or(0);
         }
         self.runs_tokio = RUNS_TOKIO.get();
+        // Tokio answers from what it keeps for each thread: a cell that is copied, and a pointer that is
+        // set for as long as what it leads to is there. It sets each by one store, so whatever has been
+        // interrupted, there is the one or the other. It takes no lock and, as a test has it, does not
+        // allocate. That is so in 1.54, and no promise of Tokio's: to be read again with a new version.
         if self.runs_tokio {
             self.worker = runtime::worker_index();
             self.task = task::try_id();
@@ -135,9 +140,12 @@ impl Ask {
             // A handler has begun and got no CPU since.
             return Asked::NoAnswer;
         }
-        if !send(thread, self.signal) {
+        if let Err(error) = send(thread, self.signal) {
             drop(SLOT.withdraw(thread));
-            return Asked::Gone;
+            return match error.raw_os_error() {
+                Some(libc::ESRCH) => Asked::Gone,
+                _ => Asked::Refused(Refusal::Denied),
+            };
         }
         let answer = self.wait(thread);
         drop(asking);
@@ -154,7 +162,8 @@ impl Ask {
             }
             sleep(LOOK_INTERVAL);
         }
-        // What comes back is a question without an answer, but for one that came just now.
+        // What comes back is a question without an answer, but for one that came just now. If a handler
+        // is at it, which has got no CPU since, it stays, with a piece of stack, until the next question.
         SLOT.withdraw(thread)
             .filter(|question| question.registers.pc != 0)
     }
@@ -248,13 +257,16 @@ fn install(signal: c_int, action: &libc::sigaction) -> Option<libc::sigaction> {
     (installed == 0).then(|| unsafe { before.assume_init() })
 }
 
-/// Returns whether the thread is there.
-fn send(thread: u32, signal: c_int) -> bool {
+fn send(thread: u32, signal: c_int) -> io::Result<()> {
     let process = std::process::id();
     // SAFETY: the call takes three integers. The handler is installed, and the process' own id keeps
     // the signal from another process that may have a thread of this id by now.
     let sent = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, signal) };
-    sent == 0
+    if sent == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// The calling thread's number in its own pid namespace, by which a signal is sent to it.
@@ -330,7 +342,7 @@ fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
 }
 
 fn error_number() -> c_int {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+    io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
 /// The interrupted code may be about to read it.

@@ -96,7 +96,7 @@ fn a_signal_that_is_shared_goes_to_both() {
     let asked = shared.ask(spinner.id, Question::new(None, 0));
     assert!(matches!(asked, Asked::Answered(_)), "{asked:?}");
     assert_eq!(CALLS.load(Ordering::SeqCst), 0);
-    assert!(send(own_id().unwrap(), SIGNAL));
+    send(own_id().unwrap(), SIGNAL).unwrap();
     assert_eq!(CALLS.load(Ordering::SeqCst), 1);
 }
 
@@ -145,7 +145,7 @@ fn a_large_handler_is_called_on_the_stack_that_it_was_made_for() {
     set_with(SIGNAL, libc::SA_RESTART, large);
     let asked = shared.ask(own_id().unwrap(), Question::new(None, 0));
     assert!(matches!(asked, Asked::Answered(_)), "{asked:?}");
-    assert!(send(own_id().unwrap(), SIGNAL));
+    send(own_id().unwrap(), SIGNAL).unwrap();
     assert_eq!(LARGE.load(Ordering::SeqCst), 1);
 }
 
@@ -166,7 +166,7 @@ fn a_handler_that_the_program_has_removed_is_called_no_more() {
     set(SIGNAL, libc::SIG_IGN);
     let asked = shared.ask(own_id().unwrap(), Question::new(None, 0));
     assert!(matches!(asked, Asked::Refused(Refusal::Taken)), "{asked:?}");
-    assert!(send(own_id().unwrap(), SIGNAL));
+    send(own_id().unwrap(), SIGNAL).unwrap();
     assert_eq!(REMOVED.load(Ordering::SeqCst), 0);
 }
 
