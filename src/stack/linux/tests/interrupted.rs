@@ -30,9 +30,6 @@ const fn timeout() -> libc::timespec {
 fn assert_unnoticed(name: &str, call: impl FnOnce() -> io::Result<()> + Send + 'static) {
     let subject = Subject::start(move |_| call());
     subject.wait_until_blocked();
-    // As a stall has: it may have been blocked on its way into the call, and a thread that is about to
-    // block is not safe from a signal.
-    thread::sleep(Duration::from_millis(30));
     let mut stacks = 0;
     let (mut resolver, mut run) = (Resolver::default(), Run::default());
     while !subject.thread.is_finished() {
