@@ -1,7 +1,7 @@
 //! What a suspect's own thread is asked: which worker and task it runs, and its stack.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::stack::{self, Identity, Run, Shot, StackTraces};
@@ -9,6 +9,10 @@ use crate::stall::OsThread;
 
 /// How often a thread that shows no stack is tried again between two reports.
 const RETRIES: u32 = 5;
+
+/// With less time left the retry is kept for another look: a thread that waits for a CPU would hardly
+/// answer.
+const WORTH_A_RETRY: Duration = Duration::from_millis(2);
 
 #[derive(Debug)]
 pub(super) struct Inquiry {
@@ -104,7 +108,8 @@ impl Inquiry {
             return;
         };
         let shows_none = self.shot.as_ref().is_some_and(|shot| !shot.shows_calls());
-        if !shows_none || self.retries == 0 || clock::now() >= until {
+        let has_time = || until.saturating_duration_since(clock::now()) >= WORTH_A_RETRY;
+        if !shows_none || self.retries == 0 || !has_time() {
             stack::follow(target, &mut self.run, self.settings);
             return;
         }
