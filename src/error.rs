@@ -190,7 +190,7 @@ impl fmt::Display for Error {
             }
             Kind::UnusableSignal => {
                 "the signal cannot be handled, or is needed for something else: give SIGURG (23), \
-                 SIGUSR2 (12) or a real-time signal from 35 to 64"
+                 SIGUSR1 (10), SIGUSR2 (12) or a real-time signal from 35 to 64"
             }
             Kind::AlreadyExported => {
                 "a monitor of this name is exported already: export each monitor once, and give \

@@ -47,14 +47,14 @@ impl Thread {
     pub(crate) fn state(self) -> Option<char> {
         match self.read("stat") {
             Ok(text) => state(&text),
-            Err(error) => is_gone(&error).then_some('X'),
+            Err(error) => self.is_gone(&error).then_some('X'),
         }
     }
 
     pub(crate) fn activity(self) -> Activity {
         match self.read("syscall") {
             Ok(text) => activity(&text).unwrap_or(Activity::Hidden),
-            Err(error) if is_gone(&error) => Activity::Gone,
+            Err(error) if self.is_gone(&error) => Activity::Gone,
             Err(_) => Activity::Hidden,
         }
     }
@@ -75,12 +75,18 @@ impl Thread {
     pub(crate) fn read(self, file: &str) -> io::Result<String> {
         fs::read_to_string(format!("/proc/self/task/{}/{file}", self.0))
     }
-}
 
-/// The thread's directory goes first; a file that is open by then answers "no such process".
-fn is_gone(error: &io::Error) -> bool {
-    const NO_SUCH_PROCESS: i32 = 3;
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(NO_SUCH_PROCESS)
+    /// The thread's directory goes first; a file that is open by then answers "no such process". A
+    /// file may be missing where the kernel is built without it.
+    fn is_gone(self, error: &io::Error) -> bool {
+        const NO_SUCH_PROCESS: i32 = 3;
+        let missing = error.kind() == io::ErrorKind::NotFound;
+        error.raw_os_error() == Some(NO_SUCH_PROCESS)
+            || (missing
+                && self
+                    .read("stat")
+                    .is_err_and(|error| error.kind() == io::ErrorKind::NotFound))
+    }
 }
 
 /// `4711 (name, which may hold anything) R …`
@@ -171,5 +177,9 @@ mod tests {
         assert_eq!(Thread(u32::MAX).state(), Some('X'));
         assert_eq!(Thread(u32::MAX).activity(), Activity::Gone);
         assert_eq!(Thread(u32::MAX).times(), None);
+        // One that lives does not look so for a file that its kernel does not have.
+        let read = |id: u32| Thread(id).read("no such file").unwrap_err();
+        assert!(!Thread(std::process::id()).is_gone(&read(std::process::id())));
+        assert!(Thread(u32::MAX).is_gone(&read(u32::MAX)));
     }
 }

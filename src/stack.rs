@@ -2,7 +2,7 @@
 //!
 //! The watchdog captures: it copies what is on the thread's stack while it is stuck. The reader, a
 //! thread of its own, finds out which calls the copied bytes are. Nothing is prepared before the
-//! first stall.
+//! first suspicion.
 
 mod frame;
 mod reader;
@@ -33,6 +33,7 @@ mod unsupported;
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::task;
 
@@ -53,10 +54,20 @@ use unsupported as platform;
 
 pub use frame::Frame;
 use platform::Resolver;
-pub(crate) use platform::{identify, introduce};
+pub(crate) use platform::{Run, follow, identify, introduce, own_id};
 pub(crate) use reader::{Reader, Unread};
 pub use settings::StackTraces;
 pub use trace::{Facts, NoStack, Trace};
+
+/// A thread of this process, which is not the calling one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Its number in `/proc`.
+    pub(crate) shown: u32,
+    /// The number by which the process reaches it. It differs where `/proc` is that of another pid
+    /// namespace.
+    pub(crate) own: u32,
+}
 
 /// Who a thread says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,10 +95,15 @@ enum Stage {
 }
 
 impl Shot {
-    /// Captures the stack of a thread of this process, which is not the calling one. `None` where
-    /// none are taken.
-    pub(crate) fn take(thread: u32, settings: StackTraces) -> Option<Arc<Shot>> {
-        let capture = platform::capture(thread, settings)?;
+    /// Captures the stack of a thread. `None` where none are taken. After `until` nothing is waited
+    /// for.
+    pub(crate) fn take(
+        target: Target,
+        run: &mut Run,
+        settings: StackTraces,
+        until: Instant,
+    ) -> Option<Arc<Shot>> {
+        let capture = platform::capture(target, run, settings, until)?;
         Some(Arc::new(Shot {
             identity: capture.identity(),
             shows_calls: capture.shows_calls(),

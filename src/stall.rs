@@ -139,6 +139,7 @@ mod tests {
             id: Some(17),
             name: Some("tokio-rt-worker".into()),
             key: std::thread::current().id(),
+            own_id: None,
         });
         stall.cause = Cause::Blocked {
             syscall: Some(Syscall::new(9_999)),

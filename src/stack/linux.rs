@@ -9,13 +9,15 @@ mod modules;
 mod patience;
 mod prologue;
 mod resolver;
+mod running;
 mod symbols;
 mod unwind;
 
-pub(crate) use capture::{Capture, capture, identify};
+pub(crate) use capture::{Capture, capture, follow, identify};
 pub(crate) use resolver::Resolver;
+pub(crate) use running::Run;
 
-pub(crate) use super::sys::introduce;
+pub(crate) use super::sys::{introduce, own_id};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,8 @@ use crate::error::{Error, Kind};
 ///
 /// A thread that is blocked is looked at from the outside: nothing of it is touched. A thread that
 /// runs is sent a signal, whose handler copies a piece of its stack. A thread that is blocked in a
-/// call which a signal would break is never sent one.
+/// call which a signal would break is not sent one; see the [guide](crate::docs::stacks) for what is
+/// done to keep it so.
 ///
 /// ```
 /// use loopmon::StackTraces;
@@ -68,8 +69,9 @@ impl StackTraces {
     /// The number of the signal that is sent: [`DEFAULT_SIGNAL`](Self::DEFAULT_SIGNAL) if not set.
     ///
     /// A program that handles SIGURG itself, as one with Go code in it does, gives another one here:
-    /// a real-time signal such as 40. If the program handles the given one as well, none is sent,
-    /// unless it is [shared](Self::share_signal).
+    /// a real-time signal from 35 to 64, or SIGUSR1 (10) or SIGUSR2 (12). Once it is taken into use,
+    /// it does what it does by default no longer, which is to end the program for all but SIGURG. If
+    /// the program handles it, none is sent, unless it is [shared](Self::share_signal).
     pub const fn signal(mut self, number: i32) -> StackTraces {
         self.signal = Some(number);
         self
@@ -77,6 +79,11 @@ impl StackTraces {
 
     /// Takes the signal even if the program handles it. Its own handler is then called for each
     /// signal that is not loopmon's, and for those of loopmon's that come through too late.
+    ///
+    /// The handler has to be there before loopmon's, which comes when a worker is first suspected of
+    /// a stall while it runs: if the program sets or removes one later, loopmon sends none any more.
+    /// And it has to be installed with `SA_RESTART`, and without `SA_RESETHAND` and `SA_NODEFER`;
+    /// otherwise it is left alone, and none is sent.
     pub const fn share_signal(mut self) -> StackTraces {
         self.shared = true;
         self
@@ -109,17 +116,11 @@ impl Default for StackTraces {
     }
 }
 
-/// Whether a program may take the signal for a purpose of its own. By Linux's numbers, which do not
-/// differ between the processors of which stacks are taken.
-fn is_usable(signal: i32) -> bool {
-    /// What a program does wrong (ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS), and what cannot be handled
-    /// (KILL, STOP).
-    const NOT_FOR_PROGRAMS: [i32; 9] = [4, 5, 6, 7, 8, 9, 11, 19, 31];
-    /// The C library keeps these to itself.
-    const C_LIBRARY: std::ops::RangeInclusive<i32> = 32..=34;
-    (1..=64).contains(&signal)
-        && !NOT_FOR_PROGRAMS.contains(&signal)
-        && !C_LIBRARY.contains(&signal)
+/// Whether the signal is for programs to use as they like: SIGUSR1, SIGUSR2, SIGURG and the real-time
+/// signals that the C library leaves to them. What others do by default is missed if they are handled.
+/// By Linux's numbers, which do not differ between the processors of which stacks are taken.
+const fn is_usable(signal: i32) -> bool {
+    matches!(signal, 10 | 12 | 23 | 35..=64)
 }
 
 #[cfg(test)]
@@ -131,13 +132,23 @@ mod tests {
         for (signal, usable) in [
             (StackTraces::DEFAULT_SIGNAL, true),
             (10, true),
-            (40, true),
+            (12, true),
+            (35, true),
             (64, true),
+            // What ends a program, stops it or has it go on, and SIGCHLD.
+            (1, false),
+            (2, false),
+            (13, false),
+            (14, false),
+            (15, false),
+            (17, false),
+            (18, false),
+            (20, false),
             (0, false),
             (-1, false),
             (9, false),
             (11, false),
-            (33, false),
+            (34, false),
             (65, false),
         ] {
             let checked = StackTraces::new().signal(signal).check();

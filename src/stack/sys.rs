@@ -10,9 +10,7 @@ mod slot;
 #[cfg(not(loopmon_loom))]
 mod signal;
 
-#[cfg(all(test, not(loopmon_loom)))]
-pub(super) use signal::current_thread;
-#[cfg(not(loopmon_loom))]
-pub(crate) use signal::introduce;
 #[cfg(not(loopmon_loom))]
 pub(super) use signal::{Ask, Asked, Question, Refusal, Registers};
+#[cfg(not(loopmon_loom))]
+pub(crate) use signal::{introduce, own_id};

@@ -145,8 +145,9 @@ pub enum NoStack {
     SignalsOff,
     /// The thread runs, and the program handles the [signal](crate::StackTraces::signal) itself.
     SignalTaken,
-    /// A signal would break the system call that the thread is blocked in, and here the stack is
-    /// not to be had without.
+    /// A signal might break a system call, and here the stack is not to be had without. The thread is
+    /// blocked in one that ends with `EINTR` then; or it may be on its way out of one, as it has not
+    /// been seen to use a CPU since it last slept.
     WouldInterrupt,
     /// The thread did not come to handle the signal in time: it has masked it, or gets no CPU.
     NoAnswer,
@@ -165,7 +166,7 @@ impl fmt::Display for NoStack {
             NoStack::Hidden => "the process may not read its own memory",
             NoStack::SignalsOff => "the thread runs, and no signal may be sent",
             NoStack::SignalTaken => "the thread runs, and the program handles the signal itself",
-            NoStack::WouldInterrupt => "a signal would break the system call",
+            NoStack::WouldInterrupt => "a signal might break a system call",
             NoStack::NoAnswer => "the thread did not answer in time",
             NoStack::Moved => "the thread went on meanwhile",
             NoStack::Busy => "too many stacks wait to be read",

@@ -1,8 +1,10 @@
 //! What stands in for stacks where none are taken.
 
-use super::Identity;
+use std::time::Instant;
+
 use super::settings::StackTraces;
 use super::trace::Trace;
+use super::{Identity, Target};
 
 /// There is none.
 #[derive(Debug)]
@@ -18,15 +20,24 @@ impl Capture {
     }
 }
 
-pub(crate) fn capture(_: u32, _: StackTraces) -> Option<Capture> {
+#[derive(Debug, Default)]
+pub(crate) struct Run(());
+
+pub(crate) fn capture(_: Target, _: &mut Run, _: StackTraces, _: Instant) -> Option<Capture> {
     None
 }
 
-pub(crate) fn identify(_: u32, _: StackTraces) -> Option<Identity> {
+pub(crate) fn follow(_: Target, _: &mut Run, _: StackTraces) {}
+
+pub(crate) fn identify(_: Target, _: &mut Run, _: StackTraces, _: Instant) -> Option<Identity> {
     None
 }
 
 pub(crate) fn introduce() {}
+
+pub(crate) fn own_id() -> Option<u32> {
+    None
+}
 
 #[derive(Default)]
 pub(crate) struct Resolver(());

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
 
+use crate::stack::{self, Target};
+
 /// A thread: its id in the operating system, and its name.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct OsThread {
     pub name: Option<Arc<str>>,
     /// Tells threads apart where they have no `id`.
     pub(super) key: ThreadId,
+    /// The number by which a signal reaches it, where one may be sent.
+    pub(super) own_id: Option<u32>,
 }
 
 impl OsThread {
@@ -35,7 +39,16 @@ impl OsThread {
             id: current_id(),
             name: thread.name().map(Arc::from),
             key: thread.id(),
+            own_id: stack::own_id(),
         }
+    }
+
+    /// `None` where no stacks are taken.
+    pub(crate) fn target(&self) -> Option<Target> {
+        Some(Target {
+            shown: self.id?,
+            own: self.own_id?,
+        })
     }
 }
 

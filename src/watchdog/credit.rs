@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const EVERYDAY_LATENESS: Duration = Duration::from_millis(20);
 
 /// What a look at all workers may take, and be credited for.
-const LONGEST_LOOK: Duration = Duration::from_millis(10);
+pub(super) const LONGEST_LOOK: Duration = Duration::from_millis(10);
 
 /// No look takes this long: the process was paused in the middle of one.
 const INTERRUPTED_LOOK: Duration = Duration::from_millis(100);

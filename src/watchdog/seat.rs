@@ -1,7 +1,7 @@
 //! One worker of a watched runtime: who it is, and why it does not come back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task;
 
@@ -25,6 +25,8 @@ pub(super) struct Seat {
     met: bool,
     /// It stood still at the last look.
     was_still: bool,
+    /// The last look has found something.
+    is_news: bool,
     /// What its thread did when it was first suspected.
     first: Evidence,
     inquiry: Inquiry,
@@ -57,6 +59,7 @@ impl Seat {
             sighting,
             met: false,
             was_still: false,
+            is_news: false,
             first: Evidence::None,
             inquiry: Inquiry::new(stack_traces),
             open: None,
@@ -95,10 +98,12 @@ impl Seat {
         still && !before
     }
 
-    /// `again` reads the counters anew; `progress`: it has been seen to poll tasks.
+    /// `again` reads the counters anew; `progress`: it has been seen to poll tasks. After `until` its
+    /// thread is not waited for.
     pub(super) fn look(
         &mut self,
         now: Duration,
+        until: Instant,
         counters: Counters,
         again: impl Fn() -> Counters,
         progress: bool,
@@ -111,16 +116,19 @@ impl Seat {
         };
         let still = || again() == look.counters;
         let began = self.worker.since();
-        let (phase, lasted, shown) = match self.worker.look(look) {
+        let finding = self.worker.look(look);
+        self.is_news = finding != Finding::Nothing;
+        let (phase, lasted, shown) = match finding {
             Finding::Nothing => {
-                self.inquiry.retry(self.sighting.thread.as_ref(), still);
+                if self.worker.is_suspected() && self.open.is_none() {
+                    self.inquiry.ask_first(self.sighting.thread.as_ref(), until);
+                }
                 return Outcome::Nothing;
             }
             Finding::Suspected => {
                 self.first = self.evidence(now);
-                let identity = self.inquiry.begin(self.sighting.thread.as_ref());
-                if identity.is_some_and(|identity| identity.worker == Some(self.index)) {
-                    self.worker.confirm();
+                if self.worker.is_suspected() {
+                    self.inquiry.begin(self.sighting.thread.as_ref(), until);
                 }
                 return Outcome::Suspected;
             }
@@ -147,7 +155,9 @@ impl Seat {
             if phase == Phase::Started && !self.is_to_be_told(evidence, look, lasted) {
                 return Outcome::Nothing;
             }
-            let statement = self.inquiry.go_on(self.sighting.thread.as_ref(), still);
+            let statement = self
+                .inquiry
+                .go_on(self.sighting.thread.as_ref(), until, still);
             let Some(statement) = statement else {
                 return Outcome::Nothing;
             };
@@ -178,6 +188,15 @@ impl Seat {
             self.inquiry.shot()
         };
         Outcome::Tell(self.tell(phase, lasted, cause, task), shot)
+    }
+
+    /// Tries again to see the stack of a stall that goes on, after all have been looked at.
+    pub(super) fn look_again(&mut self, until: Instant, again: impl Fn() -> Counters) {
+        if self.open.is_some() && self.worker.is_suspected() && !self.is_news {
+            let still = || self.worker.counters() == again();
+            let thread = self.sighting.thread.as_ref();
+            self.inquiry.retry(thread, until, still);
+        }
     }
 
     /// Whether its thread is there to be stuck, and has been looked at for long enough.

@@ -4,7 +4,7 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use super::credit::Credit;
+use super::credit::{Credit, LONGEST_LOOK};
 use super::inbox::{Id, Inbox};
 use super::pauses;
 use super::reporter::Reports;
@@ -35,11 +35,14 @@ fn watch(inbox: &Inbox<Watched>, reports: &Reports) {
         let in_look = credit.worked(clock::now());
         let wait = wait(&runtimes, credit.now());
         let orders = inbox.wait(wait);
-        let in_sleep = credit.slept(clock::now(), wait);
+        let now = clock::now();
+        let in_sleep = credit.slept(now, wait);
+        // However many threads are slow to answer.
+        let until = now + LONGEST_LOOK;
         in_look.into_iter().chain(in_sleep).for_each(pauses::add);
         runtimes.extend(orders.arrived);
         runtimes.retain_mut(|(id, runtime)| {
-            runtime.look(credit.now(), reports);
+            runtime.look(credit.now(), until, reports);
             let stays = !orders.left.contains(id);
             if !stays {
                 runtime.close(reports);

@@ -1,7 +1,7 @@
 //! One runtime under watch.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor, RuntimeMetrics, worker_index};
 
@@ -98,8 +98,8 @@ impl Watched {
         self.threshold
     }
 
-    /// Looks at all workers and tells what it finds.
-    pub(super) fn look(&mut self, now: Duration, reports: &Reports) {
+    /// Looks at all workers and tells what it finds. After `until` no thread is waited for.
+    pub(super) fn look(&mut self, now: Duration, until: Instant, reports: &Reports) {
         if self.seats.is_empty() {
             self.take_seats(now);
         }
@@ -110,7 +110,7 @@ impl Watched {
             let counters = read();
             let progress = self.seats.len() == 1 && self.load.has_shrunk(&self.metrics, counters);
             let seat = &mut self.seats[index];
-            let outcome = seat.look(now, counters, read, progress, &self.pool);
+            let outcome = seat.look(now, until, counters, read, progress, &self.pool);
             stuck |= seat.newly_still();
             parked |= seat.is_parked();
             match outcome {
@@ -118,6 +118,9 @@ impl Watched {
                 Outcome::Suspected => suspected = true,
                 Outcome::Tell(stall, shot) => self.tell(stall, shot, reports),
             }
+        }
+        for (index, seat) in self.seats.iter_mut().enumerate() {
+            seat.look_again(until, || counters(&self.metrics, index));
         }
         if suspected && self.runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
             self.pool.ask(&self.runtime);

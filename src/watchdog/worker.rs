@@ -86,8 +86,6 @@ pub(super) struct Worker {
     still: Duration,
     progress_at: Option<Duration>,
     stage: Stage,
-    /// Its thread has said that it drives it, since it is still.
-    confirmed: bool,
 }
 
 impl Worker {
@@ -104,7 +102,6 @@ impl Worker {
             still: Duration::ZERO,
             progress_at: None,
             stage: Stage::Quiet,
-            confirmed: false,
         }
     }
 
@@ -157,8 +154,17 @@ impl Worker {
         self.armed && !self.counters.is_parked() && !self.still.is_zero()
     }
 
+    /// It has been still for half the threshold, and is told if it goes on.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.is_still() && self.stage != Stage::Quiet && self.may_tell()
+    }
+
     pub(super) fn is_parked(&self) -> bool {
         self.counters.is_parked()
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        self.counters
     }
 
     /// Whatever the worker seemed to be doing, it begins now.
@@ -167,11 +173,6 @@ impl Worker {
             armed: true,
             ..Worker::new(self.threshold, self.driven, look)
         };
-    }
-
-    /// Its thread says that it drives it now, whatever it did before.
-    pub(super) fn confirm(&mut self) {
-        self.confirmed = true;
     }
 
     /// What has just been found is not to be told yet.
@@ -209,7 +210,7 @@ impl Worker {
 
     /// Whether its stillness is known to be a stall while it lasts.
     fn may_tell(&self) -> bool {
-        matches!(self.driven, Driven::Always | Driven::SoFar) || self.confirmed
+        matches!(self.driven, Driven::Always | Driven::SoFar)
     }
 
     fn tell(&mut self, phase: Phase, at: Duration) -> Finding {

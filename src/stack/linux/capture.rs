@@ -7,24 +7,21 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::memory;
 use super::patience::bears_signals;
+use super::running::{Run, count};
 use crate::clock;
 use crate::procfs::{Activity, Blocked, Thread};
-use crate::stack::Identity;
 use crate::stack::settings::StackTraces;
 use crate::stack::sys::{Ask, Asked, Question, Refusal, Registers};
 use crate::stack::trace::{Facts, NoStack};
+use crate::stack::{Identity, Target};
 
 /// How often a thread is looked at that does not keep still, such as one that writes to a disk.
 const LOOKS: u32 = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_micros(200);
-
-/// For how long the watchdog waits for an answer. What it looks after meanwhile is late by as much.
-const PATIENCE: Duration = Duration::from_millis(3);
-const PATIENCE_FOR_STACK: Duration = Duration::from_millis(10);
 
 /// Blocked threads show their stack pointer, but neither the frame pointer nor the return address
 /// that AArch64 keeps in a register.
@@ -109,15 +106,22 @@ impl Drop for Waiting {
     }
 }
 
-/// Takes the stack of a thread of this process, which is not the calling one.
-pub(crate) fn capture(thread: u32, settings: StackTraces) -> Option<Capture> {
+/// Takes the stack of a thread. `run` is what it has been seen to do so far. After `until` nothing is
+/// waited for.
+pub(crate) fn capture(
+    target: Target,
+    run: &mut Run,
+    settings: StackTraces,
+    until: Instant,
+) -> Option<Capture> {
     if !settings.taken {
         return None;
     }
     let began = clock::now();
-    let thread = Thread(thread);
+    let thread = Thread(target.shown);
     let mut identity = None;
-    let stack = take(thread, settings, &mut identity);
+    let ask = ask(settings, until);
+    let stack = take(target, run, settings, until, ask, &mut identity);
     Some(Capture {
         stack,
         facts: facts(thread),
@@ -137,65 +141,89 @@ pub(super) fn facts(thread: Thread) -> Facts {
     }
 }
 
+/// Looks at what a thread does, to know it when it is to be asked.
+pub(crate) fn follow(target: Target, run: &mut Run, settings: StackTraces) {
+    if settings.signal.is_some() {
+        run.goes_on(Thread(target.shown));
+    }
+}
+
 /// Asks a thread who it is, if that can be done unnoticed.
-pub(crate) fn identify(thread: u32, settings: StackTraces) -> Option<Identity> {
-    let id = thread;
-    let thread = Thread(id);
+pub(crate) fn identify(
+    target: Target,
+    run: &mut Run,
+    settings: StackTraces,
+    until: Instant,
+) -> Option<Identity> {
+    let ask = ask(settings, until)?;
+    let thread = Thread(target.shown);
     let may_be_asked = match thread.activity() {
-        Activity::Running => true,
+        Activity::Running | Activity::Hidden => run.goes_on(thread),
         Activity::Blocked(blocked) => bears_signals(thread, &blocked),
-        Activity::Gone | Activity::Hidden => false,
+        Activity::Gone => false,
     };
-    let ask = ask(settings, PATIENCE).filter(|_| may_be_asked)?;
-    match ask.ask(id, Question::new(None, 0)) {
+    if !may_be_asked {
+        return None;
+    }
+    match ask.ask(target.own, Question::new(None, 0)) {
         Asked::Answered(answer) => identity(&answer),
         Asked::NoAnswer | Asked::Gone | Asked::Refused(_) => None,
     }
 }
 
 fn take(
-    thread: Thread,
+    target: Target,
+    run: &mut Run,
     settings: StackTraces,
+    until: Instant,
+    ask: Option<Ask>,
     identity: &mut Option<Identity>,
 ) -> Result<Image, NoStack> {
     let waiting = Waiting::begin().ok_or(NoStack::Busy)?;
     let memory = memory::open().map_err(|_| NoStack::Hidden)?;
+    let thread = Thread(target.shown);
     let mut seen_running = false;
     let mut reason = NoStack::Moved;
     for look in 0..LOOKS {
         if look > 0 {
+            if clock::now() >= until {
+                break;
+            }
             sleep(BETWEEN_LOOKS);
         }
         let before = turns(thread);
-        match thread.activity() {
-            Activity::Hidden => return Err(NoStack::Hidden),
-            Activity::Gone => return Err(NoStack::Moved),
-            // It may be about to block, and a signal would come right into that.
-            Activity::Running if !seen_running => seen_running = true,
-            Activity::Running => {
-                return take_by_signal(thread, settings, memory, waiting, identity);
+        let activity = thread.activity();
+        match (activity, ask) {
+            (Activity::Gone, _) => return Err(NoStack::Moved),
+            (Activity::Hidden, None) => return Err(NoStack::Hidden),
+            // It may be about to block.
+            (Activity::Running, None) if !seen_running => seen_running = true,
+            (Activity::Running, None) => return Err(NoStack::SignalsOff),
+            (Activity::Running | Activity::Hidden, Some(ask)) => {
+                if run.goes_on(thread) {
+                    return take_by_signal(target, ask, settings, memory, waiting, identity);
+                }
+                reason = NoStack::WouldInterrupt;
             }
-            Activity::Blocked(blocked) => {
+            (Activity::Blocked(blocked), _) if SHOWN_WHEN_BLOCKED => {
                 seen_running = false;
-                if SHOWN_WHEN_BLOCKED {
-                    let bytes = read(&memory, blocked.sp, settings.bytes);
-                    if has_kept_still(thread, blocked, before) {
-                        return Ok(Image {
-                            registers: Registers {
-                                pc: blocked.pc,
-                                sp: blocked.sp,
-                                ..Registers::default()
-                            },
-                            _waiting: waiting.with(bytes.len()),
-                            bytes,
-                        });
-                    }
-                } else if bears_signals(thread, &blocked) {
-                    return take_by_signal(thread, settings, memory, waiting, identity);
-                } else {
-                    reason = NoStack::WouldInterrupt;
+                let bytes = read(&memory, blocked.sp, settings.bytes);
+                if has_kept_still(thread, blocked, before) {
+                    return Ok(Image {
+                        registers: Registers {
+                            pc: blocked.pc,
+                            sp: blocked.sp,
+                            ..Registers::default()
+                        },
+                        _waiting: waiting.with(bytes.len()),
+                        bytes,
+                    });
                 }
             }
+            (Activity::Blocked(blocked), Some(ask)) if bears_signals(thread, &blocked) => {
+                return take_by_signal(target, ask, settings, memory, waiting, identity);
+            }
+            (Activity::Blocked(_), _) => reason = NoStack::WouldInterrupt,
         }
     }
     Err(reason)
@@ -210,27 +238,22 @@ fn has_kept_still(thread: Thread, blocked: Blocked, before: Option<u64>) -> bool
 /// How often it has been put on a CPU, or taken off it, which is slower to read.
 fn turns(thread: Thread) -> Option<u64> {
     let times = thread.times().map(|times| times.turns);
-    times.or_else(|| switches(&thread.read("status").ok()?))
-}
-
-/// Two lines of many, `voluntary_ctxt_switches:` with a number, and the same with `non` before it.
-fn switches(status: &str) -> Option<u64> {
-    let count = |name: &str| {
-        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
-        value.trim().parse::<u64>().ok()
-    };
-    Some(count("voluntary_ctxt_switches:")? + count("nonvoluntary_ctxt_switches:")?)
+    times.or_else(|| {
+        let status = thread.read("status").ok()?;
+        let of = |name| count(&status, name);
+        Some(of("voluntary_ctxt_switches:")? + of("nonvoluntary_ctxt_switches:")?)
+    })
 }
 
 pub(super) fn take_by_signal(
-    thread: Thread,
+    target: Target,
+    ask: Ask,
     settings: StackTraces,
     memory: File,
     waiting: Waiting,
     identified: &mut Option<Identity>,
 ) -> Result<Image, NoStack> {
-    let ask = ask(settings, PATIENCE_FOR_STACK).ok_or(NoStack::SignalsOff)?;
-    match ask.ask(thread.0, Question::new(Some(memory), settings.bytes)) {
+    match ask.ask(target.own, Question::new(Some(memory), settings.bytes)) {
         Asked::Answered(mut answer) => {
             *identified = identity(&answer);
             answer.stack.truncate(answer.filled);
@@ -248,11 +271,14 @@ pub(super) fn take_by_signal(
     }
 }
 
-fn ask(settings: StackTraces, patience: Duration) -> Option<Ask> {
+/// `None` if no signal may be sent.
+pub(super) fn ask(settings: StackTraces, until: Instant) -> Option<Ask> {
+    let now = clock::now();
     Some(Ask {
         signal: settings.signal?,
         shared: settings.shared,
-        patience,
+        // Others may have to be asked as well.
+        until: now + until.saturating_duration_since(now) / 2,
     })
 }
 
@@ -287,12 +313,5 @@ mod tests {
             let waiting: Vec<_> = std::iter::from_fn(next).collect();
             assert_eq!(waiting.len(), expected);
         }
-    }
-
-    #[test]
-    fn counts_how_often_a_thread_was_taken_off_a_cpu() {
-        let status = "Name:\tx\nvoluntary_ctxt_switches:\t3\nnonvoluntary_ctxt_switches:\t4\n";
-        assert_eq!(switches(status), Some(7));
-        assert_eq!(switches("Name:\tx\n"), None);
     }
 }

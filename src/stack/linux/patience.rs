@@ -15,12 +15,11 @@ pub(super) fn bears_signals(thread: Thread, blocked: &Blocked) -> bool {
     };
     match libc::c_long::from(call) {
         libc::SYS_futex => is_untimed_wait(operation, timeout),
-        libc::SYS_wait4 | libc::SYS_waitid | libc::SYS_flock => true,
-        // A socket may have a timeout, and ends with EINTR then. Of terminals and devices each has
-        // its own ways.
-        libc::SYS_read | libc::SYS_write | libc::SYS_readv | libc::SYS_writev => {
-            is_pipe(thread, first)
-        }
+        libc::SYS_wait4 | libc::SYS_waitid => true,
+        // It waits for the first byte alone. A write does so for every one, and comes back short. A
+        // socket may have a timeout, and ends with EINTR then. Of terminals, devices and file systems
+        // each has its own ways.
+        libc::SYS_read | libc::SYS_readv => is_pipe(thread, first),
         _ => false,
     }
 }
@@ -71,7 +70,7 @@ mod tests {
             (libc::SYS_futex, [1, 6 | 128, 2, 0, 0, 0], false),
             (libc::SYS_futex, [1, 11 | 128, 2, 0, 0, 0], false),
             (libc::SYS_wait4, [0; 6], true),
-            (libc::SYS_flock, [0; 6], true),
+            (libc::SYS_flock, [0; 6], false),
             (libc::SYS_read, [no_file, 0, 0, 0, 0, 0], false),
             (libc::SYS_clock_nanosleep, [0; 6], false),
             (libc::SYS_epoll_pwait, [0; 6], false),
@@ -85,13 +84,19 @@ mod tests {
     }
 
     #[test]
-    fn reading_a_pipe_bears_a_signal() {
+    fn reading_a_pipe_bears_a_signal_and_writing_does_not() {
         let mut child = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
         let pipe = child.stdout.as_ref().unwrap().as_raw_fd();
         let (socket, _other_end) = UnixStream::pair().unwrap();
-        for (file, expected) in [(pipe, true), (socket.as_raw_fd(), false)] {
+        for (call, file, expected) in [
+            (libc::SYS_read, pipe, true),
+            (libc::SYS_readv, pipe, true),
+            (libc::SYS_write, pipe, false),
+            (libc::SYS_writev, pipe, false),
+            (libc::SYS_read, socket.as_raw_fd(), false),
+        ] {
             let file = u64::try_from(file).unwrap();
-            assert_eq!(bears(libc::SYS_read, [file, 0, 0, 0, 0, 0]), expected);
+            assert_eq!(bears(call, [file, 0, 0, 0, 0, 0]), expected, "{call}");
         }
         child.wait().unwrap();
     }

@@ -6,12 +6,13 @@ mod stress;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Resolver, capture};
+use super::{Capture, Resolver, Run, capture};
+use crate::clock;
 use crate::procfs::{Activity, Thread};
-use crate::stack::sys::{current_thread, introduce};
-use crate::stack::{Frame, NoStack, StackTraces, Trace};
+use crate::stack::sys::{introduce, own_id};
+use crate::stack::{Frame, NoStack, StackTraces, Target, Trace};
 
 /// A thread that does something until it is told to end.
 struct Subject<R = ()> {
@@ -31,7 +32,7 @@ impl Subject {
         let thread = thread::Builder::new()
             .spawn(move || {
                 introduce();
-                told.send(current_thread()).unwrap();
+                told.send(own_id().unwrap()).unwrap();
                 work(&until)
             })
             .unwrap();
@@ -48,13 +49,26 @@ impl<R> Subject<R> {
         }
     }
 
-    /// Tries again while the thread gets no CPU to answer with, as other tests take it all.
+    fn target(&self) -> Target {
+        Target {
+            shown: self.id,
+            own: self.id,
+        }
+    }
+
+    fn capture(&self, run: &mut Run, settings: StackTraces) -> Capture {
+        capture(self.target(), run, settings, soon()).unwrap()
+    }
+
+    /// Tries again while the thread gets no CPU to be seen running or to answer with, as other tests
+    /// take it all.
     fn trace(&self) -> Trace {
+        let mut run = Run::default();
         let traces = std::iter::repeat_with(|| {
-            let captured = capture(self.id, StackTraces::new());
-            Resolver::default().resolve(captured.unwrap())
+            Resolver::default().resolve(self.capture(&mut run, StackTraces::new()))
         });
-        let mut answers = traces.filter(|trace| trace.no_stack() != Some(NoStack::NoAnswer));
+        let waits = [NoStack::NoAnswer, NoStack::WouldInterrupt].map(Some);
+        let mut answers = traces.filter(|trace| !waits.contains(&trace.no_stack()));
         answers.next().unwrap()
     }
 
@@ -65,6 +79,10 @@ impl<R> Subject<R> {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+
+fn soon() -> Instant {
+    clock::now() + SECOND
+}
 
 /// What the tests look for in a trace.
 #[inline(never)]
@@ -103,7 +121,7 @@ fn a_blocked_thread_is_seen_from_outside() {
     let sleeper = Subject::start(sleeps_by_name);
     sleeper.wait_until_blocked();
     let no_signals = StackTraces::new().without_signals();
-    let trace = Resolver::default().resolve(capture(sleeper.id, no_signals).unwrap());
+    let trace = Resolver::default().resolve(sleeper.capture(&mut Run::default(), no_signals));
     assert_shows(&trace, "sleeps_by_name");
     sleeper.end();
 }
@@ -114,7 +132,7 @@ fn a_running_thread_is_asked() {
     let trace = spinner.trace();
     assert_shows(&trace, "spins_by_name");
     let no_signals = StackTraces::new().without_signals();
-    let trace = Resolver::default().resolve(capture(spinner.id, no_signals).unwrap());
+    let trace = Resolver::default().resolve(spinner.capture(&mut Run::default(), no_signals));
     assert_eq!(trace.no_stack(), Some(NoStack::SignalsOff));
     spinner.end();
 }
@@ -133,7 +151,7 @@ fn of_a_stack_deeper_than_the_copy_the_innermost_calls_are_shown() {
     let sleeper = Subject::start(|until| descends_by_name(1_000, &mut || sleeps_by_name(until)));
     sleeper.wait_until_blocked();
     let settings = StackTraces::new().without_signals().stack_bytes(16 << 10);
-    let trace = Resolver::default().resolve(capture(sleeper.id, settings).unwrap());
+    let trace = Resolver::default().resolve(sleeper.capture(&mut Run::default(), settings));
     let calls = |function| {
         let named = |frame: &&Frame| frame.function().is_some_and(|it| it.ends_with(function));
         trace.user_frames().iter().filter(named).count()

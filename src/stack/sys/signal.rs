@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::hint;
+use std::io;
 use std::mem::{self, MaybeUninit};
 use std::os::unix::fs::FileExt;
 use std::ptr;
 use std::sync::atomic::{Ordering, compiler_fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::{runtime, task};
 
@@ -82,6 +83,10 @@ impl Question {
             self.filled = memory.read_at(&mut self.stack, registers.sp).unwrap_or(0);
         }
         self.runs_tokio = RUNS_TOKIO.get();
+        // Tokio answers from what it keeps for each thread: a cell that is copied, and a pointer that is
+        // set for as long as what it leads to is there. It sets each by one store, so whatever has been
+        // interrupted, there is the one or the other. It takes no lock and, as a test has it, does not
+        // allocate. That is so in 1.54, and no promise of Tokio's: to be read again with a new version.
         if self.runs_tokio {
             self.worker = runtime::worker_index();
             self.task = task::try_id();
@@ -115,24 +120,32 @@ pub(in super::super) struct Ask {
     pub(in super::super) signal: c_int,
     /// Whether to take a signal that the program handles.
     pub(in super::super) shared: bool,
-    pub(in super::super) patience: Duration,
+    /// Then an answer is no longer waited for.
+    pub(in super::super) until: Instant,
 }
 
 impl Ask {
-    /// Asks a thread of this process.
+    /// Asks a thread, by the number that it has in its own process.
     pub(in super::super) fn ask(self, thread: u32, question: Question) -> Asked {
         // Where two watchdogs run, as in tests, one waits for the other.
         let asking: MutexGuard<'_, ()> = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(refusal) = self.take_into_use() {
             return Asked::Refused(refusal);
         }
+        if clock::now() >= self.until {
+            // There is no time left for an answer.
+            return Asked::NoAnswer;
+        }
         if SLOT.ask(thread, question).is_err() {
             // A handler has begun and got no CPU since.
             return Asked::NoAnswer;
         }
-        if !send(thread, self.signal) {
+        if let Err(error) = send(thread, self.signal) {
             drop(SLOT.withdraw(thread));
-            return Asked::Gone;
+            return match error.raw_os_error() {
+                Some(libc::ESRCH) => Asked::Gone,
+                _ => Asked::Refused(Refusal::Denied),
+            };
         }
         let answer = self.wait(thread);
         drop(asking);
@@ -140,17 +153,17 @@ impl Ask {
     }
 
     fn wait(self, thread: u32) -> Option<Question> {
-        let began = clock::now();
         loop {
             if let Some(answer) = SLOT.collect() {
                 return Some(answer);
             }
-            if clock::now().saturating_duration_since(began) >= self.patience {
+            if clock::now() >= self.until {
                 break;
             }
             sleep(LOOK_INTERVAL);
         }
-        // What comes back is a question without an answer, but for one that came just now.
+        // What comes back is a question without an answer, but for one that came just now. If a handler
+        // is at it, which has got no CPU since, it stays, with a piece of stack, until the next question.
         SLOT.withdraw(thread)
             .filter(|question| question.registers.pc != 0)
     }
@@ -166,18 +179,20 @@ impl Ask {
         if is_ours(&current) {
             return Ok(());
         }
-        let handled =
-            current.sa_sigaction != libc::SIG_DFL && current.sa_sigaction != libc::SIG_IGN;
-        // Taken away from us once, it is not fought for.
-        if handled && (!self.shared || before.get().is_some()) {
+        // Taken away from us once, it is not fought for, whatever has come instead.
+        let is_free = !is_handled(&current) || (self.shared && can_be_shared(&current));
+        if before.get().is_some() || !is_free {
             return Err(Refusal::Taken);
         }
+        // Known before the handler is: a signal of the program's own may come at once.
         let before = before.get_or_init(|| current);
-        if install(self.signal, before) {
-            Ok(())
-        } else {
-            Err(Refusal::Denied)
+        let replaced = install(self.signal, &ours_instead_of(before)).ok_or(Refusal::Denied)?;
+        if (replaced.sa_sigaction, replaced.sa_flags) == (before.sa_sigaction, before.sa_flags) {
+            return Ok(());
         }
+        // The program has just set another.
+        install(self.signal, &replaced);
+        Err(Refusal::Taken)
     }
 }
 
@@ -205,40 +220,68 @@ fn action(signal: c_int) -> Option<libc::sigaction> {
     (told == 0).then(|| unsafe { current.assume_init() })
 }
 
-/// `before` is the action it has now, whose mask stays.
-fn install(signal: c_int, before: &libc::sigaction) -> bool {
-    let action = libc::sigaction {
-        sa_sigaction: handler as *const () as usize,
-        // On the alternate stack, where there is one: the thread may have little left of its own.
-        sa_flags: libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK,
-        ..*before
-    };
-    // SAFETY: the handler has the signature that SA_SIGINFO asks for, and keeps to what a handler
-    // may do.
-    let installed = unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
-    installed == 0
+fn is_handled(action: &libc::sigaction) -> bool {
+    action.sa_sigaction != libc::SIG_DFL && action.sa_sigaction != libc::SIG_IGN
 }
 
-/// Returns whether the thread is there.
-fn send(thread: u32, signal: c_int) -> bool {
+/// Whether the program cannot tell if ours has called its handler or the kernel. Without SA_RESTART it
+/// may mean to break calls, which is what ours must not.
+fn can_be_shared(action: &libc::sigaction) -> bool {
+    let expected = libc::SA_RESTART;
+    action.sa_flags & (expected | libc::SA_RESETHAND | libc::SA_NODEFER) == expected
+}
+
+fn ours_instead_of(before: &libc::sigaction) -> libc::sigaction {
+    let stack = if is_handled(before) {
+        // On the stack that it was made for: the alternate one has room for small handlers only.
+        before.sa_flags & libc::SA_ONSTACK
+    } else {
+        // The thread may have little left of its own.
+        libc::SA_ONSTACK
+    };
+    libc::sigaction {
+        sa_sigaction: handler as *const () as usize,
+        sa_flags: libc::SA_SIGINFO | libc::SA_RESTART | stack,
+        // The mask stays.
+        ..*before
+    }
+}
+
+/// The action that was there before. `None` if the system refuses the new one.
+fn install(signal: c_int, action: &libc::sigaction) -> Option<libc::sigaction> {
+    let mut before = MaybeUninit::uninit();
+    // SAFETY: our handler has the signature that SA_SIGINFO asks for, and keeps to what a handler may
+    // do; any other action is the program's own, put back as it was.
+    let installed = unsafe { libc::sigaction(signal, action, before.as_mut_ptr()) };
+    // SAFETY: it has been written.
+    (installed == 0).then(|| unsafe { before.assume_init() })
+}
+
+fn send(thread: u32, signal: c_int) -> io::Result<()> {
     let process = std::process::id();
     // SAFETY: the call takes three integers. The handler is installed, and the process' own id keeps
     // the signal from another process that may have a thread of this id by now.
     let sent = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, signal) };
-    sent == 0
+    if sent == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
-/// As the system numbers them.
-pub(in super::super) fn current_thread() -> u32 {
+/// The calling thread's number in its own pid namespace, by which a signal is sent to it.
+pub(crate) fn own_id() -> Option<u32> {
     // SAFETY: it takes nothing and always succeeds. glibc has had a function for it since 2.30 only.
     let thread = unsafe { libc::syscall(libc::SYS_gettid) };
-    u32::try_from(thread).unwrap_or(0)
+    u32::try_from(thread).ok()
 }
 
 extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     let error = error_number();
-    let answered = SLOT.answer(current_thread(), |question| {
-        question.answer(registers(context.cast()));
+    let answered = own_id().is_some_and(|thread| {
+        SLOT.answer(thread, |question| {
+            question.answer(registers(context.cast()));
+        })
     });
     if !answered {
         pass_on(signal, info, context);
@@ -299,7 +342,7 @@ fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
 }
 
 fn error_number() -> c_int {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+    io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
 /// The interrupted code may be about to read it.

@@ -30,15 +30,12 @@ const fn timeout() -> libc::timespec {
 fn assert_unnoticed(name: &str, call: impl FnOnce() -> io::Result<()> + Send + 'static) {
     let subject = Subject::start(move |_| call());
     subject.wait_until_blocked();
-    // As a stall has: it may have been blocked on its way into the call, and a thread that is about to
-    // block is not safe from a signal.
-    thread::sleep(Duration::from_millis(30));
     let mut stacks = 0;
-    let mut resolver = Resolver::default();
+    let (mut resolver, mut run) = (Resolver::default(), Run::default());
     while !subject.thread.is_finished() {
-        let seen = resolver.resolve(capture(subject.id, StackTraces::new()).unwrap());
+        let seen = resolver.resolve(subject.capture(&mut run, StackTraces::new()));
         stacks += u32::from(seen.no_stack().is_none() && !seen.is_truncated());
-        identify(subject.id, StackTraces::new());
+        identify(subject.target(), &mut run, StackTraces::new(), soon());
         thread::sleep(Duration::from_millis(5));
     }
     if let Err(error) = subject.end() {
@@ -65,6 +62,26 @@ fn wait_for(file: RawFd) -> libc::pollfd {
         events: libc::POLLIN,
         revents: 0,
     }
+}
+
+/// That time is over wakes the thread: it seems to run then, and is still in the call.
+#[test]
+fn at_the_end_of_a_timeout() {
+    let subject = Subject::start(|until| {
+        let mut interrupted = 0;
+        while !until.load(Ordering::Relaxed) {
+            // SAFETY: no files are given.
+            let waited = result(unsafe { libc::poll(ptr::null_mut(), 0, 1) });
+            interrupted += u32::from(waited.is_err());
+        }
+        interrupted
+    });
+    let mut run = Run::default();
+    for _ in 0..1_000 {
+        subject.capture(&mut run, StackTraces::new());
+        identify(subject.target(), &mut run, StackTraces::new(), soon());
+    }
+    assert_eq!(subject.end(), 0);
 }
 
 #[test]
@@ -144,6 +161,8 @@ fn locks() {
         let woken = Arc::clone(&word);
         let waker = thread::Builder::new().spawn(move || {
             thread::sleep(Duration::from_millis(MILLIS as u64));
+            // Who does not wait just then, does not begin to.
+            woken.store(1, Ordering::Relaxed);
             let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
             // SAFETY: the word outlives the call.
             unsafe { libc::syscall(libc::SYS_futex, woken.as_ptr(), wake, 1) };
@@ -152,7 +171,11 @@ fn locks() {
         let no_timeout = ptr::null::<libc::timespec>();
         // SAFETY: as above.
         let waited = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wait, 0, no_timeout) };
-        let waited = result(waited);
+        let waited = match result(waited) {
+            // It was begun anew when the lock was free already.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            waited => waited,
+        };
         waker?.join().unwrap();
         waited
     });

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Mutex;
 
-use super::super::capture::{Capture, Waiting, facts, take_by_signal};
+use super::super::capture::{Waiting, ask, facts, take_by_signal};
 use super::super::memory;
 use super::*;
 use crate::clock;
@@ -34,7 +34,8 @@ fn stress(work: fn()) -> Vec<Trace> {
     for round in 0..rounds {
         let mut identity = None;
         let stack = take_by_signal(
-            Thread(subject.id),
+            subject.target(),
+            ask(StackTraces::new(), soon()).unwrap(),
             StackTraces::new(),
             memory::open().unwrap(),
             Waiting::begin().unwrap(),
@@ -156,9 +157,10 @@ fn while_it_is_deep_in_recursion() {
 fn while_it_ends() {
     for _ in 0..rounds() {
         let subject = Subject::start(|_| ());
-        capture(subject.id, StackTraces::new());
+        subject.capture(&mut Run::default(), StackTraces::new());
         let image = take_by_signal(
-            Thread(subject.id),
+            subject.target(),
+            ask(StackTraces::new(), soon()).unwrap(),
             StackTraces::new(),
             memory::open().unwrap(),
             Waiting::begin().unwrap(),

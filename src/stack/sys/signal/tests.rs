@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
+use allocation_counter::measure;
+
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -13,7 +15,7 @@ fn ask(signal: c_int) -> Ask {
     Ask {
         signal,
         shared: false,
-        patience: PATIENCE,
+        until: clock::now() + PATIENCE,
     }
 }
 
@@ -30,7 +32,7 @@ impl Spinner {
         let (told, id) = mpsc::channel();
         let until = Arc::clone(&ends);
         let spawned = thread::Builder::new().spawn(move || {
-            told.send(current_thread()).unwrap();
+            told.send(own_id().unwrap()).unwrap();
             while !until.load(Ordering::Relaxed) {
                 hint::spin_loop();
             }
@@ -94,8 +96,102 @@ fn a_signal_that_is_shared_goes_to_both() {
     let asked = shared.ask(spinner.id, Question::new(None, 0));
     assert!(matches!(asked, Asked::Answered(_)), "{asked:?}");
     assert_eq!(CALLS.load(Ordering::SeqCst), 0);
-    assert!(send(current_thread(), SIGNAL));
+    send(own_id().unwrap(), SIGNAL).unwrap();
     assert_eq!(CALLS.load(Ordering::SeqCst), 1);
+}
+
+/// Sets an action with these flags, of a handler that has never been called.
+fn set_with(signal: c_int, flags: c_int, function: extern "C" fn(c_int)) {
+    let action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: it is made of integers, and of an address that may be null.
+    let mut action = unsafe { action.assume_init() };
+    action.sa_sigaction = function as *const () as usize;
+    action.sa_flags = flags;
+    assert!(install(signal, &action).is_some());
+}
+
+#[test]
+fn a_handler_that_would_notice_is_not_shared_with() {
+    const SIGNAL: c_int = 55;
+    let shared = Ask {
+        shared: true,
+        ..ask(SIGNAL)
+    };
+    for flags in [
+        0,
+        libc::SA_ONSTACK,
+        libc::SA_RESTART | libc::SA_RESETHAND,
+        libc::SA_RESTART | libc::SA_NODEFER,
+    ] {
+        set_with(SIGNAL, flags, count);
+        let asked = shared.ask(own_id().unwrap(), Question::new(None, 0));
+        assert!(matches!(asked, Asked::Refused(Refusal::Taken)), "{asked:?}");
+    }
+}
+
+#[test]
+fn a_large_handler_is_called_on_the_stack_that_it_was_made_for() {
+    /// Rust's alternate stack is smaller.
+    extern "C" fn large(_: c_int) {
+        let bytes = hint::black_box([1_u8; 256 * 1024]);
+        LARGE.fetch_add(u32::from(bytes[7]), Ordering::SeqCst);
+    }
+    static LARGE: AtomicU32 = AtomicU32::new(0);
+    const SIGNAL: c_int = 56;
+    let shared = Ask {
+        shared: true,
+        ..ask(SIGNAL)
+    };
+    set_with(SIGNAL, libc::SA_RESTART, large);
+    let asked = shared.ask(own_id().unwrap(), Question::new(None, 0));
+    assert!(matches!(asked, Asked::Answered(_)), "{asked:?}");
+    send(own_id().unwrap(), SIGNAL).unwrap();
+    assert_eq!(LARGE.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_handler_that_the_program_has_removed_is_called_no_more() {
+    extern "C" fn removed(_: c_int) {
+        REMOVED.fetch_add(1, Ordering::SeqCst);
+    }
+    static REMOVED: AtomicU32 = AtomicU32::new(0);
+    const SIGNAL: c_int = 57;
+    let shared = Ask {
+        shared: true,
+        ..ask(SIGNAL)
+    };
+    set_with(SIGNAL, libc::SA_RESTART, removed);
+    let asked = shared.ask(own_id().unwrap(), Question::new(None, 0));
+    assert!(matches!(asked, Asked::Answered(_)), "{asked:?}");
+    set(SIGNAL, libc::SIG_IGN);
+    let asked = shared.ask(own_id().unwrap(), Question::new(None, 0));
+    assert!(matches!(asked, Asked::Refused(Refusal::Taken)), "{asked:?}");
+    send(own_id().unwrap(), SIGNAL).unwrap();
+    assert_eq!(REMOVED.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn no_signal_is_sent_when_there_is_no_time_left() {
+    const SIGNAL: c_int = 58;
+    let late = Ask {
+        until: clock::now(),
+        ..ask(SIGNAL)
+    };
+    // This thread would have answered before anybody looks at the clock again.
+    let asked = late.ask(own_id().unwrap(), Question::new(None, 0));
+    assert!(matches!(asked, Asked::NoAnswer), "{asked:?}");
+}
+
+/// What Tokio keeps of a thread it sets up when it is first asked for it.
+#[test]
+fn a_thread_that_has_introduced_itself_answers_without_allocating() {
+    let allocates = || {
+        introduce();
+        let mut question = Question::new(None, 0);
+        measure(|| question.answer(Registers::default())).count_total
+    };
+    let answering = thread::Builder::new().spawn(allocates).unwrap();
+    assert_eq!(answering.join().unwrap(), 0);
 }
 
 #[test]
@@ -120,12 +216,12 @@ fn a_thread_that_masks_the_signal_answers_no_later_question() {
     let (told, id) = mpsc::channel();
     let masking = thread::Builder::new().spawn(move || {
         mask(libc::SIG_BLOCK, SIGNAL);
-        told.send(current_thread()).unwrap();
+        told.send(own_id().unwrap()).unwrap();
         may_go_on.recv().unwrap();
         mask(libc::SIG_UNBLOCK, SIGNAL);
     });
     let short = Ask {
-        patience: Duration::from_millis(20),
+        until: clock::now() + Duration::from_millis(20),
         ..ask(SIGNAL)
     };
     let asked = short.ask(id.recv().unwrap(), Question::new(None, 0));
@@ -142,12 +238,12 @@ fn a_thread_that_masks_the_signal_answers_no_later_question() {
 
 #[test]
 fn what_cannot_be_handled_is_denied() {
-    let asked = ask(libc::SIGKILL).ask(current_thread(), Question::new(None, 0));
+    let asked = ask(libc::SIGKILL).ask(own_id().unwrap(), Question::new(None, 0));
     assert!(
         matches!(asked, Asked::Refused(Refusal::Denied)),
         "{asked:?}"
     );
-    let asked = ask(99).ask(current_thread(), Question::new(None, 0));
+    let asked = ask(99).ask(own_id().unwrap(), Question::new(None, 0));
     assert!(
         matches!(asked, Asked::Refused(Refusal::Denied)),
         "{asked:?}"
@@ -160,7 +256,7 @@ fn the_interrupted_code_keeps_its_error_number() {
     let memory = File::open("/dev/null").unwrap();
     set_error_number(libc::EXDEV);
     // Answered on this thread, at once; reading fails, as the file is not one of memory.
-    let asked = ask(SIGNAL).ask(current_thread(), Question::new(Some(memory), 8));
+    let asked = ask(SIGNAL).ask(own_id().unwrap(), Question::new(Some(memory), 8));
     let error = error_number();
     let Asked::Answered(answer) = asked else {
         panic!("{asked:?}");
