@@ -241,13 +241,8 @@ impl Exporter for ToRecorder {
             }
             gauge(recorder, &self.keys.stalled_workers).set(self.open.iter().count() as f64);
             for (index, worker) in &self.workers {
-                let longest = self
-                    .open
-                    .iter()
-                    .filter(|stall| index.is_none_or(|index| index == stall.worker))
-                    .map(|stall| stall.lasted(now))
-                    .max();
-                gauge(recorder, &worker.keys.in_progress).set(longest.unwrap_or_default());
+                let longest = self.open.longest(*index, now);
+                gauge(recorder, &worker.keys.in_progress).set(longest);
             }
         });
     }

@@ -101,6 +101,15 @@ impl OpenStalls {
         self.0.iter_mut().filter(|open| !open.in_doubt)
     }
 
+    /// For how long a worker has been stalled, or the one that has been for longest.
+    pub(super) fn longest(&self, worker: Option<usize>, now: Instant) -> Duration {
+        self.iter()
+            .filter(|stall| worker.is_none_or(|worker| worker == stall.worker))
+            .map(|stall| stall.lasted(now))
+            .max()
+            .unwrap_or_default()
+    }
+
     /// Whether none goes on, not even one that is in doubt.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

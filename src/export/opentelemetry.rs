@@ -228,13 +228,8 @@ impl Exporter for ToProviders {
         }
         instruments.stalled.set(self.open.iter().count());
         for (index, worker) in &self.workers {
-            let longest = self
-                .open
-                .iter()
-                .filter(|stall| index.is_none_or(|index| index == stall.worker))
-                .map(|stall| stall.lasted(now))
-                .max();
-            instruments.stall_age(worker, longest.unwrap_or_default().as_secs_f64());
+            let longest = self.open.longest(*index, now);
+            instruments.stall_age(worker, longest.as_secs_f64());
         }
     }
 
