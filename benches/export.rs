@@ -214,7 +214,7 @@ fn install() -> Outcome<SocketAddr> {
     let lag = Matcher::Full("loopmon_lag_seconds".to_owned());
     PrometheusBuilder::new()
         .with_http_listener(address)
-        .set_buckets_for_metric(lag, &Metrics::BUCKETS)?
+        .set_buckets_for_metric(lag, Metrics::BUCKETS)?
         .install()?;
     Ok(address)
 }

@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Before there is a runtime: so the endpoint has a thread of its own.
     PrometheusBuilder::new()
         .with_http_listener(address)
-        .set_buckets_for_metric(lag, &Metrics::BUCKETS)?
+        .set_buckets_for_metric(lag, Metrics::BUCKETS)?
         .install()?;
     println!("http://{address}/metrics");
 

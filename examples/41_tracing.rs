@@ -25,7 +25,6 @@ async fn main() -> Result<(), loopmon::Error> {
     tracing::info!("the service goes on");
 
     monitor.stop();
-    drop(monitor);
-    export.ended().await;
+    export.finish().await;
     Ok(())
 }

@@ -56,8 +56,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
 
     server.abort();
     monitor.stop();
-    drop(monitor);
-    export.ended().await;
+    export.finish().await;
     Ok(())
 }
 

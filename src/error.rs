@@ -194,7 +194,7 @@ impl fmt::Display for Error {
             }
             Kind::AlreadyExported => {
                 "a monitor of this name is exported already: export each monitor once, and give \
-                 each a `name` of its own"
+                 each a `name` of its own, or `finish` the other export first"
             }
             Kind::ZeroStallThreshold => {
                 "the stall threshold is zero: give at least a millisecond, the shortest time between \

@@ -29,10 +29,12 @@
 //! # From start to end
 //!
 //! An export goes on when its monitor is stopped and installed again. It ends when the monitor is
-//! gone: no handle on it is left, and it is not attached. [`Export::ended`] waits for that.
+//! gone: no handle on it is left, and it is not attached. [`Export::finish`] ends it before. What a
+//! monitor tells of its next run while an exporter is behind with the last is neither handed on nor
+//! counted as missed, and a stall that goes on meanwhile is counted for both.
 //!
 //! A monitor is told from others by its name, so an exporter takes each [name](crate::Builder::name)
-//! once at a time. A monitor without a name is exported as `unnamed`. Any name will do: exporters
+//! once at a time; it is free again when the monitor is gone. A monitor without a name is exported as `unnamed`. Any name will do: exporters
 //! escape what their formats do not take.
 //!
 //! # Cost
@@ -53,6 +55,7 @@ mod opentelemetry;
 #[cfg(feature = "tracing")]
 mod tracing;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 #[cfg(feature = "metrics")]
@@ -66,19 +69,22 @@ pub use self::tracing::Tracing;
 #[derive(Debug)]
 pub struct Export {
     task: JoinHandle<()>,
+    finish: oneshot::Sender<()>,
 }
 
 impl Export {
-    /// Waits until the monitor is gone, and all that it told has been handed on.
+    /// Ends the export once all has been handed on that the monitor has told so far. If the monitor
+    /// is gone or has been stopped, that is all that it told.
     ///
-    /// For the end of a program: [stop](crate::Monitor::stop) the monitor, drop its handles, wait for
-    /// this, and then flush whatever the exporter hands things to. An exporter that is stuck keeps
-    /// this waiting.
+    /// For the end of a program: [stop](crate::Monitor::stop) the monitor, await this, and then flush
+    /// whatever the exporter hands things to. An exporter that is stuck keeps this waiting.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call leaves the export going on.
-    pub async fn ended(self) {
+    /// A dropped call has ended the export as well, but not waited for it.
+    pub async fn finish(self) {
+        // It has ended by itself if nobody hears.
+        self.finish.send(()).ok();
         // Neither cancelled nor ended by a panic: both are kept from it.
         self.task.await.ok();
     }

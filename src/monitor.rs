@@ -26,6 +26,8 @@ pub use builder::Builder;
 pub use samples::Samples;
 pub use stalls::Stalls;
 pub use stop_on_drop::StopOnDrop;
+#[cfg(any(feature = "metrics", feature = "tracing", feature = "opentelemetry"))]
+pub(crate) use weak::WeakMonitor;
 
 use crate::clock;
 use crate::error::{Error, Kind};

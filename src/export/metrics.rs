@@ -75,7 +75,7 @@ static METADATA: Metadata<'static> = Metadata::new("loopmon", Level::INFO, Some(
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let lag = Matcher::Full("loopmon_lag_seconds".to_owned());
-/// let builder = PrometheusBuilder::new().set_buckets_for_metric(lag, &Metrics::BUCKETS)?;
+/// let builder = PrometheusBuilder::new().set_buckets_for_metric(lag, Metrics::BUCKETS)?;
 /// # builder.build_recorder();
 /// # Ok(())
 /// # }
@@ -99,7 +99,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Buckets for a histogram of lag, in seconds: from a millisecond to ten seconds.
-    pub const BUCKETS: [f64; 13] = BUCKETS;
+    pub const BUCKETS: &'static [f64] = &BUCKETS;
 
     /// An exporter with a label for the monitor, and none for the worker.
     pub fn new() -> Metrics {
@@ -120,7 +120,7 @@ impl Metrics {
     /// If a monitor of this name is exported here already, or if the operating system refuses the
     /// thread.
     pub fn start(self, monitor: &Monitor) -> Result<Export, Error> {
-        EXPORTS.start(monitor, |name| ToRecorder::new(name, self.per_worker))
+        EXPORTS.start(monitor, move |name| ToRecorder::new(name, self.per_worker))
     }
 }
 
@@ -133,6 +133,18 @@ struct ToRecorder {
     open: OpenStalls,
     /// Where the recorder is that has been told what there is.
     told: Option<usize>,
+    handles: Option<Handles>,
+}
+
+/// What a sample is written to. To look it up allocates.
+struct Handles {
+    lag: Histogram,
+    tasks: Gauge,
+    queue_depth: Gauge,
+    busy: Gauge,
+    samples_missed: Counter,
+    /// When they are to be looked up again: a recorder may forget what it was not told for a while.
+    until: Instant,
 }
 
 struct Worker {
@@ -149,6 +161,7 @@ impl ToRecorder {
             workers: BTreeMap::new(),
             open: OpenStalls::default(),
             told: None,
+            handles: None,
         };
         if !per_worker {
             let all = Worker::new(exporter.keys.of_worker(None));
@@ -172,11 +185,27 @@ impl ToRecorder {
     fn meet(&mut self, recorder: &dyn Recorder) {
         let address = ptr::from_ref(recorder).addr();
         if self.told.replace(address) != Some(address) {
+            self.handles = None;
             keys::describe(recorder);
             self.keys.zero(recorder);
             for worker in self.workers.values() {
                 worker.keys.zero(recorder);
             }
+        }
+    }
+}
+
+impl Handles {
+    const KEPT_FOR: Duration = Duration::from_secs(10);
+
+    fn new(recorder: &dyn Recorder, keys: &Keys, now: Instant) -> Handles {
+        Handles {
+            lag: recorder.register_histogram(&keys.lag, &METADATA),
+            tasks: gauge(recorder, &keys.tasks),
+            queue_depth: gauge(recorder, &keys.queue_depth),
+            busy: gauge(recorder, &keys.busy),
+            samples_missed: counter(recorder, &keys.samples_missed),
+            until: now + Handles::KEPT_FOR,
         }
     }
 }
@@ -198,15 +227,21 @@ impl Worker {
 }
 
 impl Exporter for ToRecorder {
-    fn sample(&mut self, sample: &Sample) {
+    fn begin(&mut self) {
+        with_recorder(|recorder| self.meet(recorder));
+    }
+
+    fn sample(&mut self, sample: &Sample, now: Instant) {
         with_recorder(|recorder| {
             self.meet(recorder);
-            let keys = &self.keys;
-            histogram(recorder, &keys.lag).record(sample.lag);
-            gauge(recorder, &keys.tasks).set(sample.tasks as f64);
-            gauge(recorder, &keys.queue_depth).set(sample.queue_depth as f64);
-            gauge(recorder, &keys.busy).set(sample.busy);
-            counter(recorder, &keys.samples_missed).increment(sample.missed);
+            let handles = self.handles.take().filter(|handles| now < handles.until);
+            let handles = handles.unwrap_or_else(|| Handles::new(recorder, &self.keys, now));
+            handles.lag.record(sample.lag);
+            handles.tasks.set(sample.tasks as f64);
+            handles.queue_depth.set(sample.queue_depth as f64);
+            handles.busy.set(sample.busy);
+            handles.samples_missed.increment(sample.missed);
+            self.handles = Some(handles);
         });
     }
 
@@ -231,13 +266,11 @@ impl Exporter for ToRecorder {
     fn tick(&mut self, now: Instant) {
         with_recorder(|recorder| {
             self.meet(recorder);
-            let grown: Vec<_> = self
-                .open
-                .iter_mut()
-                .map(|stall| (stall.worker, stall.grow(now)))
-                .collect();
-            for (worker, grown) in grown {
-                self.worker(recorder, worker).add_time(recorder, grown);
+            for stall in self.open.iter_mut() {
+                let worker = self.per_worker.then_some(stall.worker);
+                if let Some(worker) = self.workers.get_mut(&worker) {
+                    worker.add_time(recorder, stall.grow(now));
+                }
             }
             gauge(recorder, &self.keys.stalled_workers).set(self.open.iter().count() as f64);
             for (index, worker) in &self.workers {
@@ -271,8 +304,4 @@ fn counter(recorder: &dyn Recorder, key: &Key) -> Counter {
 
 fn gauge(recorder: &dyn Recorder, key: &Key) -> Gauge {
     recorder.register_gauge(key, &METADATA)
-}
-
-fn histogram(recorder: &dyn Recorder, key: &Key) -> Histogram {
-    recorder.register_histogram(key, &METADATA)
 }

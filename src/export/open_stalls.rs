@@ -45,10 +45,11 @@ impl OpenStall {
         }
     }
 
-    /// How long it has lasted by now.
+    /// How long it has lasted by now, as far as that is certain: at twice what was told it would be
+    /// told again. If it is not, it is over, or the process has been paused.
     pub(super) fn lasted(&self, now: Instant) -> Duration {
         let since = now.saturating_duration_since(self.told_at);
-        self.told.saturating_add(since)
+        self.told.saturating_add(since.min(self.told))
     }
 
     /// How much longer it is than was known.

@@ -149,7 +149,7 @@ impl OpenTelemetry {
     /// If a monitor of this name is exported here already, or if the operating system refuses the
     /// thread.
     pub fn start(self, monitor: &Monitor) -> Result<Export, Error> {
-        EXPORTS.start(monitor, |name| {
+        EXPORTS.start(monitor, move |name| {
             let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
                 .with_version(env!("CARGO_PKG_VERSION"))
                 .build();
@@ -188,7 +188,7 @@ impl ToProviders {
 }
 
 impl Exporter for ToProviders {
-    fn sample(&mut self, sample: &Sample) {
+    fn sample(&mut self, sample: &Sample, _: Instant) {
         let instruments = &mut self.instruments;
         instruments.lag(sample.lag.as_secs_f64());
         instruments.tasks.set(sample.tasks);

@@ -55,7 +55,7 @@ static TOLD: Mutex<(u64, Duration)> = Mutex::new((0, Duration::ZERO));
 /// # When there are many stalls
 ///
 /// Ten stalls of a monitor are told in a row, and after that one more for each second. One that is
-/// told is told to its end. Of those that are not, the next report says in `suppressed` how many
+/// told is told to its end, and so is one that goes on to twice the threshold. Of those that are not, the next report says in `suppressed` how many
 /// reports there were; once there has been room for ten again, an event of its own does.
 ///
 /// # The subscriber
@@ -108,7 +108,7 @@ impl ToSubscriber {
 }
 
 impl Exporter for ToSubscriber {
-    fn sample(&mut self, sample: &Sample) {
+    fn sample(&mut self, sample: &Sample, _: Instant) {
         tell_pauses(pauses(), &TOLD);
         trace!(
             target: "loopmon::sample",

@@ -1,5 +1,6 @@
 //! A handle that does not keep the monitor.
 
+use std::fmt;
 use std::sync::{Arc, Weak};
 
 use super::{Monitor, Shared};
@@ -16,5 +17,11 @@ impl WeakMonitor {
     pub(crate) fn upgrade(&self) -> Option<Monitor> {
         let shared = self.0.upgrade()?;
         Some(Monitor { shared })
+    }
+}
+
+impl fmt::Debug for WeakMonitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakMonitor")
     }
 }

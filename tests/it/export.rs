@@ -60,6 +60,6 @@ impl Subject {
     fn end(self, export: Export) {
         self.stop();
         drop(self.monitor);
-        self.runtime.block_on(export.ended());
+        self.runtime.block_on(export.finish());
     }
 }

@@ -24,7 +24,7 @@ fn a_name_is_taken_once_at_a_time() {
     assert!(OpenTelemetry::new().start(&monitor()).is_err());
 
     drop(first);
-    futures::executor::block_on(export.ended());
+    futures::executor::block_on(export.finish());
     let again = monitor();
     assert!(OpenTelemetry::new().start(&again).is_ok());
 }
@@ -65,7 +65,7 @@ fn a_collector_that_never_answers_loses_nothing_here() {
         samples.count().await
     });
     drop(monitor);
-    futures::executor::block_on(export.ended());
+    futures::executor::block_on(export.finish());
 
     assert_eq!(read, Monitor::DEFAULT_CAPACITY);
     let collected = |_| {

@@ -12,7 +12,7 @@ struct Counter {
 }
 
 impl Exporter for Counter {
-    fn sample(&mut self, _: &Sample) {
+    fn sample(&mut self, _: &Sample, _: Instant) {
         self.samples.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -68,8 +68,59 @@ fn handing_a_sample_on_allocates_no_more_than_reading_it() {
                 wants_tick,
             };
             let run = Run::subscribe(monitor);
-            async move { run.serve(&mut counter).await }
+            async move {
+                run.serve(&mut counter, future::pending()).await;
+            }
         });
         assert_eq!(export, plain, "wants_tick: {wants_tick}");
     }
+}
+
+static EXPORTS: Exports = Exports::on("loopmon-test");
+
+fn count(monitor: &Monitor) -> (Result<Export, Error>, Arc<AtomicU64>) {
+    let samples = Arc::new(AtomicU64::new(0));
+    let counter = Counter {
+        samples: Arc::clone(&samples),
+        wants_tick: false,
+    };
+    (EXPORTS.start(monitor, move |_| counter), samples)
+}
+
+#[test]
+fn it_finishes_with_all_that_has_been_told_while_the_monitor_goes_on() {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let monitor = Monitor::builder().name("goes on").build().unwrap();
+    let (export, samples) = count(&monitor);
+    runtime.block_on(async {
+        monitor.install().unwrap();
+        time::sleep(Duration::from_millis(1_050)).await;
+    });
+    futures::executor::block_on(export.unwrap().finish());
+    assert_eq!(samples.load(Ordering::Relaxed), 10);
+    assert!(monitor.is_running());
+    // And the name is free.
+    assert!(count(&monitor).0.is_ok());
+}
+
+#[test]
+fn a_name_is_free_when_its_monitor_is_gone() {
+    let monitor = || Monitor::builder().name("in sequence").build().unwrap();
+    for _ in 0..50 {
+        let monitor = monitor();
+        assert!(count(&monitor).0.is_ok());
+        assert!(count(&monitor).0.unwrap_err().is_already_exported());
+    }
+}
+
+#[test]
+fn an_exporter_that_cannot_be_made_ends_its_export_alone() {
+    let monitor = Monitor::builder().name("panics").build().unwrap();
+    let export = EXPORTS.start(&monitor, |_| -> Counter { panic!("as it should") });
+    futures::executor::block_on(export.unwrap().finish());
+    assert!(count(&monitor).0.is_ok());
 }

@@ -11,7 +11,7 @@ fn recorder() -> PrometheusRecorder {
     PrometheusBuilder::new()
         .set_buckets_for_metric(
             Matcher::Full("loopmon_lag_seconds".to_owned()),
-            &Metrics::BUCKETS,
+            Metrics::BUCKETS,
         )
         .unwrap()
         .build_recorder()
@@ -61,8 +61,8 @@ fn samples_become_a_histogram_and_gauges() {
     let recorder = recorder();
     let mut exporter = ToRecorder::new("main", false);
     ::metrics::with_local_recorder(&recorder, || {
-        exporter.sample(&sample(seconds(0.002), 0));
-        exporter.sample(&sample(seconds(0.2), 3));
+        exporter.sample(&sample(seconds(0.002), 0), clock::now());
+        exporter.sample(&sample(seconds(0.2), 3), clock::now());
     });
     let value = |series: &str| value(&recorder, series);
     assert_eq!(value("loopmon_lag_seconds_bucket,le=0.001"), "0");
@@ -79,7 +79,7 @@ fn samples_become_a_histogram_and_gauges() {
 fn all_that_counts_begins_at_zero() {
     let recorder = recorder();
     let mut exporter = ToRecorder::new("main", false);
-    ::metrics::with_local_recorder(&recorder, || exporter.sample(&sample(Duration::ZERO, 0)));
+    ::metrics::with_local_recorder(&recorder, || exporter.begin());
     for cause in Cause::LABELS {
         let series = format!("loopmon_stalls_total,cause={cause}");
         assert_eq!(value(&recorder, &series), "0", "{series}");
@@ -106,7 +106,16 @@ fn a_stall_shows_while_it_lasts() {
         assert_eq!(value("loopmon_stalls_total,cause=on_cpu"), "1");
         assert_eq!(value("loopmon_stalled_workers"), "1");
 
-        exporter.tick(t0 + seconds(2.15));
+        exporter.tick(t0 + seconds(0.05));
+        assert_eq!(value("loopmon_stall_in_progress_seconds"), "0.15");
+        // At twice what was told there would have been a report, had the process run and the worker
+        // been stuck.
+        exporter.tick(t0 + seconds(60.0));
+        assert_eq!(value("loopmon_stall_in_progress_seconds"), "0.2");
+        assert_eq!(value("loopmon_stall_seconds_total"), "0");
+
+        exporter.stall(&stall(Phase::Ongoing, 1, 7, seconds(1.5)), t0);
+        exporter.tick(t0 + seconds(0.75));
         assert_eq!(value("loopmon_stall_in_progress_seconds"), "2.25");
         assert_eq!(value("loopmon_stall_seconds_total"), "2");
 
@@ -173,9 +182,11 @@ fn workers_are_told_apart_only_when_asked_for() {
 #[test]
 fn a_recorder_may_come_later_and_is_told_all() {
     let mut exporter = ToRecorder::new("main", false);
-    exporter.sample(&sample(Duration::ZERO, 0));
+    exporter.sample(&sample(Duration::ZERO, 0), clock::now());
     let recorder = recorder();
-    ::metrics::with_local_recorder(&recorder, || exporter.sample(&sample(Duration::ZERO, 0)));
+    ::metrics::with_local_recorder(&recorder, || {
+        exporter.sample(&sample(Duration::ZERO, 0), clock::now());
+    });
     let text = recorder.handle().render();
     assert!(text.contains("# HELP loopmon_lag_seconds "), "{text}");
     assert!(text.contains("loopmon_stalls_total{"), "{text}");
@@ -185,7 +196,9 @@ fn a_recorder_may_come_later_and_is_told_all() {
 fn odd_names_are_escaped() {
     let recorder = recorder();
     let mut exporter = ToRecorder::new("a \"b\"\n{c}=é", false);
-    ::metrics::with_local_recorder(&recorder, || exporter.sample(&sample(Duration::ZERO, 0)));
+    ::metrics::with_local_recorder(&recorder, || {
+        exporter.sample(&sample(Duration::ZERO, 0), clock::now());
+    });
     let text = recorder.handle().render();
     let series = r#"loopmon_tasks{monitor="a \"b\"\n{c}=é"} 5"#;
     assert!(text.lines().any(|line| line == series), "{text}");
@@ -196,7 +209,7 @@ fn the_table_has_all_metrics() {
     let recorder = recorder();
     let mut exporter = ToRecorder::new("main", false);
     ::metrics::with_local_recorder(&recorder, || {
-        exporter.sample(&sample(Duration::ZERO, 0));
+        exporter.sample(&sample(Duration::ZERO, 0), clock::now());
         exporter.stall(&stall(Phase::Started, 0, 7, seconds(1.0)), clock::now());
     });
     let text = recorder.handle().render();
@@ -213,10 +226,37 @@ fn the_table_has_all_metrics() {
 }
 
 #[test]
-fn a_sample_costs_no_allocation_of_ours() {
+fn a_sample_allocates_nothing_with_a_real_recorder() {
+    let recorder = recorder();
     let mut exporter = ToRecorder::new("main", true);
-    let sample = sample(Duration::ZERO, 0);
-    exporter.sample(&sample);
-    let allocated = allocation_counter::measure(|| exporter.sample(&sample));
-    assert_eq!(allocated.count_total, 0);
+    let (sample, now) = (sample(Duration::ZERO, 0), clock::now());
+    ::metrics::with_local_recorder(&recorder, || {
+        exporter.sample(&sample, now);
+        // It allocates room for some at a time itself.
+        let allocated = (0..3)
+            .map(|_| allocation_counter::measure(|| exporter.sample(&sample, now)).count_total);
+        assert_eq!(allocated.sum::<u64>(), 0);
+    });
+}
+
+#[test]
+fn a_recorder_that_forgets_is_told_again() {
+    let recorder = recorder();
+    let mut exporter = ToRecorder::new("main", false);
+    let now = clock::now();
+    ::metrics::with_local_recorder(&recorder, || {
+        exporter.sample(&sample(Duration::ZERO, 0), now);
+        assert_eq!(
+            exporter.handles.as_ref().unwrap().until,
+            now + Handles::KEPT_FOR
+        );
+        exporter.sample(&sample(Duration::ZERO, 0), now + seconds(9.0));
+        assert_eq!(
+            exporter.handles.as_ref().unwrap().until,
+            now + Handles::KEPT_FOR
+        );
+        let later = now + Handles::KEPT_FOR;
+        exporter.sample(&sample(Duration::ZERO, 0), later);
+        assert_eq!(exporter.handles.unwrap().until, later + Handles::KEPT_FOR);
+    });
 }

@@ -162,8 +162,8 @@ fn has(attributes: &[KeyValue], key: &str) -> bool {
 fn samples_become_a_histogram_and_levels() {
     let sdk = Sdk::new();
     let mut exporter = sdk.exporter("main", false);
-    exporter.sample(&sample(seconds(0.002), 5));
-    exporter.sample(&sample(seconds(0.2), 3));
+    exporter.sample(&sample(seconds(0.002), 5), clock::now());
+    exporter.sample(&sample(seconds(0.2), 3), clock::now());
     assert!(close(sdk.value("loopmon.lag"), 0.202));
     assert!(close(sdk.value("loopmon.task.count"), 3.0));
     assert!(close(sdk.value("loopmon.queue.length"), 4.0));
@@ -227,7 +227,8 @@ fn a_stall_shows_while_it_lasts() {
     assert!(close(sdk.series("loopmon.stall.count")[on_cpu], 1.0));
     assert!(close(sdk.value("loopmon.stall.active"), 1.0));
 
-    exporter.tick(t0 + seconds(2.15));
+    exporter.stall(&stall(Phase::Ongoing, 1, 7, 1.5), t0);
+    exporter.tick(t0 + seconds(0.75));
     assert!(close(sdk.value("loopmon.stall.age"), 2.25));
     assert!(close(sdk.value("loopmon.stall.time"), 2.25));
 
@@ -377,7 +378,7 @@ fn odd_names_are_taken_as_they_are() {
     let sdk = Sdk::new();
     for name in ["", "a \"b\"\n{c}=é\0"] {
         let mut exporter = sdk.exporter(name, false);
-        exporter.sample(&sample(Duration::ZERO, 5));
+        exporter.sample(&sample(Duration::ZERO, 5), clock::now());
         let series = format!("loopmon.monitor.name={name}");
         assert!(close(sdk.series("loopmon.task.count")[&series], 5.0));
     }
@@ -397,7 +398,7 @@ fn stalls_that_are_sampled_out_are_counted() {
 fn the_table_has_all_instruments() {
     let sdk = Sdk::new();
     let mut exporter = sdk.exporter("main", false);
-    exporter.sample(&sample(Duration::ZERO, 5));
+    exporter.sample(&sample(Duration::ZERO, 5), clock::now());
     fn of<T>(data: &MetricData<T>) -> &'static str {
         match data {
             MetricData::Gauge(_) => "gauge",
@@ -434,7 +435,7 @@ fn a_sample_costs_no_allocation_of_ours() {
     let meter = global::meter("loopmon");
     let mut exporter = ToProviders::new("main", true, &meter, global::tracer("loopmon"));
     let sample = sample(Duration::ZERO, 5);
-    exporter.sample(&sample);
-    let allocated = allocation_counter::measure(|| exporter.sample(&sample));
+    exporter.sample(&sample, clock::now());
+    let allocated = allocation_counter::measure(|| exporter.sample(&sample, clock::now()));
     assert_eq!(allocated.count_total, 0);
 }

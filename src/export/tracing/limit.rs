@@ -13,7 +13,8 @@ pub(super) const BURST: u32 = 10;
 /// After this long, one more.
 pub(super) const REFILL: Duration = Duration::from_secs(1);
 
-/// A token bucket. A stall that is let through once is told to its end.
+/// A token bucket. A stall that is let through once is told to its end, and one that goes on always
+/// is.
 #[derive(Debug)]
 pub(super) struct Limit {
     tokens: u32,
@@ -37,8 +38,10 @@ impl Limit {
     /// Whether to tell this report, and how many have not been told since the last that was.
     pub(super) fn admit(&mut self, stall: &Stall, now: Instant) -> Option<u64> {
         self.refill(now);
-        let goes_on = self.told.get(&stall.worker) == Some(&stall.began_at);
-        if !goes_on {
+        // What goes on is told at ever greater distances, and the longest stalls are the worst.
+        let is_told =
+            stall.phase == Phase::Ongoing || self.told.get(&stall.worker) == Some(&stall.began_at);
+        if !is_told {
             let Some(left) = self.tokens.checked_sub(1) else {
                 self.suppressed += 1;
                 return None;

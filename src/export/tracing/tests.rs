@@ -113,7 +113,9 @@ fn samples_are_told_at_trace() {
         let log = Log::default();
         let mut exporter = ToSubscriber::new("main", clock::now());
         let sample = Sample::new(Duration::from_millis(250), 7, clock::utc_now());
-        with_default(log.subscriber(level), || exporter.sample(&sample));
+        with_default(log.subscriber(level), || {
+            exporter.sample(&sample, clock::now());
+        });
         assert_eq!(log.text(), told);
     }
 }
@@ -158,6 +160,23 @@ fn many_stalls_are_told_in_part_with_a_count_of_the_rest() {
         "{text}"
     );
     assert!(!exporter.wants_tick());
+}
+
+#[test]
+fn a_long_stall_is_told_however_many_short_ones_there_are() {
+    let log = Log::default();
+    let now = clock::now();
+    let mut exporter = ToSubscriber::new("main", now);
+    with_default(log.subscriber(Level::WARN), || {
+        for began in 0..20 {
+            exporter.stall(&stall(Phase::Ended, began), now);
+        }
+        exporter.stall(&stall(Phase::Started, 20), now);
+        let before = log.text().lines().count();
+        exporter.stall(&stall(Phase::Ongoing, 20), now);
+        exporter.stall(&stall(Phase::Ended, 20), now);
+        assert_eq!(log.text().lines().count(), before + 2, "{}", log.text());
+    });
 }
 
 #[test]
@@ -220,7 +239,7 @@ proptest::proptest! {
             let admitted = limit.admit(&report, now);
             if let Some(suppressed) = admitted {
                 told += 1;
-                new += usize::from(!passed[worker]);
+                new += usize::from(!passed[worker] && phase != Phase::Ongoing);
                 counted += suppressed;
             }
             proptest::prop_assert!(!passed[worker] || admitted.is_some());

@@ -63,7 +63,7 @@ pub(crate) fn builder() -> (PrometheusBuilder, Endpoint) {
     let lag = Matcher::Full("loopmon_lag_seconds".to_owned());
     let builder = PrometheusBuilder::new()
         .with_http_listener(address)
-        .set_buckets_for_metric(lag, &Metrics::BUCKETS)
+        .set_buckets_for_metric(lag, Metrics::BUCKETS)
         .unwrap();
     (builder, Endpoint(address))
 }

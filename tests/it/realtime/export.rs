@@ -35,7 +35,7 @@ fn a_scrape_answers_during_a_stall_and_shows_it() {
             tokio::time::sleep(millis(100)).await;
             monitor.stop();
             drop(monitor);
-            export.ended().await;
+            export.finish().await;
         });
     });
     let value = |name| endpoint().value(name, "stuck");
@@ -105,6 +105,6 @@ fn each_worker_that_was_ever_stalled_adds_eight_series() {
     eventually(|| series() == of_workers(2));
     monitor.stop();
     drop(monitor);
-    runtime.block_on(export.ended());
+    runtime.block_on(export.finish());
     assert_eq!(series(), of_workers(2));
 }

@@ -80,6 +80,6 @@ fn a_stuck_subscriber_stops_neither_detection_nor_the_monitor() {
 
     drop(stuck);
     drop(monitor);
-    block_on(export.ended());
+    block_on(export.finish());
     assert_eq!(STALLS.load(Ordering::Relaxed), phases.len());
 }
