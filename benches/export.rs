@@ -21,13 +21,16 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ::tracing::Level;
 use figures::Figures;
 use futures::executor::block_on;
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
-use loopmon::export::Metrics;
+use loopmon::export::{Metrics, OpenTelemetry, Tracing};
 use loopmon::{Monitor, Sampler, Samples, SleepSampler};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use opentelemetry::global;
+use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
@@ -45,7 +48,7 @@ struct Subject {
 }
 
 /// The first is what the others are measured against.
-const SUBJECTS: [Subject; 3] = [
+const SUBJECTS: [Subject; 5] = [
     Subject {
         name: "plain reader",
         thread: "plain-reader",
@@ -60,6 +63,16 @@ const SUBJECTS: [Subject; 3] = [
         name: "Metrics",
         thread: "loopmon-metrics",
         start: metrics,
+    },
+    Subject {
+        name: "OpenTelemetry",
+        thread: "loopmon-otel",
+        start: opentelemetry,
+    },
+    Subject {
+        name: "Tracing",
+        thread: "loopmon-tracing",
+        start: tracing,
     },
 ];
 
@@ -139,6 +152,20 @@ fn metrics(monitors: &[Monitor]) -> Outcome<()> {
     Ok(())
 }
 
+fn opentelemetry(monitors: &[Monitor]) -> Outcome<()> {
+    for monitor in monitors {
+        OpenTelemetry::new().start(monitor)?;
+    }
+    Ok(())
+}
+
+fn tracing(monitors: &[Monitor]) -> Outcome<()> {
+    for monitor in monitors {
+        Tracing::new().start(monitor)?;
+    }
+    Ok(())
+}
+
 /// A runtime that runs on a thread of its own until this is dropped.
 struct Driven {
     runtime: Handle,
@@ -208,8 +235,17 @@ fn published(mut samples: Samples) -> u64 {
     buffered + samples.missed()
 }
 
-/// Has the recorder of Prometheus, and its endpoint, on threads of their own.
+/// Has an SDK that nobody collects from, a log without samples, and the recorder of Prometheus with
+/// its endpoint, on threads of their own.
 fn install() -> Outcome<SocketAddr> {
+    let never = Duration::from_secs(3_600);
+    let reader = PeriodicReader::builder(InMemoryMetricExporter::default()).with_interval(never);
+    let meters = SdkMeterProvider::builder().with_reader(reader.build());
+    global::set_meter_provider(meters.build());
+    tracing_subscriber::fmt()
+        .with_writer(std::io::sink)
+        .with_max_level(Level::INFO)
+        .init();
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let lag = Matcher::Full("loopmon_lag_seconds".to_owned());
     PrometheusBuilder::new()
