@@ -40,6 +40,24 @@ trap clean_up EXIT
 sed -n '/^```yaml$/,/^```$/{/^```/!p}' src/docs/operating.md >"$work/docs.yml"
 [[ -s $work/docs.yml ]] || fail "docs::operating has no rules"
 promtool check rules "$work/docs.yml"
+# Of two processes of the service one is without loopmon.
+cat >"$work/docs_test.yml" <<'END'
+rule_files: [docs.yml]
+tests:
+  - interval: 15s
+    input_series:
+      - {series: 'up{job="service", instance="with"}', values: 1x120}
+      - {series: 'loopmon_tasks{job="service", instance="with", monitor="main"}', values: 0x120}
+      - {series: 'up{job="service", instance="without"}', values: 1x120}
+      - {series: 'up{job="service", instance="down"}', values: 0x120}
+    promql_expr_test:
+      - expr: sum by (alertname, instance) (ALERTS{alertstate="firing"})
+        eval_time: 20m
+        exp_samples:
+          - {labels: '{alertname="ServiceDown", instance="down"}', value: 1}
+          - {labels: '{alertname="ServiceWithoutLoopmon", instance="without"}', value: 1}
+END
+promtool test rules "$work/docs_test.yml"
 
 # Below the ports that Linux gives out by itself.
 free_port() {

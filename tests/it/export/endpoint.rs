@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SetRecorderError, SharedString,
     Unit,
 };
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
 
 use crate::support::millis;
 
@@ -57,7 +57,7 @@ impl Recorder for Touchy {
     }
 }
 
-pub(crate) fn builder() -> (PrometheusBuilder, Endpoint) {
+fn builder() -> (PrometheusBuilder, Endpoint) {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     let lag = Matcher::Full("loopmon_lag_seconds".to_owned());
@@ -68,23 +68,39 @@ pub(crate) fn builder() -> (PrometheusBuilder, Endpoint) {
     (builder, Endpoint(address))
 }
 
+/// Opens an endpoint, and another if somebody has been faster to take its port.
+pub(crate) fn opened<T>(
+    open: impl Fn(PrometheusBuilder) -> Result<T, BuildError>,
+) -> (Result<T, BuildError>, Endpoint) {
+    let mut tries = (0..100).map(|_| {
+        let (builder, endpoint) = builder();
+        (open(builder), endpoint)
+    });
+    let is_open = |result: &_| !matches!(result, Err(BuildError::FailedToCreateHTTPListener(_)));
+    let found = tries.find(|(result, _)| is_open(result));
+    found.expect("one of the ports is free")
+}
+
 /// The one that exports go to.
 pub(crate) fn endpoint() -> &'static Endpoint {
     static ENDPOINT: OnceLock<Endpoint> = OnceLock::new();
     ENDPOINT.get_or_init(|| {
-        let (builder, endpoint) = builder();
+        let (is_open, opening) = mpsc::channel();
         let started = thread::Builder::new().spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
-            let (recorder, serve) = runtime.block_on(async { builder.build().unwrap() });
+            let (built, endpoint) = runtime.block_on(async { opened(PrometheusBuilder::build) });
+            let (recorder, serve) = built.unwrap();
             let installed: Result<(), SetRecorderError<Touchy>> =
                 metrics::set_global_recorder(Touchy(recorder));
             installed.unwrap();
+            is_open.send(endpoint).unwrap();
             runtime.block_on(serve).unwrap();
         });
         started.unwrap();
+        let endpoint: Endpoint = opening.recv().unwrap();
         eventually(|| endpoint.try_scrape(PATIENCE).is_ok());
         endpoint
     })

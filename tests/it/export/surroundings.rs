@@ -3,8 +3,11 @@
 use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 
-use super::endpoint::{PANICS, builder};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder};
+
+use super::endpoint::{PANICS, eventually, opened};
 use super::{Subject, endpoint};
+use crate::support::millis;
 
 #[test]
 fn a_recorder_that_panics_loses_a_call_and_no_more() {
@@ -30,15 +33,19 @@ fn a_recorder_that_panics_loses_a_call_and_no_more() {
 fn a_second_recorder_is_refused_and_the_first_goes_on() {
     let subject = Subject::named("second");
     let export = subject.export();
-    let (builder, empty) = builder();
-    builder.install().unwrap_err();
+    let (refused, empty) = opened(PrometheusBuilder::install);
+    let refused = refused.unwrap_err();
+    assert!(
+        matches!(refused, BuildError::FailedToSetGlobalRecorder(_)),
+        "{refused}"
+    );
     subject.install();
     subject.publish(1);
     subject.end(export);
     let count = endpoint().value("loopmon_lag_seconds_count", "second");
     assert_eq!(count, Some(1.0));
     // Its endpoint is there all the same.
-    assert_eq!(empty.scrape(), "");
+    eventually(|| matches!(empty.try_scrape(millis(1000)).as_deref(), Ok("")));
 }
 
 #[test]

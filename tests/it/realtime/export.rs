@@ -1,14 +1,17 @@
 //! What a scrape tells of a stall.
 #![cfg(feature = "metrics")]
 
+use std::io::ErrorKind;
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 
 use loopmon::Monitor;
 use loopmon::export::Metrics;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
 
-use crate::export::endpoint::{builder, endpoint, eventually};
+use crate::export::endpoint::{endpoint, eventually, opened};
 use crate::support::millis;
 
 fn current_thread() -> Runtime {
@@ -22,15 +25,18 @@ fn watching(name: &str) -> loopmon::Builder {
         .stall_threshold(millis(50))
 }
 
+/// A busy machine may add stalls of its own, and have another cause told than `blocked`.
 #[test]
 fn a_scrape_answers_during_a_stall_and_shows_it() {
     endpoint();
     let (let_go, released) = mpsc::channel::<()>();
-    let stuck = thread::Builder::new().spawn(move || {
+    let (stuck, is_stuck) = mpsc::channel();
+    let runtime = thread::Builder::new().spawn(move || {
         current_thread().block_on(async {
             let monitor = watching("stuck").install().unwrap();
             let export = Metrics::new().start(&monitor).unwrap();
             tokio::time::sleep(millis(100)).await;
+            stuck.send(()).unwrap();
             released.recv().unwrap();
             tokio::time::sleep(millis(100)).await;
             monitor.stop();
@@ -39,42 +45,53 @@ fn a_scrape_answers_during_a_stall_and_shows_it() {
         });
     });
     let value = |name| endpoint().value(name, "stuck");
-    endpoint().await_value("loopmon_stalled_workers", "stuck", 1.0);
+    is_stuck.recv().unwrap();
+    // From here on the runtime does nothing until it is let go.
+    eventually(|| value("loopmon_stall_in_progress_seconds") >= Some(1.0));
     let samples = value("loopmon_lag_seconds_count").unwrap();
     let lasted = value("loopmon_stall_in_progress_seconds").unwrap();
-    assert!(lasted >= 0.05, "{lasted}");
     eventually(|| value("loopmon_stall_in_progress_seconds") >= Some(lasted + 1.0));
-    assert_eq!(value("loopmon_stalls_total"), Some(1.0));
-    assert_eq!(value("loopmon_stall_seconds_total"), Some(1.0));
+    assert_eq!(value("loopmon_stalled_workers"), Some(1.0));
+    let stalls = value("loopmon_stalls_total");
+    assert!(stalls >= Some(1.0), "{stalls:?}");
+    let seconds = value("loopmon_stall_seconds_total");
+    assert!(seconds >= Some(lasted.floor()), "{seconds:?}");
     assert_eq!(value("loopmon_lag_seconds_count"), Some(samples));
 
     let_go.send(()).unwrap();
-    stuck.unwrap().join().unwrap();
+    runtime.unwrap().join().unwrap();
     assert_eq!(value("loopmon_stalled_workers"), Some(0.0));
     assert_eq!(value("loopmon_stall_in_progress_seconds"), Some(0.0));
-    assert_eq!(value("loopmon_stalls_total"), Some(1.0));
+    assert!(value("loopmon_stalls_total") >= stalls);
     assert!(value("loopmon_lag_seconds_count") > Some(samples));
-    let blocked = "loopmon_stalls_total{monitor=\"stuck\",cause=\"blocked\"} 1";
-    assert!(endpoint().scrape().lines().any(|line| line == blocked));
 }
 
 /// The trap of docs::operating.
 #[test]
 fn an_endpoint_on_the_stuck_runtime_does_not_answer() {
-    let (builder, endpoint) = builder();
     let (let_go, released) = mpsc::channel::<()>();
     let (stuck, is_stuck) = mpsc::channel();
+    let (end, ended) = oneshot::channel::<()>();
     let runtime = thread::Builder::new().spawn(move || {
         current_thread().block_on(async {
-            let (_recorder, serve) = builder.build().unwrap();
+            let (built, endpoint) = opened(PrometheusBuilder::build);
+            let (_recorder, serve) = built.unwrap();
             tokio::spawn(serve);
-            stuck.send(()).unwrap();
+            stuck.send(endpoint).unwrap();
             released.recv().unwrap();
+            ended.await.unwrap();
         });
     });
-    is_stuck.recv().unwrap();
-    endpoint.try_scrape(millis(300)).unwrap_err();
+    let endpoint = is_stuck.recv().unwrap();
+    // It is there, and says nothing.
+    let refused = endpoint.try_scrape(millis(300)).unwrap_err();
+    assert!(
+        matches!(refused.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        "{refused}"
+    );
     let_go.send(()).unwrap();
+    eventually(|| endpoint.try_scrape(millis(1000)).is_ok());
+    end.send(()).unwrap();
     runtime.unwrap().join().unwrap();
 }
 
