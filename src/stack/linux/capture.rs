@@ -20,8 +20,8 @@ use crate::stack::trace::{Facts, NoStack};
 use crate::stack::{Identity, Target};
 
 /// How often a thread is looked at that does not keep still, such as one that writes to a disk.
-const LOOKS: u32 = 20;
-const BETWEEN_LOOKS: Duration = Duration::from_micros(200);
+const LOOKS: u32 = 40;
+const BETWEEN_LOOKS: Duration = Duration::from_micros(100);
 
 /// Blocked threads show their stack pointer, but neither the frame pointer nor the return address
 /// that AArch64 keeps in a register.
