@@ -32,8 +32,8 @@ impl Names {
         let name = monitor.name().unwrap_or(UNNAMED).to_owned();
         let mut names = self.lock();
         let names = names.get_or_insert_default();
-        let other = names.get(&name).and_then(|(_, other)| other.upgrade());
-        if other.is_some() {
+        // Not upgraded: the last handle must not be dropped under this lock.
+        if names.get(&name).is_some_and(|(_, other)| !other.is_gone()) {
             return Err(Kind::AlreadyExported.into());
         }
         let number = TAKINGS.fetch_add(1, Ordering::Relaxed);

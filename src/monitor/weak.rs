@@ -14,6 +14,10 @@ impl Monitor {
 }
 
 impl WeakMonitor {
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+
     pub(crate) fn upgrade(&self) -> Option<Monitor> {
         let shared = self.0.upgrade()?;
         Some(Monitor { shared })
