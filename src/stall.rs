@@ -85,6 +85,25 @@ pub enum Phase {
     Ended,
 }
 
+#[cfg(test)]
+impl Stall {
+    /// One of which hardly anything is known.
+    pub(crate) fn of(worker: usize, phase: Phase) -> Stall {
+        Stall {
+            phase,
+            monitor: None,
+            worker,
+            thread: None,
+            task: None,
+            began_at: DateTime::UNIX_EPOCH,
+            duration: Duration::ZERO,
+            cause: Cause::OnCpu,
+            trace: None,
+            missed: 0,
+        }
+    }
+}
+
 impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(monitor) = &self.monitor {
@@ -118,16 +137,9 @@ mod tests {
     #[test]
     fn prints_one_readable_line() {
         let mut stall = Stall {
-            phase: Phase::Started,
-            monitor: None,
-            worker: 3,
-            thread: None,
-            task: None,
             began_at: DateTime::from_timestamp_millis(1_645_630_780_766).unwrap(),
             duration: Duration::from_millis(105),
-            cause: Cause::OnCpu,
-            trace: None,
-            missed: 0,
+            ..Stall::of(3, Phase::Started)
         };
         assert_eq!(
             stall.to_string(),

@@ -216,22 +216,7 @@ mod tests {
     use futures::executor::block_on_stream;
 
     use super::*;
-    use crate::stall::{Cause, Phase};
-
-    pub(super) fn stall(worker: usize, phase: Phase) -> Stall {
-        Stall {
-            phase,
-            monitor: None,
-            worker,
-            thread: None,
-            task: None,
-            began_at: clock::utc_now(),
-            duration: Duration::ZERO,
-            cause: Cause::Unknown,
-            trace: None,
-            missed: 0,
-        }
-    }
+    use crate::stall::Phase;
 
     #[test]
     fn all_is_told_whatever_becomes_of_the_stacks() {
@@ -246,7 +231,7 @@ mod tests {
             (0, Phase::Ongoing, Some(second)),
         ] {
             reports
-                .tell(&publisher, stall(worker, phase), shot)
+                .tell(&publisher, Stall::of(worker, phase), shot)
                 .unwrap();
         }
         reports.end(publisher);

@@ -26,16 +26,9 @@ fn sample(lag: Duration, missed: u64) -> Sample {
 
 fn stall(phase: Phase, worker: usize, began: i64, duration: Duration) -> Stall {
     Stall {
-        phase,
-        monitor: None,
-        worker,
-        thread: None,
-        task: None,
         began_at: DateTime::from_timestamp(began, 0).unwrap(),
         duration,
-        cause: Cause::OnCpu,
-        trace: None,
-        missed: 0,
+        ..Stall::of(worker, phase)
     }
 }
 

@@ -119,16 +119,10 @@ fn sample(lag: Duration, tasks: usize) -> Sample {
 
 fn stall(phase: Phase, worker: usize, began: i64, lasted: f64) -> Stall {
     Stall {
-        phase,
-        monitor: None,
-        worker,
         thread: Some(OsThread::current()),
-        task: None,
         began_at: DateTime::from_timestamp(began, 0).unwrap(),
         duration: seconds(lasted),
-        cause: Cause::OnCpu,
-        trace: None,
-        missed: 0,
+        ..Stall::of(worker, phase)
     }
 }
 

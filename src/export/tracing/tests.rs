@@ -50,16 +50,9 @@ impl MakeWriter<'_> for Log {
 
 fn stall(phase: Phase, began: i64) -> Stall {
     Stall {
-        phase,
-        monitor: None,
-        worker: 3,
-        thread: None,
-        task: None,
         began_at: DateTime::from_timestamp(began, 0).unwrap(),
         duration: Duration::from_millis(1_500),
-        cause: Cause::OnCpu,
-        trace: None,
-        missed: 0,
+        ..Stall::of(3, phase)
     }
 }
 

@@ -82,7 +82,6 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::stall;
     use super::*;
     use crate::clock;
     use crate::stack::{Trace, Unread};
@@ -102,7 +101,7 @@ mod tests {
     ) -> Report {
         Report {
             publisher: Arc::clone(publisher),
-            stall: Box::new(stall(worker, phase)),
+            stall: Box::new(Stall::of(worker, phase)),
             shot: shot.cloned(),
         }
     }
