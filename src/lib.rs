@@ -81,6 +81,7 @@ mod error;
 pub mod export;
 mod monitor;
 mod own_thread;
+mod per_process;
 mod procfs;
 mod sample;
 mod sampler;
@@ -89,7 +90,9 @@ mod stack;
 mod stall;
 mod stats;
 pub mod stream;
+mod sync;
 mod tasks;
+mod threads;
 mod watchdog;
 
 use std::time::Duration;
@@ -100,11 +103,12 @@ pub use monitor::{Builder, Monitor, Samples, Stalls, StopOnDrop};
 pub use sample::Sample;
 pub use sampler::{Sampler, SleepSampler, WakeSampler};
 pub use stack::{Facts, Frame, NoStack, StackTraces, Trace};
-pub use stall::{Cause, OsThread, Phase, Stall, Syscall};
+pub use stall::{Cause, OsThread, Phase, Stall, StallId, Syscall};
 pub use stats::Percentile;
 #[cfg(feature = "histogram")]
 pub use stream::LagSummary;
 pub use stream::{Alert, Hysteresis, SampleStreamExt};
+pub use threads::join_threads;
 pub use watchdog::{Pause, Pauses, pauses};
 
 /// Builds a monitor, installs it on the current runtime and returns at once: all in one call.

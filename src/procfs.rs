@@ -1,8 +1,10 @@
 //! What `/proc` of Linux says of a thread of this process, read without a privilege and without
 //! touching the thread. Elsewhere it says nothing.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::str;
 use std::time::Duration;
 
 use crate::stall::Syscall;
@@ -45,18 +47,23 @@ pub(crate) struct Thread(pub(crate) u32);
 impl Thread {
     /// By the letter that `ps` shows; `X` once it is gone. `None` if the system does not tell.
     pub(crate) fn state(self) -> Option<char> {
-        match self.read("stat") {
-            Ok(text) => state(&text),
+        match self.line("stat") {
+            Ok(line) => state(line.text()),
             Err(error) => self.is_gone(&error).then_some('X'),
         }
     }
 
     pub(crate) fn activity(self) -> Activity {
-        match self.read("syscall") {
-            Ok(text) => activity(&text).unwrap_or(Activity::Hidden),
+        match self.line("syscall") {
+            Ok(line) => activity(line.text()).unwrap_or(Activity::Hidden),
             Err(error) if self.is_gone(&error) => Activity::Gone,
             Err(_) => Activity::Hidden,
         }
+    }
+
+    /// The name that the system knows it by, which is cut after 15 bytes.
+    pub(crate) fn name(self) -> Option<Line> {
+        self.line("comm").ok()
     }
 
     /// The call that it is blocked in.
@@ -69,23 +76,74 @@ impl Thread {
 
     /// `None` where the kernel does not count it.
     pub(crate) fn times(self) -> Option<Times> {
-        times(&self.read("schedstat").ok()?)
+        times(self.line("schedstat").ok()?.text())
     }
 
+    #[cfg(feature = "stack")]
     pub(crate) fn read(self, file: &str) -> io::Result<String> {
         fs::read_to_string(format!("/proc/self/task/{}/{file}", self.0))
     }
 
+    /// The beginning of a file, without an allocation.
+    fn line(self, file: &str) -> io::Result<Line> {
+        let mut path = [0; 64];
+        let mut rest = &mut path[..];
+        write!(rest, "/proc/self/task/{}/{file}", self.0)?;
+        let left = rest.len();
+        let path = str::from_utf8(&path[..path.len() - left]).map_err(io::Error::other)?;
+        Line::read(Path::new(path))
+    }
+
     /// The thread's directory goes first; a file that is open by then answers "no such process". A
-    /// file may be missing where the kernel is built without it.
+    /// file may be missing where the kernel is built without it, and all of them where `/proc` is not
+    /// to be reached, as after a `chroot`: then nothing is known.
     fn is_gone(self, error: &io::Error) -> bool {
         const NO_SUCH_PROCESS: i32 = 3;
-        let missing = error.kind() == io::ErrorKind::NotFound;
+        let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
         error.raw_os_error() == Some(NO_SUCH_PROCESS)
-            || (missing
-                && self
-                    .read("stat")
-                    .is_err_and(|error| error.kind() == io::ErrorKind::NotFound))
+            || (is_missing(error)
+                && self.line("stat").is_err_and(|error| is_missing(&error))
+                && Line::read(Path::new("/proc/thread-self/stat")).is_ok())
+    }
+}
+
+/// How the calling thread has spent its life so far, without an allocation. `None` where the system
+/// does not tell.
+pub(crate) fn own_times() -> Option<Times> {
+    times(
+        Line::read(Path::new("/proc/thread-self/schedstat"))
+            .ok()?
+            .text(),
+    )
+}
+
+/// The ids of all threads of this process.
+pub(crate) fn threads() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc/self/task").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// The beginning of a file, as long as what is read here gets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Line {
+    bytes: [u8; 512],
+    length: usize,
+}
+
+impl Line {
+    fn read(path: &Path) -> io::Result<Line> {
+        let mut line = Line {
+            bytes: [0; 512],
+            length: 0,
+        };
+        line.length = File::open(path)?.read(&mut line.bytes)?;
+        Ok(line)
+    }
+
+    /// After what is no UTF-8, as a thread's name may be.
+    pub(crate) fn text(&self) -> &str {
+        let last = self.bytes[..self.length].utf8_chunks().last();
+        last.map_or("", |chunk| chunk.valid().trim_end())
     }
 }
 
@@ -173,12 +231,32 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
+    fn what_the_watchdog_reads_does_not_allocate() {
+        let thread = Thread(std::process::id());
+        let read = || {
+            (
+                thread.state(),
+                thread.times(),
+                thread.syscall(),
+                own_times(),
+            )
+        };
+        let allocated = allocation_counter::measure(|| {
+            std::hint::black_box(read());
+        });
+        assert_eq!(allocated.count_total, 0);
+        assert!(read().0.is_some() && read().3.is_some());
+        assert!(threads().any(|id| id == std::process::id()));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
     fn knows_a_thread_that_is_gone() {
         assert_eq!(Thread(u32::MAX).state(), Some('X'));
         assert_eq!(Thread(u32::MAX).activity(), Activity::Gone);
         assert_eq!(Thread(u32::MAX).times(), None);
         // One that lives does not look so for a file that its kernel does not have.
-        let read = |id: u32| Thread(id).read("no such file").unwrap_err();
+        let read = |id: u32| Thread(id).line("no such file").unwrap_err();
         assert!(!Thread(std::process::id()).is_gone(&read(std::process::id())));
         assert!(Thread(u32::MAX).is_gone(&read(u32::MAX)));
     }

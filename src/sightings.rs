@@ -1,71 +1,121 @@
 //! Which thread runs which worker of a runtime, as far as loopmon's own tasks have met them.
+//!
+//! The counts are atomics, for the watchdog, which waits for nobody. The threads are behind a lock, for
+//! those who gather evidence.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::stack;
 use crate::stall::OsThread;
 
 #[derive(Debug)]
 pub(crate) struct Sightings {
-    /// How many there have been, of all workers: to be read without the lock.
+    /// How many there have been, of all workers.
     total: AtomicU32,
-    workers: Mutex<Box<[Sighting]>>,
+    workers: Box<[Sighted]>,
+    threads: Mutex<Box<[Option<OsThread>]>>,
+    /// A worker has been met on another thread than before: tasks use `block_in_place`, or a
+    /// `current_thread` runtime is driven by several threads.
+    moved: AtomicBool,
 }
 
-/// How a worker was met last.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Sighting {
-    /// How often it has been met so far.
-    pub(crate) count: u32,
-    /// The thread that ran it.
-    pub(crate) thread: Option<OsThread>,
+/// How a worker was met.
+#[derive(Debug, Default)]
+struct Sighted {
+    /// How often so far.
+    count: AtomicU32,
+    /// The number of the thread that ran it last. Zero if that is not known.
+    thread: AtomicU32,
 }
 
 impl Sightings {
     pub(crate) fn new(workers: usize) -> Sightings {
         Sightings {
             total: AtomicU32::new(0),
-            workers: Mutex::new(vec![Sighting::default(); workers].into()),
+            workers: (0..workers).map(|_| Sighted::default()).collect(),
+            threads: Mutex::new(vec![None; workers].into()),
+            moved: AtomicBool::new(false),
         }
     }
 
     /// The calling thread runs this worker.
     pub(crate) fn add(&self, worker: usize) {
-        let thread = OsThread::current();
-        stack::introduce();
-        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        // It runs no other.
-        for sighting in &mut *workers {
-            sighting.thread.take_if(|known| *known == thread);
-        }
-        if let Some(sighting) = workers.get_mut(worker) {
-            sighting.count = sighting.count.wrapping_add(1);
-            sighting.thread = Some(thread);
-            self.total.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// All of them up to now, and how many there have been.
-    pub(crate) fn all(&self) -> (Vec<Sighting>, u32) {
-        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        (workers.to_vec(), self.total.load(Ordering::Relaxed))
-    }
-
-    /// Hands over all of them if there are more than `seen`.
-    pub(crate) fn read(&self, seen: &mut u32, mut each: impl FnMut(usize, &Sighting)) {
-        if self.total.load(Ordering::Relaxed) == *seen {
-            return;
-        }
-        // Whoever holds the lock will be through by the next time. The watchdog waits for nobody.
-        let Ok(workers) = self.workers.try_lock() else {
+        let Some(sighted) = self.workers.get(worker) else {
             return;
         };
-        // Under the lock it does not change.
-        *seen = self.total.load(Ordering::Relaxed);
-        for (worker, sighting) in workers.iter().enumerate() {
-            each(worker, sighting);
+        stack::introduce();
+        let thread = OsThread::current();
+        let number = thread.number();
+        let before = sighted.thread.load(Ordering::Relaxed);
+        if before != number {
+            self.change(worker, thread);
+            if before != 0 {
+                self.moved.store(true, Ordering::Relaxed);
+            }
         }
+        sighted.count.fetch_add(1, Ordering::Relaxed);
+        self.total.fetch_add(1, Ordering::Release);
+    }
+
+    /// Another thread than before runs the worker.
+    fn change(&self, worker: usize, thread: OsThread) {
+        let number = thread.number();
+        let mut former = Vec::with_capacity(self.workers.len());
+        let mut threads = self.threads();
+        // It runs no other.
+        for (index, known) in threads.iter_mut().enumerate() {
+            if index == worker || known.as_ref().is_some_and(|known| known.number() == number) {
+                former.push(known.take());
+                self.workers[index].thread.store(0, Ordering::Relaxed);
+            }
+        }
+        threads[worker] = Some(thread);
+        self.workers[worker].thread.store(number, Ordering::Relaxed);
+        drop(threads);
+        // Memory is given back under no lock.
+        drop(former);
+    }
+
+    /// The thread that was met last as the worker's.
+    pub(crate) fn thread(&self, worker: usize) -> Option<OsThread> {
+        self.threads().get(worker)?.clone()
+    }
+
+    /// Whether the thread was met last as that of some worker.
+    pub(crate) fn has(&self, thread: u32) -> bool {
+        let threads = self.threads();
+        threads
+            .iter()
+            .flatten()
+            .any(|known| known.id == Some(thread))
+    }
+
+    /// The number of the thread that was met last as the worker's. Takes no lock.
+    pub(crate) fn number(&self, worker: usize) -> Option<u32> {
+        let number = self.workers.get(worker)?.thread.load(Ordering::Relaxed);
+        (number != 0).then_some(number)
+    }
+
+    /// Whether a worker has ever been met on another thread than before. Takes no lock.
+    pub(crate) fn have_moved(&self) -> bool {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// How often the worker has been met. Takes no lock.
+    pub(crate) fn count(&self, worker: usize) -> u32 {
+        self.workers
+            .get(worker)
+            .map_or(0, |sighted| sighted.count.load(Ordering::Relaxed))
+    }
+
+    /// How often all of them have been met. Takes no lock.
+    pub(crate) fn total(&self) -> u32 {
+        self.total.load(Ordering::Acquire)
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Box<[Option<OsThread>]>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,24 +123,16 @@ impl Sightings {
 mod tests {
     use super::*;
 
-    fn counts(sightings: &Sightings, seen: &mut u32) -> Vec<u32> {
-        let mut counts = Vec::new();
-        sightings.read(seen, |_, sighting| counts.push(sighting.count));
-        counts
-    }
-
     #[test]
-    fn sightings_are_handed_over_once() {
+    fn sightings_are_counted() {
         let sightings = Sightings::new(2);
-        let mut seen = 0;
-        assert!(counts(&sightings, &mut seen).is_empty());
         sightings.add(1);
         sightings.add(1);
-        assert_eq!(counts(&sightings, &mut seen), [0, 2]);
-        assert!(counts(&sightings, &mut seen).is_empty());
         // A worker that does not exist.
         sightings.add(2);
-        assert!(counts(&sightings, &mut seen).is_empty());
+        let counts = [0, 1, 2].map(|worker| sightings.count(worker));
+        assert_eq!((counts, sightings.total()), ([0, 2, 0], 2));
+        assert!(!sightings.have_moved());
     }
 
     #[test]
@@ -98,8 +140,18 @@ mod tests {
         let sightings = Sightings::new(2);
         sightings.add(0);
         sightings.add(1);
-        let mut threads = Vec::new();
-        sightings.read(&mut 0, |_, sighting| threads.push(sighting.thread.clone()));
-        assert_eq!(threads, [None, Some(OsThread::current())]);
+        let here = OsThread::current();
+        assert_eq!(sightings.thread(0), None);
+        assert_eq!(sightings.thread(1), Some(here.clone()));
+        assert_eq!(sightings.number(0), None);
+        assert_eq!(sightings.number(1), Some(here.number()));
+        // The worker that it left may have had no other thread yet.
+        assert!(!sightings.have_moved());
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| sightings.add(1));
+            other.join().unwrap();
+        });
+        assert!(sightings.have_moved());
+        assert_ne!(sightings.thread(1), Some(here));
     }
 }

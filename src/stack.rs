@@ -54,7 +54,7 @@ use unsupported as platform;
 
 pub use frame::Frame;
 use platform::Resolver;
-pub(crate) use platform::{Run, follow, identify, introduce, own_id};
+pub(crate) use platform::{ARE_TAKEN, Run, follow, identify, introduce, own_id};
 pub(crate) use reader::{Reader, Unread};
 pub use settings::StackTraces;
 pub use trace::{Facts, NoStack, Trace};
@@ -76,6 +76,15 @@ pub(crate) struct Identity {
     pub(crate) worker: Option<usize>,
     /// The task that it polls.
     pub(crate) task: Option<task::Id>,
+}
+
+/// What the stack of a thread shows of the worker it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shows {
+    /// It polls a task, as a worker.
+    Polls,
+    /// It has handed its worker over, by `block_in_place`.
+    HandedOver,
 }
 
 /// A stack on its way from the watchdog, which has captured it, to the readers of its trace.

@@ -1,6 +1,7 @@
 //! One worker that does not return to its scheduler.
 
 mod cause;
+mod id;
 mod thread;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use chrono::{DateTime, Utc};
 use tokio::task;
 
 pub use cause::{Cause, Syscall};
+pub use id::StallId;
 pub use thread::OsThread;
 
 use crate::stack::Trace;
@@ -35,6 +37,8 @@ use crate::stack::Trace;
 #[non_exhaustive]
 #[derive(Debug, Clone)]
 pub struct Stall {
+    /// Which stall it is: the same in all reports of one.
+    pub id: StallId,
     /// Where in its life the stall is.
     pub phase: Phase,
     /// The [name](crate::Builder::name) of the monitor that tells it.
@@ -90,6 +94,7 @@ impl Stall {
     /// One of which hardly anything is known.
     pub(crate) fn of(worker: usize, phase: Phase) -> Stall {
         Stall {
+            id: StallId::next(),
             phase,
             monitor: None,
             worker,
@@ -150,7 +155,7 @@ mod tests {
         stall.thread = Some(OsThread {
             id: Some(17),
             name: Some("tokio-rt-worker".into()),
-            key: std::thread::current().id(),
+            number: 1,
             own_id: None,
         });
         stall.cause = Cause::Blocked {

@@ -19,5 +19,8 @@ pub(crate) use running::Run;
 
 pub(crate) use super::sys::{introduce, own_id};
 
+/// Whether stacks are taken here at all.
+pub(crate) const ARE_TAKEN: bool = true;
+
 #[cfg(test)]
 mod tests;

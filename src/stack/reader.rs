@@ -5,11 +5,15 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
-use std::thread;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::Duration;
 
 use super::platform::{Capture, Resolver};
 use super::{Shot, Stage, Trace};
+use crate::threads;
+
+/// For how long after the last stack what was read of the program is kept for the next one.
+const KEPT_FOR: Duration = Duration::from_secs(10);
 
 /// The way to the thread. When this is dropped, it reads what it was given, and ends with all that it
 /// holds of the program.
@@ -20,16 +24,25 @@ impl Reader {
     /// `done` is called after each stack, whatever has come of it.
     pub(crate) fn start(done: impl Fn() + Send + 'static) -> io::Result<Reader> {
         let (way, stacks) = mpsc::channel::<Unread>();
-        thread::Builder::new()
-            .name("loopmon-stacks".to_owned())
-            .spawn(move || {
-                let mut resolver = Resolver::default();
-                for stack in stacks {
-                    // What reads debug information may stumble over it.
-                    catch_unwind(AssertUnwindSafe(|| stack.read(&mut resolver))).ok();
-                    done();
+        threads::spawn("loopmon-stacks", move || {
+            let mut kept: Option<Resolver> = None;
+            loop {
+                let stack = match kept {
+                    Some(_) => stacks.recv_timeout(KEPT_FOR),
+                    None => stacks.recv().map_err(RecvTimeoutError::from),
+                };
+                match stack {
+                    Ok(stack) => {
+                        let resolver = kept.get_or_insert_default();
+                        // What reads debug information may stumble over it.
+                        catch_unwind(AssertUnwindSafe(|| stack.read(resolver))).ok();
+                        done();
+                    }
+                    Err(RecvTimeoutError::Timeout) => kept = None,
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
-            })?;
+            }
+        })?;
         Ok(Reader(way))
     }
 

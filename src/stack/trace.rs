@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Shows;
 use super::frame::Frame;
 use crate::stall::Syscall;
 
@@ -79,6 +80,17 @@ impl Trace {
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// What it shows of the worker that the thread runs.
+    pub(crate) fn shows(&self) -> Option<Shows> {
+        const WORKER: &str = "tokio::runtime::scheduler::multi_thread::worker::";
+        if self.no_stack == Some(NoStack::HandedOver) {
+            return Some(Shows::HandedOver);
+        }
+        let mut functions = self.frames.iter().filter_map(Frame::function);
+        let is_worker = functions.any(|function| function.contains(WORKER));
+        is_worker.then_some(Shows::Polls)
     }
 
     /// How long it took to take the stack, while the thread was stuck.

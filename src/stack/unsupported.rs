@@ -6,6 +6,9 @@ use super::settings::StackTraces;
 use super::trace::Trace;
 use super::{Identity, Target};
 
+/// Whether stacks are taken here at all.
+pub(crate) const ARE_TAKEN: bool = false;
+
 /// There is none.
 #[derive(Debug)]
 pub(crate) enum Capture {}

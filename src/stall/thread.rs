@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::thread::{self, ThreadId};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
 use crate::stack::{self, Target};
 
@@ -15,8 +16,8 @@ pub struct OsThread {
     pub id: Option<u32>,
     /// The name it was given in the program.
     pub name: Option<Arc<str>>,
-    /// Tells threads apart where they have no `id`.
-    pub(super) key: ThreadId,
+    /// Tells the threads of this process apart, also where they have no `id`. Never zero.
+    pub(super) number: u32,
     /// The number by which a signal reaches it, where one may be sent.
     pub(super) own_id: Option<u32>,
 }
@@ -34,12 +35,28 @@ impl OsThread {
     }
 
     fn of_caller() -> OsThread {
+        static NUMBERS: AtomicU32 = AtomicU32::new(1);
         let thread = thread::current();
         OsThread {
             id: current_id(),
             name: thread.name().map(Arc::from),
-            key: thread.id(),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed).max(1),
             own_id: stack::own_id(),
+        }
+    }
+
+    /// Tells the threads of this process apart. Never zero.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// A thread that has not been met, by its id in `/proc`, of the same pid namespace as one that has.
+    pub(crate) fn of_id(id: u32, name: Option<Arc<str>>, like: &OsThread) -> OsThread {
+        OsThread {
+            id: Some(id),
+            name,
+            number: u32::MAX,
+            own_id: like.own_id.filter(|own| Some(*own) == like.id).map(|_| id),
         }
     }
 

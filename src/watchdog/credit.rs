@@ -1,9 +1,9 @@
-//! Time as far as the watchdog has been there to see it.
+//! Time as far as the watchdog has been there to see it: pure reckoning.
 //!
 //! A process that is stopped, suspended, throttled or held by a debugger does not run, and neither
 //! does its watchdog. By the wall it comes back to workers that seem to have been still for long. So
-//! it reckons in credited time, in which a sleep counts for hardly more than was asked for; and that
-//! it overslept is the evidence of the pause.
+//! it reckons in credited time, in which a sleep counts for hardly more than was asked for. What is
+//! not credited is a gap; `gap.rs` says what it was.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const EVERYDAY_LATENESS: Duration = Duration::from_millis(20);
 
 /// What a look at all workers may take, and be credited for.
-pub(super) const LONGEST_LOOK: Duration = Duration::from_millis(10);
+const LONGEST_LOOK: Duration = Duration::from_millis(10);
 
 /// No look takes this long: the process was paused in the middle of one.
 const INTERRUPTED_LOOK: Duration = Duration::from_millis(100);
@@ -19,6 +19,8 @@ const INTERRUPTED_LOOK: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Credit {
     now: Duration,
+    /// How much has passed that was not credited.
+    lost: Duration,
     last: Instant,
 }
 
@@ -26,6 +28,7 @@ impl Credit {
     pub(super) fn new(now: Instant) -> Credit {
         Credit {
             now: Duration::ZERO,
+            lost: Duration::ZERO,
             last: now,
         }
     }
@@ -35,25 +38,32 @@ impl Credit {
         self.now
     }
 
-    /// The watchdog has been awake until now. Returns by how long the process was paused, if it was.
+    /// How much time has passed that was not credited.
+    pub(super) fn lost(&self) -> Duration {
+        self.lost
+    }
+
+    /// The watchdog has been awake until now. Returns by how long it was held up, if it was.
     #[must_use]
     pub(super) fn worked(&mut self, now: Instant) -> Option<Duration> {
-        let awake = self.pass(now);
-        self.now += awake.min(LONGEST_LOOK);
+        let awake = self.pass(now, LONGEST_LOOK);
         (awake > INTERRUPTED_LOOK).then(|| awake - LONGEST_LOOK)
     }
 
-    /// The watchdog has slept until now, for `asked` if nothing woke it. Returns by how long the
-    /// process was paused, if it was.
+    /// The watchdog has slept until now, for `asked` if nothing woke it. Returns by how long it
+    /// overslept, if that is more than jitter.
+    #[must_use]
     pub(super) fn slept(&mut self, now: Instant, asked: Duration) -> Option<Duration> {
-        let slept = self.pass(now);
-        self.now += slept.min(asked + asked.max(Duration::from_millis(2)));
+        let slept = self.pass(now, asked + asked.max(Duration::from_millis(2)));
         let late = slept.saturating_sub(asked);
         (late > EVERYDAY_LATENESS.max(asked * 4)).then_some(late)
     }
 
-    fn pass(&mut self, now: Instant) -> Duration {
+    fn pass(&mut self, now: Instant, most: Duration) -> Duration {
         let passed = now.saturating_duration_since(self.last);
+        let credited = passed.min(most);
+        self.now += credited;
+        self.lost += passed - credited;
         self.last = now;
         passed
     }
@@ -90,12 +100,13 @@ mod tests {
         ] {
             let before = credit.now();
             assert_eq!(credit.worked(now), None);
-            let awake = credit.now() - before;
+            let (awake, lost) = (credit.now() - before, credit.lost());
             now += Duration::from_millis(slept);
             let told = credit.slept(now, TICK);
             assert_eq!(told, pause.map(Duration::from_millis), "{slept}");
             let counted = credit.now() - before - awake;
             assert!(counted <= Duration::from_millis(credited), "{slept}");
+            assert_eq!(counted + credit.lost() - lost, Duration::from_millis(slept));
         }
     }
 

@@ -5,9 +5,6 @@ use std::time::Duration;
 use crate::procfs::{Thread, Times};
 use crate::stall::{Cause, Syscall};
 
-/// Linux brings the CPU time of a running thread up to date this often at the slowest.
-const SLOWEST_KERNEL_TICK: Duration = Duration::from_millis(10);
-
 /// What is to be had of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Evidence {
@@ -61,23 +58,26 @@ impl Evidence {
         })
     }
 
+    /// A thread that ran, and had spent its life like this by then.
+    pub(super) fn running(at: Duration, times: Times) -> Evidence {
+        Evidence::Seen(Snapshot {
+            at,
+            asleep: false,
+            syscall: None,
+            times,
+        })
+    }
+
+    /// The thread slept.
+    pub(super) fn is_asleep(self) -> bool {
+        matches!(self, Evidence::Seen(snapshot) if snapshot.asleep)
+    }
+
     /// What the thread did between `first` and this. Who has used the CPU for `long` is not starved.
     pub(super) fn cause_since(self, first: Evidence, long: Duration) -> Cause {
         match (first, self) {
             (Evidence::Seen(first), Evidence::Seen(last)) => last.cause_since(first, long),
             _ => Cause::Unknown,
-        }
-    }
-
-    /// How long to wait before the two tell anything of a thread that may be running.
-    pub(super) fn tells_in(self, first: Evidence) -> Option<Duration> {
-        match (first, self) {
-            (Evidence::Seen(first), Evidence::Seen(last)) if !last.asleep => {
-                let passed = last.at.saturating_sub(first.at);
-                let left = SLOWEST_KERNEL_TICK.saturating_sub(passed);
-                (!left.is_zero()).then_some(left)
-            }
-            _ => None,
         }
     }
 
@@ -187,15 +187,6 @@ mod tests {
         ] {
             assert_eq!(last.cause_since(first, LONG), cause, "{first:?} {last:?}");
         }
-    }
-
-    #[test]
-    fn a_thread_that_runs_is_looked_at_for_a_while() {
-        let first = at(0, 'R', 5, 1);
-        assert_eq!(at(3, 'R', 5, 1).tells_in(first), Some(ms(7)));
-        assert_eq!(at(10, 'R', 5, 1).tells_in(first), None);
-        assert_eq!(at(3, 'S', 5, 1).tells_in(first), None);
-        assert_eq!(at(3, 'R', 5, 1).tells_in(Evidence::None), None);
     }
 
     #[test]

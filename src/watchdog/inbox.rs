@@ -1,152 +1,168 @@
 //! Who is to be watched: what the monitors' threads and the watchdog tell each other.
+//!
+//! Whoever holds the lock allocates nothing and runs no code that is not ours, so the watchdog may wait
+//! for it.
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::PoisonError;
-#[cfg(not(loopmon_loom))]
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::mem;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-#[cfg(loopmon_loom)]
-use loom::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
+/// `T` is watched, and `P` is what the watchdog has for its work while it runs.
 #[derive(Debug)]
-pub(super) struct Inbox<T> {
-    state: Mutex<State<T>>,
+pub(super) struct Inbox<T, P> {
+    state: Mutex<State<T, P>>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State<T> {
-    /// A watchdog is there to see what comes in.
-    attended: bool,
-    next: Id,
-    orders: Orders<T>,
+struct State<T, P> {
+    /// That of the watchdog that is there to see what comes in.
+    attended: Option<Arc<P>>,
+    /// How many are about to arrive.
+    announced: usize,
+    arrived: VecDeque<T>,
+    /// Something is to be watched no longer.
+    left: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Id(u64);
-
-/// What has come in since the last time.
-#[derive(Debug)]
-pub(super) struct Orders<T> {
-    pub(super) arrived: Vec<(Id, T)>,
-    pub(super) left: Vec<Id>,
-}
-
-impl<T> Orders<T> {
-    fn none() -> Orders<T> {
-        Orders {
-            arrived: Vec::new(),
-            left: Vec::new(),
-        }
-    }
-
-    fn is_none(&self) -> bool {
-        self.arrived.is_empty() && self.left.is_empty()
-    }
-}
-
-impl<T> Inbox<T> {
-    pub(super) fn new() -> Inbox<T> {
+impl<T, P> Inbox<T, P> {
+    pub(super) fn new() -> Inbox<T, P> {
         Inbox {
             state: Mutex::new(State {
-                attended: false,
-                next: Id(0),
-                orders: Orders::none(),
+                attended: None,
+                announced: 0,
+                arrived: VecDeque::new(),
+                left: false,
             }),
             changed: Condvar::new(),
         }
     }
 
-    /// Hands `watched` to the watchdog, which `start` starts if there is none.
+    /// Hands what `prepare` makes to the watchdog, which `start` starts if there is none.
     pub(super) fn arrive(
         &self,
-        watched: T,
-        start: impl FnOnce() -> io::Result<()>,
-    ) -> io::Result<Id> {
+        start: impl FnOnce() -> io::Result<Arc<P>>,
+        prepare: impl FnOnce(&P) -> T,
+    ) -> io::Result<()> {
+        let posts = self.announce(start)?;
+        let watched = prepare(&posts);
+        let mut room = VecDeque::new();
         let mut state = self.lock();
-        if !state.attended {
-            start()?;
-            state.attended = true;
+        while state.arrived.len() == state.arrived.capacity() {
+            if room.capacity() > state.arrived.len() {
+                room.append(&mut state.arrived);
+                mem::swap(&mut room, &mut state.arrived);
+            } else {
+                let needed = 2 * state.arrived.len() + 4;
+                drop(state);
+                room = VecDeque::with_capacity(needed);
+                state = self.lock();
+            }
         }
-        let id = state.next;
-        state.next = Id(id.0 + 1);
-        state.orders.arrived.push((id, watched));
+        state.announced -= 1;
+        state.arrived.push_back(watched);
         drop(state);
         self.changed.notify_one();
-        Ok(id)
+        Ok(())
     }
 
-    /// It is not to be watched any longer.
-    pub(super) fn leave(&self, id: Id) {
+    /// Says that something will come, so that the watchdog does not end. Returns what that has.
+    fn announce(&self, start: impl FnOnce() -> io::Result<Arc<P>>) -> io::Result<Arc<P>> {
         let mut state = self.lock();
-        // Without a watchdog nothing is watched.
-        if state.attended {
-            state.orders.left.push(id);
-            drop(state);
-            self.changed.notify_one();
-        }
+        let posts = match &state.attended {
+            Some(posts) => Arc::clone(posts),
+            // Nobody waits for the lock but others who want the same.
+            None => start()?,
+        };
+        state.attended = Some(Arc::clone(&posts));
+        state.announced += 1;
+        Ok(posts)
     }
 
-    /// For the watchdog: waits until something comes in, for `longest` at most.
-    pub(super) fn wait(&self, longest: Duration) -> Orders<T> {
+    /// Something is to be watched no longer: it says itself that it is.
+    pub(super) fn leave(&self) {
+        self.lock().left = true;
+        self.changed.notify_one();
+    }
+
+    /// For the watchdog: waits until something comes in, for `longest` at most. Whether something is
+    /// to be watched no longer.
+    pub(super) fn wait(&self, longest: Duration) -> bool {
         let mut state = self.lock();
-        if state.orders.is_none() {
+        if state.arrived.is_empty() && !state.left {
             let waited = self.changed.wait_timeout(state, longest);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        std::mem::replace(&mut state.orders, Orders::none())
+        mem::take(&mut state.left)
     }
 
-    /// For a watchdog with nothing to watch. If it may not end, it has orders.
+    /// For the watchdog: the next that has come in.
+    pub(super) fn next(&self) -> Option<T> {
+        self.lock().arrived.pop_front()
+    }
+
+    /// For a watchdog with nothing to watch. If it may not end, something has come in.
     pub(super) fn may_end(&self) -> bool {
         let mut state = self.lock();
-        state.attended = !state.orders.arrived.is_empty();
-        if !state.attended {
-            state.orders = Orders::none();
+        if state.announced > 0 || !state.arrived.is_empty() {
+            return false;
         }
-        !state.attended
+        state.left = false;
+        let attended = state.attended.take();
+        drop(state);
+        drop(attended);
+        true
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, State<T, P>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(all(test, loopmon_loom))]
 mod loom_tests {
-    use loom::sync::Arc;
-    use loom::sync::atomic::{AtomicUsize, Ordering};
+    use loom::sync::Arc as LoomArc;
+    use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use loom::thread;
 
     use super::*;
 
+    type Item = (usize, LoomArc<AtomicBool>);
+
     /// Watches until nothing is left, as the watchdog does; what has arrived is added to `seen`.
-    fn watch(inbox: &Inbox<usize>, seen: &AtomicUsize) {
-        let mut watched = Vec::new();
+    fn watch(inbox: &Inbox<Item, ()>, seen: &AtomicUsize) {
+        let mut watched: Vec<Item> = Vec::new();
         loop {
-            let orders = inbox.wait(Duration::MAX);
-            for (id, item) in orders.arrived {
-                seen.fetch_add(item, Ordering::SeqCst);
-                watched.push(id);
+            inbox.wait(Duration::MAX);
+            while let Some(item) = inbox.next() {
+                seen.fetch_add(item.0, Ordering::SeqCst);
+                watched.push(item);
             }
-            watched.retain(|id| !orders.left.contains(id));
+            watched.retain(|(_, left)| !left.load(Ordering::SeqCst));
             if watched.is_empty() && inbox.may_end() {
                 return;
             }
         }
     }
 
-    fn come_and_go(inbox: &Arc<Inbox<usize>>, seen: &Arc<AtomicUsize>, item: usize) {
-        let mut started = None;
-        let watchdog = (Arc::clone(inbox), Arc::clone(seen));
+    fn come_and_go(inbox: &LoomArc<Inbox<Item, ()>>, seen: &LoomArc<AtomicUsize>, item: usize) {
+        let started = std::cell::RefCell::new(Vec::new());
         let start = || {
-            started = Some(thread::spawn(move || watch(&watchdog.0, &watchdog.1)));
-            Ok(())
+            let watchdog = (LoomArc::clone(inbox), LoomArc::clone(seen));
+            let thread = thread::spawn(move || watch(&watchdog.0, &watchdog.1));
+            started.borrow_mut().push(thread);
+            Ok(Arc::new(()))
         };
-        let id = inbox.arrive(item, start).unwrap();
-        inbox.leave(id);
-        if let Some(started) = started {
+        let left = LoomArc::new(AtomicBool::new(false));
+        let prepare = |(): &()| (item, LoomArc::clone(&left));
+        inbox.arrive(start, prepare).unwrap();
+        left.store(true, Ordering::SeqCst);
+        inbox.leave();
+        for started in started.take() {
             started.join().unwrap();
         }
     }
@@ -154,16 +170,16 @@ mod loom_tests {
     #[test]
     fn whatever_arrives_is_watched_and_the_watchdog_ends_with_the_last() {
         loom::model(|| {
-            let inbox = Arc::new(Inbox::new());
-            let seen = Arc::new(AtomicUsize::new(0));
+            let inbox = LoomArc::new(Inbox::new());
+            let seen = LoomArc::new(AtomicUsize::new(0));
             let other = thread::spawn({
-                let (inbox, seen) = (Arc::clone(&inbox), Arc::clone(&seen));
+                let (inbox, seen) = (LoomArc::clone(&inbox), LoomArc::clone(&seen));
                 move || come_and_go(&inbox, &seen, 1)
             });
             come_and_go(&inbox, &seen, 10);
             other.join().unwrap();
             assert_eq!(seen.load(Ordering::SeqCst), 11);
-            assert!(!inbox.lock().attended);
+            assert!(inbox.lock().attended.is_none());
         });
     }
 }

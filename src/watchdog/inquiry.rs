@@ -1,10 +1,13 @@
-//! What a suspect's own thread is asked: which worker and task it runs, and its stack.
+//! What the thread of a worker that stands still is asked: which worker and task it runs, and its
+//! stack.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task;
+
 use crate::clock;
-use crate::stack::{self, Identity, Run, Shot, StackTraces};
+use crate::stack::{self, Identity, Run, Shot, Shows, StackTraces};
 use crate::stall::OsThread;
 
 /// How often a thread that shows no stack is tried again between two reports.
@@ -26,14 +29,6 @@ pub(super) struct Inquiry {
     retries: u32,
 }
 
-/// What has come out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Statement {
-    pub(super) identity: Option<Identity>,
-    /// The thread polls another task than when it was asked before.
-    pub(super) went_on: bool,
-}
-
 /// After `until` nothing is waited for.
 impl Inquiry {
     pub(super) fn new(settings: StackTraces) -> Inquiry {
@@ -46,13 +41,7 @@ impl Inquiry {
         }
     }
 
-    /// At the first suspicion.
-    pub(super) fn begin(&mut self, thread: Option<&OsThread>, until: Instant) {
-        self.end();
-        self.ask_first(thread, until);
-    }
-
-    /// At each look from then on, until the stall is told: who the thread is, to compare with later.
+    /// At each look until it is known who the thread is: the more often, the sooner it may be asked.
     pub(super) fn ask_first(&mut self, thread: Option<&OsThread>, until: Instant) {
         let Some(target) = thread.and_then(OsThread::target) else {
             return;
@@ -64,37 +53,77 @@ impl Inquiry {
         }
     }
 
-    /// When the stall is to be told. `None` if it has come to its end meanwhile: what was seen of the
-    /// thread then is of no use. `still`: whether it goes on.
-    pub(super) fn go_on(
+    /// Whether another thread says that it runs the worker.
+    pub(super) fn would_say(
+        &self,
+        thread: &OsThread,
+        run: &mut Run,
+        worker: usize,
+        until: Instant,
+    ) -> bool {
+        let target = thread.target();
+        let identity = target.and_then(|target| stack::identify(target, run, self.settings, until));
+        identity.is_some_and(|identity| identity.worker == Some(worker))
+    }
+
+    /// It is another thread that runs the worker.
+    pub(super) fn turn_to(&mut self, thread: &OsThread, until: Instant) {
+        self.end();
+        self.ask_first(Some(thread), until);
+    }
+
+    /// Whether the thread has said that it runs this worker. `None` if it could not be asked.
+    pub(super) fn says(&self, worker: usize) -> Option<bool> {
+        self.known.map(|known| known.worker == Some(worker))
+    }
+
+    /// The task that the thread has said it polls.
+    pub(super) fn task(&self) -> Option<task::Id> {
+        self.known?.task
+    }
+
+    /// Whether there is something to be taken.
+    pub(super) fn takes_stacks_of(&self, thread: Option<&OsThread>) -> bool {
+        self.settings.taken && thread.and_then(OsThread::target).is_some()
+    }
+
+    /// Takes its stack, and asks once more who it is. `still`: whether the stall goes on; what was seen
+    /// of the thread after its end is of no use. Returns whether it polls another task than before.
+    pub(super) fn take(
         &mut self,
         thread: Option<&OsThread>,
         until: Instant,
         still: impl Fn() -> bool,
-    ) -> Option<Statement> {
-        let target = thread.and_then(OsThread::target);
+    ) -> bool {
+        let Some(target) = thread.and_then(OsThread::target) else {
+            return false;
+        };
         let (settings, run) = (self.settings, &mut self.run);
-        let shot = target.and_then(|target| Shot::take(target, run, settings, until));
+        let shot = Shot::take(target, run, settings, until);
         let identity = match &shot {
             Some(shot) if shot.identity().is_some() || !shot.shows_calls() => shot.identity(),
-            _ => target.and_then(|target| stack::identify(target, run, settings, until)),
+            _ => stack::identify(target, run, settings, until),
         };
         if !still() {
-            return None;
+            return false;
         }
         self.retries = RETRIES;
         if let Some(shot) = shot {
-            let is_better = self.shot.as_ref().is_none_or(|shot| !shot.shows_calls());
-            if shot.shows_calls() || is_better {
-                self.shot = Some(shot);
-            }
+            self.keep(shot);
         }
-        let before = std::mem::replace(&mut self.known, identity);
-        let went_on = match (before, identity) {
-            (Some(before), Some(now)) => before.task != now.task,
-            _ => false,
+        let Some(identity) = identity else {
+            return false;
         };
-        Some(Statement { identity, went_on })
+        let before = self.known.replace(identity);
+        before.is_some_and(|before| before.task != identity.task)
+    }
+
+    /// The latest that shows a stack, or else the latest that says why not.
+    fn keep(&mut self, shot: Arc<Shot>) {
+        let has_none = self.shot.as_ref().is_none_or(|shot| !shot.shows_calls());
+        if shot.shows_calls() || has_none {
+            self.shot = Some(shot);
+        }
     }
 
     /// At each look once it is told. `still`: whether it went on even after the look.
@@ -124,10 +153,17 @@ impl Inquiry {
         self.shot.clone()
     }
 
-    /// The stall is over, or the thread is not the one that is stuck.
-    pub(super) fn end(&mut self) -> Option<Arc<Shot>> {
-        self.run = Run::default();
-        self.known = None;
-        self.shot.take()
+    /// What the stack shows, once it has been read.
+    pub(super) fn stack_shows(&self) -> Option<Shows> {
+        self.shot.as_ref()?.trace()?.shows()
+    }
+
+    pub(super) fn has_handed_over(&self) -> bool {
+        self.stack_shows() == Some(Shows::HandedOver)
+    }
+
+    /// What was found out is of a thread that is not the worker's.
+    pub(super) fn end(&mut self) {
+        *self = Inquiry::new(self.settings);
     }
 }

@@ -6,11 +6,15 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::clock;
+use crate::per_process::PerProcess;
 
-static PAUSES: Mutex<Pauses> = Mutex::new(Pauses {
-    count: 0,
-    total: Duration::ZERO,
-    last: None,
+static PAUSES: PerProcess<Mutex<Pauses>> = PerProcess::new(|| {
+    Mutex::new(Pauses {
+        count: 0,
+        total: Duration::ZERO,
+        throttled: 0,
+        last: None,
+    })
 });
 
 /// How often and how long the whole process did not run, from [`pauses`].
@@ -21,6 +25,8 @@ pub struct Pauses {
     pub count: u64,
     /// How long they were together.
     pub total: Duration,
+    /// How many of them were periods in which a CPU quota throttled the process.
+    pub throttled: u64,
     /// The latest.
     pub last: Option<Pause>,
 }
@@ -37,15 +43,21 @@ pub struct Pause {
 
 /// How often and how long the whole process did not run, since stalls were first looked for.
 ///
-/// A process that is stopped (`SIGSTOP`, Ctrl-Z), held by a debugger, frozen with its container,
-/// throttled by a CPU quota, or that gets no CPU from a crowded host, has no stall: none of its code
-/// is to blame. loopmon knows such a time by its watchdog, which oversleeps. It counts it here, and
-/// tells no stall for it.
+/// A process that is stopped (`SIGSTOP`, Ctrl-Z), held by a debugger, frozen with its container, or
+/// throttled by a CPU quota, has no stall: none of its code is to blame. loopmon counts such a time here,
+/// by evidence, and reports no stall for it:
 ///
-/// Noticed is what lasted more than 20 ms and more than four ticks of the watchdog (a tick is a fifth
-/// of the smallest threshold watched, 1 to 20 ms), while stalls were looked for. A suspended machine
-/// is noticed where the monotonic clock goes on meanwhile; on Linux it stands still, so there it is
-/// neither a pause nor a stall.
+/// * The watchdog overslept, and by the system's own count it neither ran nor waited for a CPU
+///   meanwhile. It needs nothing that the program can hold, so the whole process did not run. Noticed is
+///   what lasted more than 20 ms and more than four ticks of the watchdog (a tick is a fifth of the
+///   threshold, 1 to 20 ms). A watchdog that waited for a CPU is no evidence of a pause: the other
+///   threads may have run.
+/// * The control group of the process counts periods in which a quota throttled it. It is read once a
+///   second. [`total`](Pauses::total) has their time as the group counts it, which may be that of several
+///   CPUs, but not more than has passed.
+///
+/// All that only while stalls are looked for. A suspended machine is noticed where the monotonic clock
+/// goes on meanwhile; on Linux it stands still, so there it is neither a pause nor a stall.
 ///
 /// ```
 /// let pauses = loopmon::pauses();
@@ -59,16 +71,27 @@ pub fn pauses() -> Pauses {
     *lock()
 }
 
+/// Counts a gap that was a pause.
 pub(super) fn add(duration: Duration) {
+    drop(count(1, duration));
+}
+
+/// Counts periods in which a quota throttled the process.
+pub(super) fn add_throttled(periods: u64, duration: Duration) {
+    count(periods, duration).throttled += periods;
+}
+
+fn count(more: u64, duration: Duration) -> MutexGuard<'static, Pauses> {
     let mut pauses = lock();
-    pauses.count += 1;
+    pauses.count += more;
     pauses.total = pauses.total.saturating_add(duration);
     pauses.last = Some(Pause {
         duration,
         ended_at: clock::utc_now(),
     });
+    pauses
 }
 
 fn lock() -> MutexGuard<'static, Pauses> {
-    PAUSES.lock().unwrap_or_else(PoisonError::into_inner)
+    PAUSES.get().lock().unwrap_or_else(PoisonError::into_inner)
 }

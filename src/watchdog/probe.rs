@@ -6,30 +6,63 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
-#[cfg(not(loopmon_loom))]
-use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-#[cfg(loopmon_loom)]
-use loom::sync::{Mutex, MutexGuard};
+use super::rendezvous::Rendezvous;
+use crate::sync::{Mutex, MutexGuard};
+use crate::tasks::OwnTasks;
 
-/// What the task and the watchdog tell each other.
+/// What the task and those who want something of it tell each other.
 #[derive(Debug)]
-pub(super) struct Probe(Mutex<State>);
+pub(super) struct Probe {
+    state: Mutex<State>,
+    /// What has the workers meet, where there are several.
+    meeting: Option<Meeting>,
+}
 
 #[derive(Debug)]
 struct State {
     waker: Option<Waker>,
-    /// The watchdog wants no more of the task.
-    unwanted: bool,
+    /// All workers are to meet.
+    is_to_meet: bool,
+    /// No more is wanted of the task.
+    is_unwanted: bool,
+}
+
+/// Tasks are spawned by the task itself: a runtime may have a hook that runs then, and that belongs on
+/// its own threads.
+#[derive(Debug)]
+pub(super) struct Meeting {
+    tasks: OwnTasks,
+    workers: usize,
+}
+
+impl Meeting {
+    pub(super) fn of(tasks: OwnTasks, workers: usize) -> Option<Meeting> {
+        (workers > 1).then_some(Meeting { tasks, workers })
+    }
+
+    fn begin(&self) {
+        let rendezvous = Rendezvous::new(self.workers);
+        for _ in 0..self.workers {
+            let rendezvous = Arc::clone(&rendezvous);
+            let task = self.tasks.task().keep(async move { rendezvous.meet() });
+            tokio::spawn(task);
+        }
+    }
 }
 
 impl Probe {
-    pub(super) fn new() -> Arc<Probe> {
-        Arc::new(Probe(Mutex::new(State {
-            waker: None,
-            unwanted: false,
-        })))
+    /// Has all workers meet when it is polled first.
+    pub(super) fn new(meeting: Option<Meeting>) -> Arc<Probe> {
+        Arc::new(Probe {
+            state: Mutex::new(State {
+                waker: None,
+                is_to_meet: true,
+                is_unwanted: false,
+            }),
+            meeting,
+        })
     }
 
     /// What the task is to run.
@@ -45,18 +78,31 @@ impl Probe {
         }
     }
 
+    /// Has all workers meet.
+    pub(super) fn meet(&self) {
+        self.lock().is_to_meet = true;
+        self.wake();
+    }
+
     /// Ends the task.
     pub(super) fn end(&self) {
-        self.lock().unwanted = true;
+        self.lock().is_unwanted = true;
         self.wake();
     }
 
     fn poll(&self, waker: &Waker) -> Poll<()> {
+        let waker = waker.clone();
         let mut state = self.lock();
-        if state.unwanted {
+        if state.is_unwanted {
             return Poll::Ready(());
         }
-        state.waker = Some(waker.clone());
+        let former = state.waker.replace(waker);
+        let is_to_meet = std::mem::take(&mut state.is_to_meet);
+        drop(state);
+        drop(former);
+        if let Some(meeting) = self.meeting.as_ref().filter(|_| is_to_meet) {
+            meeting.begin();
+        }
         Poll::Pending
     }
 
@@ -67,7 +113,7 @@ impl Probe {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,7 +143,7 @@ mod tests {
 
     #[test]
     fn one_wake_leads_to_one_poll() {
-        let probe = Probe::new();
+        let probe = Probe::new(None);
         let mut waiting = task::spawn(probe.task());
         probe.wake();
         assert_pending!(waiting.poll());
@@ -128,7 +174,7 @@ mod loom_tests {
     #[test]
     fn an_end_that_is_asked_for_is_never_missed() {
         loom::model(|| {
-            let probe = Probe::new();
+            let probe = Probe::new(None);
             let woken = Arc::new(Woken::default());
             let waker = Waker::from(Arc::clone(&woken));
             let task = probe.task();
@@ -148,7 +194,7 @@ mod loom_tests {
     #[test]
     fn no_waker_outlives_the_task() {
         loom::model(|| {
-            let probe = Probe::new();
+            let probe = Probe::new(None);
             let woken = Arc::new(Woken::default());
             let waker = Waker::from(Arc::clone(&woken));
             let task = probe.task();

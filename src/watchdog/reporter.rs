@@ -1,244 +1,144 @@
 //! The thread that publishes what the watchdog has found.
 //!
-//! To publish is to take the lock of a channel and to run its readers' wakers. The watchdog does
-//! neither: it drops a report into a queue, or counts it as lost when the queue is full.
+//! To publish is to take the lock of a channel and to have its readers woken. The watchdog does neither:
+//! it drops a report into a queue, or counts it as lost when the queue is full.
 //!
-//! Stacks are read on another thread, as that takes time. A report waits for its own, see `held.rs`.
+//! A report waits for what the inspector has to say of it, and for its stack to be read, which is done
+//! on another thread: see `held.rs`.
 
 mod held;
 
-use std::io;
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::task;
+
+use super::posts::Posts;
+use super::verdict::Known;
 use crate::broadcast::Publisher;
 use crate::clock;
-use crate::stack::{Reader, Shot, Unread};
-use crate::stall::Stall;
-use held::{Held, Report};
-
-/// How many stalls may wait to be published.
-const LONGEST_QUEUE: usize = 1_024;
-
-/// For how long after the last stack what was read of the program is kept for the next one.
-const KEPT_FOR: Duration = Duration::from_secs(10);
-
-/// The way to the thread, which ends when this is dropped and all is published.
-#[derive(Debug)]
-pub(super) struct Reports {
-    way: Sender<News>,
-    /// Stalls on their way. The end of a channel is never lost: there is one for each watch.
-    waiting: Arc<AtomicUsize>,
-}
+use crate::stack::{self, Reader, Shot};
+use crate::stall::{OsThread, Stall, StallId};
+use held::Held;
 
 #[derive(Debug)]
-enum News {
-    Stall(Report),
+pub(super) enum News {
+    Report(Report),
+    /// What there is to say of a report.
+    Answer(Answer),
+    /// The stack that goes with it, if one was taken.
+    Stack(Stack),
     /// There will be no more on this channel.
     End(Arc<Publisher<Stall>>),
-    /// The reader is done with a stack.
+    /// A stack has been read.
     Read,
     /// There will be nothing more at all.
     Over,
 }
 
-/// Nothing has been told.
+/// One report of a stall. The channel is shared, not cloned: to clone it, or to drop the last of it, is
+/// to take its lock.
 #[derive(Debug)]
-pub(super) struct Lost;
+pub(super) struct Report {
+    pub(super) publisher: Arc<Publisher<Stall>>,
+    /// Among those of its worker.
+    pub(super) number: u32,
+    /// The inspector has been asked, and is waited for for so long.
+    pub(super) answer_within: Option<Duration>,
+    pub(super) stall: Stall,
+}
 
-impl Reports {
-    pub(super) fn start() -> io::Result<Reports> {
-        let (way, news) = mpsc::channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let taken = Arc::clone(&waiting);
-        let reporter = Reporter {
-            way: way.clone(),
-            held: Held::default(),
-            reading: None,
-        };
-        thread::Builder::new()
-            .name("loopmon-reporter".to_owned())
-            .spawn(move || reporter.serve(&news, &taken))?;
-        Ok(Reports { way, waiting })
-    }
+/// What the inspector says of a report.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) id: StallId,
+    pub(super) number: u32,
+    pub(super) answered: Answered,
+}
 
-    /// With the stack of the thread, if it was captured.
-    pub(super) fn tell(
-        &self,
-        publisher: &Arc<Publisher<Stall>>,
-        stall: Stall,
+#[derive(Debug)]
+pub(super) enum Answered {
+    /// It is no stall, and not to be reported.
+    NoStall,
+    /// It came to its end while it was looked at.
+    NothingNew,
+    Known {
+        known: Known,
+        /// What was known when it was reported last, if this is its end.
+        live: Option<Known>,
+        /// Whether nobody has run the worker, by the busy time, if this is its end.
+        ended: Option<bool>,
+        thread: Option<OsThread>,
+        task: Option<task::Id>,
         shot: Option<Arc<Shot>>,
-    ) -> Result<(), Lost> {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= LONGEST_QUEUE {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(Lost);
-        }
-        let report = Report {
-            publisher: Arc::clone(publisher),
-            stall: Box::new(stall),
-            shot,
-        };
-        self.way.send(News::Stall(report)).map_err(|_| Lost)
-    }
-
-    /// Closes the channel after what has been told on it, and lets go of it.
-    pub(super) fn end(&self, publisher: Arc<Publisher<Stall>>) {
-        // It fails only if the thread is gone, and with it all that could be told.
-        self.way.send(News::End(publisher)).ok();
-    }
+        /// A stack is being taken.
+        stack_follows: bool,
+    },
 }
 
-impl Drop for Reports {
-    fn drop(&mut self) {
-        self.way.send(News::Over).ok();
-    }
+/// What came of taking a stack.
+#[derive(Debug)]
+pub(super) struct Stack {
+    pub(super) id: StallId,
+    pub(super) number: u32,
+    /// `None` if none came of it.
+    pub(super) shot: Option<Arc<Shot>>,
+    /// Whether the thread has said that it runs the worker.
+    pub(super) said: Option<bool>,
+    pub(super) task: Option<task::Id>,
+    /// It polls another task than before.
+    pub(super) went_on: bool,
 }
 
-struct Reporter {
-    /// To itself, for the reader of stacks.
-    way: Sender<News>,
-    held: Held,
-    reading: Option<Reading>,
-}
-
-/// The thread that reads stacks, from the first until [`KEPT_FOR`] after the last.
-struct Reading {
-    reader: Reader,
-    /// How many it has not read yet.
-    left: usize,
-    rests_since: Instant,
-}
-
-impl Reporter {
-    fn serve(mut self, news: &Receiver<News>, waiting: &AtomicUsize) {
-        loop {
-            let next = match self.due_at() {
-                None => news.recv().ok(),
-                Some(due) => {
-                    let wait = due.saturating_duration_since(clock::now());
-                    news.recv_timeout(wait).ok()
-                }
-            };
-            let now = clock::now();
-            match next {
-                Some(News::Stall(report)) => {
-                    waiting.fetch_sub(1, Ordering::Relaxed);
-                    if let Some(stack) = report.shot.as_ref().and_then(Shot::unread) {
-                        self.read(stack, now);
-                    }
-                    self.held.arrive(report, now).into_iter().for_each(publish);
-                }
-                Some(News::End(publisher)) => {
-                    self.held.end(&publisher).into_iter().for_each(publish);
-                    on(publisher, Publisher::close);
-                }
-                Some(News::Read) => {
-                    if let Some(reading) = &mut self.reading {
-                        reading.left -= 1;
-                        reading.rests_since = now;
-                    }
-                }
-                // All watches have ended, so nothing is held.
-                Some(News::Over) => return,
-                // It has become late.
-                None => {}
+/// Publishes until there will be nothing more.
+pub(super) fn serve(posts: &Arc<Posts>) {
+    let news = Arc::clone(posts);
+    let start = || {
+        Reader::start(move || {
+            news.report(News::Read).ok();
+        })
+    };
+    // Before a stall needs it. If the system refuses the thread, each stack counts as read, to nothing.
+    let reader = stack::ARE_TAKEN.then(start).and_then(Result::ok);
+    let mut held = Held::default();
+    loop {
+        let next = posts.reporter.pop(held.due_at());
+        let now = clock::now();
+        match next {
+            Some(News::Report(report)) => held.arrive(report, now),
+            Some(News::Answer(answer)) => {
+                read(reader.as_ref(), answer.shot());
+                held.answer(answer, now);
             }
-            self.held.due(now).into_iter().for_each(publish);
-            let end = self.reading.as_ref().and_then(Reading::ends_at);
-            if end.is_some_and(|end| end <= now) {
-                self.reading = None;
+            Some(News::Stack(stack)) => {
+                read(reader.as_ref(), stack.shot.as_ref());
+                held.stack(stack);
             }
+            Some(News::End(publisher)) => {
+                held.end(&publisher, now);
+                publisher.close();
+            }
+            Some(News::Over) => return,
+            Some(News::Read) | None => {}
         }
+        held.publish(now);
     }
+}
 
-    /// When there will be something to do if there is no news.
-    fn due_at(&self) -> Option<Instant> {
-        let end = self.reading.as_ref().and_then(Reading::ends_at);
-        end.into_iter().chain(self.held.due_at()).min()
-    }
-
-    fn read(&mut self, stack: Unread, now: Instant) {
-        if self.reading.is_none() {
-            let way = self.way.clone();
-            let reader = Reader::start(move || {
-                way.send(News::Read).ok();
-            });
-            // If the system refuses the thread, the stack counts as read, to nothing.
-            self.reading = reader.ok().map(|reader| Reading {
-                reader,
-                left: 0,
-                rests_since: now,
-            });
-        }
-        if let Some(reading) = &mut self.reading {
-            reading.left += 1;
-            reading.reader.read(stack);
+impl Answer {
+    fn shot(&self) -> Option<&Arc<Shot>> {
+        match &self.answered {
+            Answered::Known { shot, .. } => shot.as_ref(),
+            Answered::NoStall | Answered::NothingNew => None,
         }
     }
 }
 
-impl Reading {
-    /// When it is to let go of what it has read of the program. Not while it reads: it may be stuck,
-    /// and so would be another.
-    fn ends_at(&self) -> Option<Instant> {
-        (self.left == 0).then(|| self.rests_since + KEPT_FOR)
-    }
-}
-
-fn publish(report: Report) {
-    let Report {
-        publisher,
-        mut stall,
-        shot,
-    } = report;
-    stall.trace = shot.and_then(|shot| shot.trace());
-    // If it is closed, nobody is left to be told.
-    on(publisher, |publisher| {
-        publisher.publish(*stall).ok();
-    });
-}
-
-/// A waker is the reader's own code. Its panic has been reported by the panic hook.
-fn on(publisher: Arc<Publisher<Stall>>, act: impl FnOnce(&Publisher<Stall>)) {
-    if catch_unwind(AssertUnwindSafe(|| act(&publisher))).is_err() {
-        // The lock of the channel is poisoned, so to drop the last of it would panic.
-        mem::forget(publisher);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::executor::block_on_stream;
-
-    use super::*;
-    use crate::stall::Phase;
-
-    #[test]
-    fn all_is_told_whatever_becomes_of_the_stacks() {
-        let publisher = Arc::new(Publisher::new(10));
-        let told = block_on_stream(publisher.subscribe());
-        let reports = Reports::start().unwrap();
-        let (first, _being_read) = Unread::empty();
-        let (second, _being_read_too) = Unread::empty();
-        for (worker, phase, shot) in [
-            (0, Phase::Started, Some(first)),
-            (1, Phase::Ended, None),
-            (0, Phase::Ongoing, Some(second)),
-        ] {
-            reports
-                .tell(&publisher, Stall::of(worker, phase), shot)
-                .unwrap();
+fn read(reader: Option<&Reader>, shot: Option<&Arc<Shot>>) {
+    if let Some(unread) = shot.and_then(Shot::unread) {
+        // Without a reader, dropping it says that it is read.
+        if let Some(reader) = reader {
+            reader.read(unread);
         }
-        reports.end(publisher);
-        let told: Vec<_> = told.map(|stall| (stall.worker, stall.phase)).collect();
-        assert_eq!(
-            told,
-            [(1, Phase::Ended), (0, Phase::Started), (0, Phase::Ongoing)]
-        );
     }
 }

@@ -1,85 +1,66 @@
-//! One worker of a watched runtime: who it is, and why it does not come back.
+//! One worker of a watched runtime, as the watchdog sees it: what its counters show, and which stall of
+//! it goes on.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::task;
-
-use super::evidence::Evidence;
-use super::inquiry::Inquiry;
-use super::pauses;
-use super::pool::PoolProbe;
-use super::worker::{Counters, Finding, Look, Worker};
+use super::inspector::{Asked, Order, Stamp};
+use super::posts::Posts;
+use super::queue::Full;
+use super::reporter::{News, Report};
+use super::subject::Subject;
+use super::worker::{Counters, Driven, Finding, Look, Worker};
 use crate::clock;
-use crate::sightings::Sighting;
-use crate::stack::{Shot, StackTraces};
-use crate::stall::{Cause, Phase, Stall};
+use crate::stall::{Cause, Phase, Stall, StallId};
 
 #[derive(Debug)]
 pub(super) struct Seat {
     index: usize,
-    monitor: Option<Arc<str>>,
     worker: Worker,
-    sighting: Sighting,
-    /// It has been met since the last look.
-    met: bool,
+    /// How often it had been met at the last look.
+    met: u32,
     /// It stood still at the last look.
     was_still: bool,
-    /// The last look has found something.
-    is_news: bool,
-    /// What its thread did when it was first suspected.
-    first: Evidence,
-    inquiry: Inquiry,
-    /// The stall that is going on, as it was told last.
+    /// The suspicion or the stall that the inspector follows.
+    case: Option<StallId>,
+    /// The stall that goes on, as it was told last.
     open: Option<Stall>,
-    /// What its thread did, as far as that was seen while it went on.
-    seen: Cause,
-}
-
-/// What a look at a seat asks for.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    Nothing,
-    Suspected,
-    Tell(Stall, Option<Arc<Shot>>),
+    /// How many reports of this worker have been given out.
+    reports: u32,
 }
 
 impl Seat {
-    pub(super) fn new(
-        index: usize,
-        monitor: Option<Arc<str>>,
-        worker: Worker,
-        sighting: Sighting,
-        stack_traces: StackTraces,
-    ) -> Seat {
+    /// The first look counts for nothing but the counters.
+    pub(super) fn new(index: usize, driven: Driven, subject: &Subject) -> Seat {
+        let first = Look {
+            now: Duration::ZERO,
+            lost: Duration::ZERO,
+            counters: subject.counters(index),
+            progress: false,
+        };
         Seat {
             index,
-            monitor,
-            worker,
-            sighting,
-            met: false,
+            worker: Worker::new(subject.threshold, driven, first),
+            met: subject.sightings().count(index),
             was_still: false,
-            is_news: false,
-            first: Evidence::None,
-            inquiry: Inquiry::new(stack_traces),
+            case: None,
             open: None,
-            seen: Cause::Unknown,
+            reports: 0,
         }
+    }
+
+    pub(super) fn begin(&mut self, look: Look) {
+        self.worker.begin(look);
     }
 
     pub(super) fn worker(&mut self) -> &mut Worker {
         &mut self.worker
     }
 
-    /// It has been met, if this is news.
-    pub(super) fn sighted(&mut self, sighting: &Sighting) {
-        self.met |= self.sighting.count != sighting.count;
-        self.sighting.clone_from(sighting);
-    }
-
-    /// It is known which thread runs it.
-    pub(super) fn is_known(&self) -> bool {
-        self.sighting.thread.is_some()
+    /// Whether it has been met since this was asked last.
+    pub(super) fn has_been_met(&mut self, subject: &Subject) -> bool {
+        let met = subject.sightings().count(self.index);
+        std::mem::replace(&mut self.met, met) != met
     }
 
     pub(super) fn is_parked(&self) -> bool {
@@ -98,163 +79,139 @@ impl Seat {
         still && !before
     }
 
-    /// `again` reads the counters anew; `progress`: it has been seen to poll tasks. After `until` its
-    /// thread is not waited for.
+    /// Looks at it, and hands on what there is to be done. Returns whether it is newly suspected.
     pub(super) fn look(
         &mut self,
-        now: Duration,
-        until: Instant,
-        counters: Counters,
-        again: impl Fn() -> Counters,
-        progress: bool,
-        pool: &PoolProbe,
-    ) -> Outcome {
-        let look = Look {
-            now,
-            counters,
-            progress: std::mem::take(&mut self.met) || progress,
-        };
-        let still = || again() == look.counters;
+        look: Look,
+        subject: &Arc<Subject>,
+        posts: &Posts,
+        lost: &mut u64,
+    ) -> bool {
+        if subject.take_left(self.index) && self.open.is_none() && self.worker.is_left(look) {
+            self.clear(posts);
+            return false;
+        }
         let began = self.worker.since();
-        let finding = self.worker.look(look);
-        self.is_news = finding != Finding::Nothing;
-        let (phase, lasted, shown) = match finding {
+        let frozen = self.worker.counters();
+        match self.worker.look(look) {
             Finding::Nothing => {
-                if self.worker.is_suspected() && self.open.is_none() {
-                    self.inquiry.ask_first(self.sighting.thread.as_ref(), until);
+                if !self.worker.is_suspected() {
+                    self.clear(posts);
                 }
-                return Outcome::Nothing;
+                false
             }
             Finding::Suspected => {
-                self.first = self.evidence(now);
-                if self.worker.is_suspected() {
-                    self.inquiry.begin(self.sighting.thread.as_ref(), until);
-                }
-                return Outcome::Suspected;
+                self.suspect(frozen, look, subject, posts);
+                true
             }
             Finding::Stall {
                 phase,
                 lasted,
                 cause,
-            } => (phase, lasted, cause),
-        };
-        let mut task = None;
-        let cause = if phase == Phase::Ended {
-            let told = self.open.as_ref().map(|stall| match stall.cause {
-                // What its former thread does is not why nobody runs it.
-                Cause::Unattended => Cause::Unattended,
-                _ => self.seen,
-            });
-            shown.or(told).unwrap_or_else(|| {
-                let threshold = self.worker.threshold();
-                let over = self.evidence(now);
-                self.first.cause_afterwards(began, over, threshold)
-            })
-        } else {
-            let evidence = self.evidence(now);
-            if phase == Phase::Started && !self.is_to_be_told(evidence, look, lasted) {
-                return Outcome::Nothing;
-            }
-            let statement = self
-                .inquiry
-                .go_on(self.sighting.thread.as_ref(), until, still);
-            let Some(statement) = statement else {
-                return Outcome::Nothing;
-            };
-            let identity = statement.identity;
-            if identity.is_some_and(|identity| identity.worker != Some(self.index)) {
-                // Another thread runs the worker, or none does.
-                self.sighting.thread = None;
-                self.inquiry.end();
-                if phase == Phase::Started && self.worker.is_left(look) {
-                    return Outcome::Nothing;
-                }
-            } else {
-                task = identity.and_then(|identity| identity.task);
-            }
-            self.seen = evidence.cause_since(self.first, self.worker.threshold());
-            match self.seen {
-                // What the host does not run shows no progress, and the pool is not run either.
-                Cause::Starved => Cause::Starved,
-                cause => shown
-                    .or_else(|| statement.went_on.then_some(Cause::ManyPolls))
-                    .or_else(|| pool.is_waiting().then_some(Cause::Unattended))
-                    .unwrap_or(cause),
-            }
-        };
-        let shot = if phase == Phase::Ended {
-            self.inquiry.end()
-        } else {
-            self.inquiry.shot()
-        };
-        Outcome::Tell(self.tell(phase, lasted, cause, task), shot)
-    }
-
-    /// Tries again to see the stack of a stall that goes on, after all have been looked at.
-    pub(super) fn look_again(&mut self, until: Instant, again: impl Fn() -> Counters) {
-        if self.open.is_some() && self.worker.is_suspected() && !self.is_news {
-            let still = || self.worker.counters() == again();
-            let thread = self.sighting.thread.as_ref();
-            self.inquiry.retry(thread, until, still);
-        }
-    }
-
-    /// Whether its thread is there to be stuck, and has been looked at for long enough.
-    fn is_to_be_told(&mut self, evidence: Evidence, look: Look, lasted: Duration) -> bool {
-        match evidence {
-            Evidence::Held => {
-                pauses::add(lasted);
-                self.worker.restart(look);
+            } => {
+                let stall = self.stall(phase, lasted, cause, subject);
+                let due = Asked {
+                    number: self.reports,
+                    lasted,
+                    shown: cause,
+                    at: Stamp::new(look.now),
+                };
+                let is_asked = self.ask(stall.id, phase, due, began, posts);
+                self.report(stall, is_asked, subject, posts, lost);
                 false
             }
-            Evidence::Gone => {
-                self.sighting.thread = None;
-                !self.worker.is_left(look)
+        }
+    }
+
+    fn suspect(&mut self, frozen: Counters, look: Look, subject: &Arc<Subject>, posts: &Posts) {
+        let id = StallId::next();
+        let order = Order::Suspect {
+            id,
+            subject: Arc::clone(subject),
+            worker: self.index,
+            frozen,
+            at: Stamp::new(look.now),
+        };
+        self.case = posts.inspector.push(order).is_ok().then_some(id);
+    }
+
+    /// It was not what it looked like.
+    fn clear(&mut self, posts: &Posts) {
+        if self.open.is_none() {
+            if let Some(id) = self.case.take() {
+                posts.inspect(Order::Clear(id));
             }
-            Evidence::Seen(_) | Evidence::None => match evidence.tells_in(self.first) {
-                Some(delay) => {
-                    self.worker.postpone(delay);
-                    false
-                }
-                None => true,
-            },
         }
     }
 
-    fn evidence(&self, now: Duration) -> Evidence {
-        let thread = self.sighting.thread.as_ref();
-        match thread.and_then(|thread| thread.id) {
-            Some(id) => Evidence::of(id, now),
-            None => Evidence::None,
-        }
+    /// Asks the inspector for thread and cause. Returns whether an answer is to be waited for.
+    fn ask(
+        &mut self,
+        id: StallId,
+        phase: Phase,
+        due: Asked,
+        began: Duration,
+        posts: &Posts,
+    ) -> bool {
+        let is_followed = self.case == Some(id);
+        let order = if phase == Phase::Ended {
+            self.case = None;
+            Order::End { id, due, began }
+        } else {
+            Order::Conclude { id, due }
+        };
+        is_followed && posts.inspector.push(order).is_ok()
     }
 
-    fn tell(
+    /// The cause is what the counters alone show, until the inspector has said more.
+    fn stall(
         &mut self,
         phase: Phase,
         lasted: Duration,
-        cause: Cause,
-        task: Option<task::Id>,
+        cause: Option<Cause>,
+        subject: &Subject,
     ) -> Stall {
+        self.reports = self.reports.wrapping_add(1);
         let mut stall = self.open.take().unwrap_or_else(|| Stall {
+            id: self.case.unwrap_or_else(StallId::next),
             phase,
-            monitor: self.monitor.clone(),
+            monitor: subject.name.clone(),
             worker: self.index,
-            thread: self.sighting.thread.clone(),
+            thread: None,
             task: None,
             began_at: clock::utc_now() - lasted,
             duration: lasted,
-            cause,
+            cause: Cause::Unknown,
             trace: None,
             missed: 0,
         });
         stall.phase = phase;
         stall.duration = lasted;
-        stall.cause = cause;
-        stall.task = task.or(stall.task);
+        stall.cause = cause.unwrap_or(Cause::Unknown);
         if phase != Phase::Ended {
             self.open = Some(stall.clone());
         }
         stall
+    }
+
+    fn report(
+        &self,
+        mut stall: Stall,
+        is_asked: bool,
+        subject: &Subject,
+        posts: &Posts,
+        lost: &mut u64,
+    ) {
+        stall.missed = *lost;
+        let report = Report {
+            publisher: Arc::clone(&subject.publisher),
+            number: self.reports,
+            answer_within: is_asked.then_some(subject.threshold),
+            stall,
+        };
+        match posts.report(News::Report(report)) {
+            Ok(()) => *lost = 0,
+            Err(Full) => *lost += 1,
+        }
     }
 }

@@ -1,68 +1,164 @@
 //! The watchdog's thread.
+//!
+//! From the first look on it neither allocates nor gives memory back, it starts no thread, waits for no
+//! lock that is held while other code than ours runs, and asks Tokio for nothing but counters. So
+//! whatever the program is stuck in, it goes on looking.
 
-use std::io;
-use std::thread;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::credit::{Credit, LONGEST_LOOK};
-use super::inbox::{Id, Inbox};
+use super::credit::Credit;
+use super::gap::{self, Gap, Known, OwnTimes};
+use super::inbox::Inbox;
+use super::inspector::Order;
 use super::pauses;
-use super::reporter::Reports;
-use super::watched::Watched;
+use super::posts::Posts;
+use super::reporter::News;
+use super::watched::{At, Watched};
 use crate::clock;
-
-/// A stall is looked for this often before it is told.
-const LOOKS_PER_THRESHOLD: u32 = 5;
-const SHORTEST_TICK: Duration = Duration::from_millis(1);
-const LONGEST_TICK: Duration = Duration::from_millis(20);
 
 /// A timer of the system is not more precise.
 const SHORTEST_WAIT: Duration = Duration::from_micros(100);
 
-/// Starts it, and the one that publishes what it finds, which ends with it.
-pub(super) fn start(inbox: &'static Inbox<Watched>) -> io::Result<()> {
-    let reports = Reports::start()?;
-    thread::Builder::new()
-        .name("loopmon-watchdog".to_owned())
-        .spawn(move || watch(inbox, &reports))?;
-    Ok(())
+/// How long it sleeps if nothing is due.
+const LONGEST_WAIT: Duration = Duration::from_millis(20);
+
+/// What comes in for it.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) watched: Box<Watched>,
+    /// Room for all that is watched by then, if there was not enough.
+    pub(super) room: Option<Vec<Slot>>,
 }
 
-fn watch(inbox: &Inbox<Watched>, reports: &Reports) {
-    let mut runtimes: Vec<(Id, Watched)> = Vec::new();
-    let mut credit = Credit::new(clock::now());
+/// One of the runtimes under watch.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// When, by credited time, to look at it next.
+    due: Duration,
+    watched: Box<Watched>,
+}
+
+pub(super) fn watch(inbox: &Inbox<Arrival, Posts>, posts: &Arc<Posts>) {
+    let mut watchdog = Watchdog {
+        posts: Arc::clone(posts),
+        slots: Vec::new(),
+        credit: Credit::new(clock::now()),
+        own: OwnTimes::default(),
+    };
     loop {
-        let in_look = credit.worked(clock::now());
-        let wait = wait(&runtimes, credit.now());
-        let orders = inbox.wait(wait);
-        let now = clock::now();
-        let in_sleep = credit.slept(now, wait);
-        // However many threads are slow to answer.
-        let until = now + LONGEST_LOOK;
-        in_look.into_iter().chain(in_sleep).for_each(pauses::add);
-        runtimes.extend(orders.arrived);
-        runtimes.retain_mut(|(id, runtime)| {
-            runtime.look(credit.now(), until, reports);
-            let stays = !orders.left.contains(id);
-            if !stays {
-                runtime.close(reports);
-            }
-            stays
-        });
-        if runtimes.is_empty() && inbox.may_end() {
+        let in_look = watchdog.credit.worked(clock::now());
+        let wait = watchdog.wait();
+        let has_left = inbox.wait(wait);
+        let in_sleep = watchdog.credit.slept(clock::now(), wait);
+        while let Some(arrival) = inbox.next() {
+            watchdog.take(arrival);
+        }
+        let late = in_look.into_iter().chain(in_sleep).max();
+        let gap = late.map(|late| (late, watchdog.parks()));
+        let is_faulty = watchdog.look(late.is_some() || has_left);
+        watchdog.judge(gap);
+        if has_left || is_faulty {
+            watchdog.let_go();
+        }
+        if watchdog.slots.is_empty() && inbox.may_end() {
+            posts.inspect_end(Order::Over);
+            posts.report_end(News::Over);
             return;
         }
     }
 }
 
-/// Until the next look: a tick, or less if there may be something to find before.
-fn wait(runtimes: &[(Id, Watched)], now: Duration) -> Duration {
-    let watched = || runtimes.iter().map(|(_, runtime)| runtime);
-    let smallest = watched().map(Watched::threshold).min();
-    let tick = smallest.map_or(LONGEST_TICK, |threshold| {
-        (threshold / LOOKS_PER_THRESHOLD).clamp(SHORTEST_TICK, LONGEST_TICK)
-    });
-    let due = watched().filter_map(Watched::due_at).min();
-    let due = due.map_or(tick, |due| due.saturating_sub(now));
-    due.clamp(SHORTEST_WAIT, tick)
+struct Watchdog {
+    posts: Arc<Posts>,
+    slots: Vec<Slot>,
+    credit: Credit,
+    own: OwnTimes,
+}
+
+impl Watchdog {
+    /// Until the next look that is due.
+    fn wait(&self) -> Duration {
+        let due = self.slots.iter().map(|slot| slot.due).min();
+        let left = due.map_or(LONGEST_WAIT, |due| due.saturating_sub(self.credit.now()));
+        left.clamp(SHORTEST_WAIT, LONGEST_WAIT)
+    }
+
+    fn take(&mut self, arrival: Arrival) {
+        let mut former = arrival.room;
+        if let Some(room) = &mut former {
+            if room.capacity() > self.slots.capacity() {
+                room.append(&mut self.slots);
+                std::mem::swap(room, &mut self.slots);
+            }
+        }
+        self.slots.push(Slot {
+            due: Duration::ZERO,
+            watched: arrival.watched,
+        });
+        if let Some(former) = former {
+            self.posts.inspect(Order::Free(former));
+        }
+    }
+
+    fn at(&self) -> At {
+        At {
+            now: self.credit.now(),
+            lost: self.credit.lost(),
+        }
+    }
+
+    /// Looks at what is due, or at all. Returns whether something is to be let go of.
+    fn look(&mut self, all: bool) -> bool {
+        let (at, posts) = (self.at(), &self.posts);
+        let mut is_faulty = false;
+        for slot in &mut self.slots {
+            if all || slot.due <= at.now {
+                let look = AssertUnwindSafe(|| slot.watched.look(at, posts));
+                match catch_unwind(look) {
+                    Ok(due) => slot.due = due,
+                    // A fault of ours costs this one watch, and the hook has reported it.
+                    Err(_) => {
+                        slot.watched.subject().end();
+                        is_faulty = true;
+                    }
+                }
+            }
+        }
+        is_faulty
+    }
+
+    /// How often all workers have parked or come back, as of the last look at each.
+    fn parks(&self) -> u64 {
+        self.slots.iter().map(|slot| slot.watched.parks()).sum()
+    }
+
+    /// Says what it was, if the watchdog was late: by how long, and how often workers had parked before.
+    fn judge(&mut self, gap: Option<(Duration, u64)>) {
+        let Some((late, parks_before)) = gap else {
+            return self.own.keep(self.credit.now());
+        };
+        let (on_cpu, waited) = self.own.since_last(self.credit.now());
+        let known = Known {
+            late,
+            parks: self.parks().saturating_sub(parks_before),
+            waited,
+            on_cpu,
+        };
+        if gap::judge(known) == Gap::Paused {
+            pauses::add(late);
+        }
+    }
+
+    fn let_go(&mut self) {
+        let posts = &self.posts;
+        while let Some(index) = self
+            .slots
+            .iter()
+            .position(|slot| slot.watched.subject().is_over())
+        {
+            self.slots.swap_remove(index).watched.end(posts);
+        }
+    }
 }

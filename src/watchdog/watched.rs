@@ -1,224 +1,185 @@
-//! One runtime under watch.
+//! One runtime under watch, as the watchdog sees it: its counters, and when to look at them next.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::runtime::{Handle, RuntimeFlavor, RuntimeMetrics, worker_index};
-
-use super::Request;
-use super::pool::PoolProbe;
-use super::probe::Probe;
-use super::rendezvous::Rendezvous;
-use super::reporter::{Lost, Reports};
-use super::seat::{Outcome, Seat};
-use super::worker::{Counters, Driven, Look, Worker};
-use crate::broadcast::Publisher;
-use crate::sightings::Sighting;
-use crate::stack::{Shot, StackTraces};
-use crate::stall::{OsThread, Stall};
-use crate::tasks::OwnTasks;
+use super::inspector::Order;
+use super::posts::Posts;
+use super::reporter::News;
+use super::seat::Seat;
+use super::subject::Subject;
+use super::worker::{Counters, Driven, Look};
 
 /// How often all workers are asked to meet, if some do not come, and how soon again; each time it
 /// takes twice as long. A runtime that has just been built may not have started them all.
-const MOST_RENDEZVOUS: u32 = 8;
-const RENDEZVOUS_INTERVAL: Duration = Duration::from_millis(5);
+const MOST_MEETINGS: u32 = 8;
+const MEETING_INTERVAL: Duration = Duration::from_millis(5);
 
+/// All memory that it takes is there before the watchdog sees it.
 #[derive(Debug)]
 pub(super) struct Watched {
-    runtime: Handle,
-    metrics: RuntimeMetrics,
-    tasks: OwnTasks,
-    name: Option<Arc<str>>,
-    threshold: Duration,
-    rescue_timers: bool,
-    stack_traces: StackTraces,
-    /// Until the end.
-    publisher: Option<Arc<Publisher<Stall>>>,
-    /// Reports lost since the last that was told.
-    lost: u64,
-    /// Taken at the first look.
+    subject: Arc<Subject>,
     seats: Vec<Seat>,
-    known: Vec<Sighting>,
-    probe: Arc<Probe>,
-    /// How many sightings are known.
+    /// It has been looked at.
+    has_begun: bool,
+    /// How many sightings there had been at the last look.
     seen: u32,
-    rendezvous: u32,
-    rendezvous_at: Duration,
-    pool: PoolProbe,
     load: Load,
-    /// Who may drive the runtime, but did something else when it was given to be watched.
-    outsider: Option<OsThread>,
+    meetings: u32,
+    met_at: Duration,
+    /// When the threads of a runtime whose workers change them were counted last.
+    counted_at: Duration,
+    /// How often workers have parked or come back, in all.
+    parks: u64,
+    /// Reports lost since the last that was told.
+    lost_reports: u64,
+}
+
+/// What a look has shown of the runtime as a whole.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shown {
+    suspected: bool,
+    newly_still: bool,
+    parked: bool,
+}
+
+/// When a look is taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At {
+    /// Credited time.
+    pub(super) now: Duration,
+    /// How much time has passed that was not credited.
+    pub(super) lost: Duration,
 }
 
 impl Watched {
-    /// Begins with its tasks on the runtime. From inside the runtime the caller's own worker is known
-    /// from the start.
-    pub(super) fn new(request: Request) -> Watched {
-        let metrics = request.runtime.metrics();
-        let sightings = request.tasks.runtime().sightings(metrics.num_workers());
-        // Of earlier monitors: they know the threads, but not whether the runtime runs now.
-        let (known, seen) = sightings.all();
-        let probe = Probe::new();
-        let here = Handle::try_current().is_ok_and(|current| current.id() == request.runtime.id());
-        let inside = worker_index().filter(|_| here);
-        if let Some(worker) = inside {
-            sightings.add(worker);
-        }
-        let task = request.tasks.task().keep(probe.task());
-        request.runtime.spawn(task);
-        let mut watched = Watched {
-            outsider: inside.is_none().then(OsThread::current),
-            runtime: request.runtime,
-            metrics,
-            tasks: request.tasks,
-            name: request.name,
-            threshold: request.threshold,
-            rescue_timers: request.rescue_timers,
-            stack_traces: request.stack_traces,
-            publisher: Some(request.publisher),
-            lost: 0,
-            seats: Vec::new(),
-            known,
-            probe,
-            seen,
-            rendezvous: 0,
-            rendezvous_at: Duration::ZERO,
-            pool: PoolProbe::default(),
-            load: Load::default(),
+    pub(super) fn new(subject: Arc<Subject>) -> Watched {
+        let driven = if subject.has_many_workers {
+            Driven::Always
+        } else {
+            Driven::SoFar
         };
-        watched.ask_all_to_meet();
-        watched
+        let seats = (0..subject.workers())
+            .map(|index| Seat::new(index, driven, &subject))
+            .collect();
+        Watched {
+            seats,
+            has_begun: false,
+            seen: 0,
+            load: Load::default(),
+            meetings: 0,
+            met_at: Duration::ZERO,
+            counted_at: Duration::ZERO,
+            parks: 0,
+            lost_reports: 0,
+            subject,
+        }
     }
 
-    pub(super) fn probe(&self) -> Arc<Probe> {
-        Arc::clone(&self.probe)
+    pub(super) fn subject(&self) -> &Subject {
+        &self.subject
     }
 
-    pub(super) fn threshold(&self) -> Duration {
-        self.threshold
+    /// How often workers have parked or come back, as of the last look.
+    pub(super) fn parks(&self) -> u64 {
+        self.parks
     }
 
-    /// Looks at all workers and tells what it finds. After `until` no thread is waited for.
-    pub(super) fn look(&mut self, now: Duration, until: Instant, reports: &Reports) {
-        if self.seats.is_empty() {
-            self.take_seats(now);
+    /// Looks at all workers, and hands on what is found. Returns when to look next.
+    pub(super) fn look(&mut self, at: At, posts: &Posts) -> Duration {
+        if !self.has_begun {
+            self.begin(at);
         }
-        self.read_sightings();
-        let (mut suspected, mut stuck, mut parked) = (false, false, false);
-        for index in 0..self.seats.len() {
-            let read = || counters(&self.metrics, index);
-            let counters = read();
-            let progress = self.seats.len() == 1 && self.load.has_shrunk(&self.metrics, counters);
-            let seat = &mut self.seats[index];
-            let outcome = seat.look(now, until, counters, read, progress, &self.pool);
-            stuck |= seat.newly_still();
-            parked |= seat.is_parked();
-            match outcome {
-                Outcome::Nothing => {}
-                Outcome::Suspected => suspected = true,
-                Outcome::Tell(stall, shot) => self.tell(stall, shot, reports),
-            }
-        }
-        for (index, seat) in self.seats.iter_mut().enumerate() {
-            seat.look_again(until, || counters(&self.metrics, index));
-        }
-        if suspected && self.runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
-            self.pool.ask(&self.runtime);
-        }
+        let shown = self.look_at_all(at, posts);
         // Being polled shows progress. But the probe wakes no worker that is parked, unless that is
         // wanted: that one then looks after what the one that stands still does not.
-        let shows = suspected && !parked;
-        let rescues = stuck && parked && self.rescue_timers;
+        let shows = shown.suspected && !shown.parked;
+        let rescues = shown.newly_still && shown.parked && self.subject.rescue_timers;
         if shows || rescues {
-            self.probe.wake();
+            posts.inspect(Order::Wake(Arc::clone(&self.subject)));
         }
-        self.complete_rendezvous(now);
+        self.meet_the_unknown(at, posts);
+        self.count_the_moving(at, posts);
+        self.due_after(at.now)
     }
 
-    /// When, by credited time, there will be something to find if nothing moves.
-    pub(super) fn due_at(&self) -> Option<Duration> {
-        self.seats.iter().filter_map(Seat::due_at).min()
-    }
-
-    /// Lets go of the runtime, and closes the channel.
-    pub(super) fn close(&mut self, reports: &Reports) {
-        self.probe.end();
-        if let Some(publisher) = self.publisher.take() {
-            reports.end(publisher);
+    fn begin(&mut self, at: At) {
+        self.has_begun = true;
+        self.met_at = at.now;
+        for (index, seat) in self.seats.iter_mut().enumerate() {
+            seat.begin(look(at, self.subject.counters(index), false));
         }
     }
 
-    fn take_seats(&mut self, now: Duration) {
-        let driven = match self.runtime.runtime_flavor() {
-            RuntimeFlavor::CurrentThread => Driven::SoFar,
-            _ => Driven::Always,
-        };
-        self.rendezvous_at = now;
-        let known = std::mem::take(&mut self.known).into_iter().enumerate();
-        self.seats = known
-            .map(|(index, sighting)| {
-                let first = Look {
-                    now,
-                    counters: counters(&self.metrics, index),
-                    progress: false,
-                };
-                let worker = Worker::new(self.threshold, driven, first);
-                Seat::new(
-                    index,
-                    self.name.clone(),
-                    worker,
-                    sighting,
-                    self.stack_traces,
-                )
-            })
-            .collect();
-    }
-
-    fn read_sightings(&mut self) {
-        let (seats, outsider) = (&mut self.seats, &self.outsider);
-        let sightings = self.tasks.runtime().sightings(seats.len());
-        sightings.read(&mut self.seen, |worker, sighting| {
-            seats[worker].sighted(sighting);
-            if sighting.thread.is_some() && sighting.thread == *outsider {
-                seats[worker].worker().may_be_left();
+    fn look_at_all(&mut self, at: At, posts: &Posts) -> Shown {
+        let subject = &self.subject;
+        let total = subject.sightings().total();
+        let is_news = std::mem::replace(&mut self.seen, total) != total;
+        let is_alone = self.seats.len() == 1;
+        let mut shown = Shown::default();
+        let mut parks = 0;
+        for (index, seat) in self.seats.iter_mut().enumerate() {
+            let counters = subject.counters(index);
+            parks += counters.parks_and_unparks;
+            let mut progress = is_alone && self.load.has_shrunk(subject, counters);
+            if is_news {
+                progress |= seat.has_been_met(subject);
+                if subject.is_on_outsider(index) {
+                    seat.worker().may_be_left();
+                }
             }
-        });
+            let look = look(at, counters, progress);
+            shown.suspected |= seat.look(look, subject, posts, &mut self.lost_reports);
+            shown.newly_still |= seat.newly_still();
+            shown.parked |= seat.is_parked();
+        }
+        self.parks = parks;
+        shown
     }
 
-    fn complete_rendezvous(&mut self, now: Duration) {
-        if self.rendezvous < MOST_RENDEZVOUS
-            && now.saturating_sub(self.rendezvous_at)
-                >= RENDEZVOUS_INTERVAL * 2_u32.pow(self.rendezvous - 1)
-            && !self.seats.iter().all(Seat::is_known)
+    fn meet_the_unknown(&mut self, at: At, posts: &Posts) {
+        let is_known = |index| self.subject.sightings().number(index).is_some();
+        if self.meetings < MOST_MEETINGS
+            && self.seats.len() > 1
+            && at.now.saturating_sub(self.met_at) >= MEETING_INTERVAL * 2_u32.pow(self.meetings)
+            && !(0..self.seats.len()).all(is_known)
         {
-            self.rendezvous_at = now;
-            self.ask_all_to_meet();
+            self.met_at = at.now;
+            self.meetings += 1;
+            posts.inspect(Order::Meet(Arc::clone(&self.subject)));
         }
     }
 
-    fn ask_all_to_meet(&mut self) {
-        self.rendezvous += 1;
-        let workers = self.metrics.num_workers();
-        if workers == 1 {
-            return;
-        }
-        let rendezvous = Rendezvous::new(workers);
-        for _ in 0..workers {
-            let rendezvous = Arc::clone(&rendezvous);
-            let task = self.tasks.task().keep(async move { rendezvous.meet() });
-            self.runtime.spawn(task);
+    /// Where workers change threads, the inspector has to know the threads from before a stall.
+    fn count_the_moving(&mut self, at: At, posts: &Posts) {
+        if self.subject.has_many_workers {
+            let is_due = at.now.saturating_sub(self.counted_at) >= self.subject.threshold / 2;
+            if is_due && self.subject.sightings().have_moved() {
+                self.counted_at = at.now;
+                posts.inspect(Order::Census(Arc::clone(&self.subject)));
+            }
         }
     }
 
-    fn tell(&mut self, mut stall: Stall, shot: Option<Arc<Shot>>, reports: &Reports) {
-        stall.missed = self.lost;
-        let Some(publisher) = &self.publisher else {
-            return;
-        };
-        match reports.tell(publisher, stall, shot) {
-            Ok(()) => self.lost = 0,
-            Err(Lost) => self.lost += 1,
-        }
+    fn due_after(&self, now: Duration) -> Duration {
+        let tick = self.subject.tick();
+        let due = self.seats.iter().filter_map(Seat::due_at).min();
+        due.map_or(now + tick, |due| due.clamp(now, now + tick))
+    }
+
+    /// Closes the channel, and hands all of it to where it is let go of.
+    pub(super) fn end(self: Box<Self>, posts: &Posts) {
+        posts.report_end(News::End(Arc::clone(&self.subject.publisher)));
+        posts.inspect_end(Order::Dispose(self));
+    }
+}
+
+fn look(at: At, counters: Counters, progress: bool) -> Look {
+    Look {
+        now: at.now,
+        lost: at.lost,
+        counters,
+        progress,
     }
 }
 
@@ -231,34 +192,14 @@ struct Load {
 
 impl Load {
     /// Since the last time; not while the worker is parked.
-    fn has_shrunk(&mut self, metrics: &RuntimeMetrics, counters: Counters) -> bool {
+    fn has_shrunk(&mut self, subject: &Subject, counters: Counters) -> bool {
         if counters.is_parked() {
             *self = Load::default();
             return false;
         }
-        let load = Load {
-            tasks: metrics.num_alive_tasks(),
-            queued: metrics.global_queue_depth(),
-        };
-        let shrunk = load.tasks < self.tasks || load.queued < self.queued;
-        *self = load;
+        let (tasks, queued) = subject.load();
+        let shrunk = tasks < self.tasks || queued < self.queued;
+        *self = Load { tasks, queued };
         shrunk
-    }
-}
-
-#[cfg(target_has_atomic = "64")]
-fn counters(metrics: &RuntimeMetrics, worker: usize) -> Counters {
-    Counters {
-        parks_and_unparks: metrics.worker_park_unpark_count(worker),
-        busy: metrics.worker_total_busy_duration(worker),
-    }
-}
-
-/// `Watch::start` watches nothing there.
-#[cfg(not(target_has_atomic = "64"))]
-fn counters(_: &RuntimeMetrics, _: usize) -> Counters {
-    Counters {
-        parks_and_unparks: 0,
-        busy: Duration::ZERO,
     }
 }

@@ -29,6 +29,8 @@ impl Counters {
 pub(super) struct Look {
     /// Credited time.
     pub(super) now: Duration,
+    /// How much time has passed so far that was not credited.
+    pub(super) lost: Duration,
     pub(super) counters: Counters,
     /// Something has shown since the last look that the worker polls tasks.
     pub(super) progress: bool,
@@ -53,7 +55,7 @@ pub(super) enum Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Quiet,
-    Suspected { tell_after: Duration },
+    Suspected,
     Told { next: Duration },
 }
 
@@ -82,6 +84,10 @@ pub(super) struct Worker {
     counters: Counters,
     /// When the counters were first seen as they are.
     since: Duration,
+    /// How much time had not been credited at the look before that.
+    lost_before: Duration,
+    /// The same at the last look.
+    lost: Duration,
     /// For how long they have been seen so.
     still: Duration,
     progress_at: Option<Duration>,
@@ -94,15 +100,24 @@ impl Worker {
         Worker {
             threshold,
             driven,
-            // A worker with a thread of its own that has ever parked has been started.
-            armed: look.progress
-                || (driven == Driven::Always && look.counters.parks_and_unparks > 0),
+            // Tokio starts the threads of a runtime of several workers when it is built.
+            armed: look.progress || driven == Driven::Always,
             counters: look.counters,
             since: look.now,
+            lost_before: look.lost,
+            lost: look.lost,
             still: Duration::ZERO,
             progress_at: None,
             stage: Stage::Quiet,
         }
+    }
+
+    /// The first look counts: what was known before it is of another time.
+    pub(super) fn begin(&mut self, look: Look) {
+        *self = Worker {
+            armed: self.armed,
+            ..Worker::new(self.threshold, self.driven, look)
+        };
     }
 
     pub(super) fn look(&mut self, look: Look) -> Finding {
@@ -113,6 +128,7 @@ impl Worker {
             self.restart(look);
         }
         self.still = look.now.saturating_sub(self.since);
+        self.lost = look.lost;
         if look.progress {
             self.progress_at = Some(look.now);
         }
@@ -124,12 +140,10 @@ impl Worker {
         };
         match self.stage {
             Stage::Quiet => {
-                self.stage = Stage::Suspected {
-                    tell_after: self.threshold,
-                };
+                self.stage = Stage::Suspected;
                 Finding::Suspected
             }
-            Stage::Suspected { .. } => self.tell(Phase::Started, self.threshold),
+            Stage::Suspected => self.tell(Phase::Started, self.threshold),
             Stage::Told { .. } => self.tell(Phase::Ongoing, due),
         }
     }
@@ -143,8 +157,8 @@ impl Worker {
     fn due_after(&self) -> Option<Duration> {
         match self.stage {
             Stage::Quiet => Some(self.threshold / 2),
-            Stage::Suspected { .. } if !self.may_tell() => None,
-            Stage::Suspected { tell_after } => Some(tell_after),
+            Stage::Suspected if !self.may_tell() => None,
+            Stage::Suspected => Some(self.threshold),
             Stage::Told { next } => Some(next),
         }
     }
@@ -154,9 +168,9 @@ impl Worker {
         self.armed && !self.counters.is_parked() && !self.still.is_zero()
     }
 
-    /// It has been still for half the threshold, and is told if it goes on.
+    /// It has been still for half the threshold.
     pub(super) fn is_suspected(&self) -> bool {
-        self.is_still() && self.stage != Stage::Quiet && self.may_tell()
+        self.is_still() && self.stage != Stage::Quiet
     }
 
     pub(super) fn is_parked(&self) -> bool {
@@ -171,24 +185,14 @@ impl Worker {
     pub(super) fn restart(&mut self, look: Look) {
         *self = Worker {
             armed: true,
+            lost_before: self.lost,
             ..Worker::new(self.threshold, self.driven, look)
-        };
-    }
-
-    /// What has just been found is not to be told yet.
-    pub(super) fn postpone(&mut self, delay: Duration) {
-        self.stage = Stage::Suspected {
-            tell_after: self.still.saturating_add(delay),
         };
     }
 
     /// When it was first seen to have done what it has done.
     pub(super) fn since(&self) -> Duration {
         self.since
-    }
-
-    pub(super) fn threshold(&self) -> Duration {
-        self.threshold
     }
 
     /// Its thread is known to do other things than to drive it.
@@ -198,7 +202,7 @@ impl Worker {
         }
     }
 
-    /// Its thread is gone. Returns whether that means that nobody drives it.
+    /// Its thread does other things, or is gone. Returns whether that means that nobody drives it.
     pub(super) fn is_left(&mut self, look: Look) -> bool {
         self.may_be_left();
         let left = self.driven != Driven::Always;
@@ -242,11 +246,11 @@ impl Worker {
                     self.many_polls()
                 },
             },
-            // With more turns the busy time may be that of several, none of them long enough.
+            // Up to the last look none of it had been published. So it is one batch, but for what came
+            // since. With more turns it may be that of several, none of them long enough.
             _ if !self.counters.is_parked()
                 && (turns <= 2 || (self.still >= self.threshold && !unattended))
-                && busy >= self.threshold
-                && look.now.saturating_sub(self.since) >= self.threshold =>
+                && busy.saturating_sub(self.lost_in_batch(look)) >= self.threshold =>
             {
                 Finding::Stall {
                     phase: Phase::Ended,
@@ -265,6 +269,11 @@ impl Worker {
         }
         self.restart(look);
         finding
+    }
+
+    /// How much of the time since the batch began was not credited, at the most.
+    fn lost_in_batch(&self, look: Look) -> Duration {
+        look.lost.saturating_sub(self.lost_before)
     }
 
     /// The worker has been seen to poll tasks not long ago. What it did before it was suspected does

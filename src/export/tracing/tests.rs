@@ -191,6 +191,7 @@ fn a_pause_is_told_once() {
     let log = Log::default();
     let told = Mutex::default();
     let mut pauses = Pauses {
+        throttled: 0,
         count: 0,
         total: Duration::ZERO,
         last: None,

@@ -1,225 +1,440 @@
-//! The reports that wait for their stacks to be read: pure reckoning.
+//! The reports that wait: pure reckoning.
 //!
-//! A report waits until its stack is read, until there is news of the same worker, until the watch
-//! ends, or for [`LONGEST_WAIT`]; whatever comes first. So the reports of a worker keep their order,
-//! no more than one of them waits, and nobody else's waits for it.
+//! A report waits for what the inspector says of it, for no longer than the threshold; then for its
+//! stack to be taken and read, until there is news of the same worker, the watch ends, or
+//! [`LONGEST_WAIT`] has passed. So the reports of a worker keep their order, no more than one of them
+//! waits, and nobody else's waits for it.
 
+use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task;
+
+use super::{Answer, Answered, Report, Stack};
 use crate::broadcast::Publisher;
-use crate::stack::Shot;
-use crate::stall::Stall;
+use crate::stall::{Cause, OsThread, Phase, Stall, StallId};
+use crate::watchdog::verdict::{self, Known};
 
 /// Time enough to read the debug information of a large program on a crowded machine. It is felt where
 /// nothing else comes sooner: at the end of a stall, and with a threshold that is longer. Without it, a
 /// stuck thread that holds a lock which reading takes would go untold.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// The channel is shared, not cloned: to clone it, or to drop the last of it, is to take its lock.
-#[derive(Debug)]
-pub(super) struct Report {
-    pub(super) publisher: Arc<Publisher<Stall>>,
-    pub(super) stall: Box<Stall>,
-    pub(super) shot: Option<Arc<Shot>>,
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    waiting: Vec<Waiting>,
+    due: Vec<Waiting>,
+    /// What has been said of the stalls that go on, for reports of which nothing new is known.
+    said: HashMap<StallId, Said>,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Held(Vec<Waiting>);
+#[derive(Debug, Clone)]
+struct Said {
+    publisher: Arc<Publisher<Stall>>,
+    cause: Cause,
+    thread: Option<OsThread>,
+    task: Option<task::Id>,
+}
 
 #[derive(Debug)]
 struct Waiting {
     report: Report,
+    /// Not longer than until then.
     until: Instant,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// For the inspector.
+    Unanswered,
+    Answered(Answered),
 }
 
 impl Held {
-    /// Returns what is to be told now, in this order.
-    pub(super) fn arrive(&mut self, report: Report, now: Instant) -> Vec<Report> {
-        let is_of_same_worker = |waiting: &Waiting| {
-            Arc::ptr_eq(&waiting.report.publisher, &report.publisher)
-                && waiting.report.stall.worker == report.stall.worker
+    /// A new report: what has waited of the same worker waits no longer.
+    pub(super) fn arrive(&mut self, report: Report, now: Instant) {
+        let is_of_same_worker = |other: &Report| {
+            Arc::ptr_eq(&other.publisher, &report.publisher)
+                && other.stall.worker == report.stall.worker
         };
-        let mut due = self.take(is_of_same_worker);
-        if report.is_complete() {
-            due.push(report);
-        } else {
-            let until = now + LONGEST_WAIT;
-            self.0.push(Waiting { report, until });
+        self.release(|waiting| is_of_same_worker(&waiting.report));
+        let (until, stage) = match report.answer_within {
+            Some(wait) => (now + wait, Stage::Unanswered),
+            None => (now, Stage::Answered(Answered::NothingNew)),
+        };
+        self.waiting.push(Waiting {
+            report,
+            until,
+            stage,
+        });
+    }
+
+    /// What the inspector says. An answer that comes too late is of no use.
+    pub(super) fn answer(&mut self, answer: Answer, now: Instant) {
+        let is_asked = |waiting: &&mut Waiting| {
+            waiting.report.stall.id == answer.id && waiting.report.number == answer.number
+        };
+        if let Some(waiting) = self.waiting.iter_mut().find(is_asked) {
+            waiting.until = now + LONGEST_WAIT;
+            waiting.stage = Stage::Answered(answer.answered);
         }
-        due
     }
 
-    /// What is to be told before the channel is closed.
-    pub(super) fn end(&mut self, publisher: &Arc<Publisher<Stall>>) -> Vec<Report> {
-        self.take(|waiting| Arc::ptr_eq(&waiting.report.publisher, publisher))
+    /// What came of taking a stack.
+    pub(super) fn stack(&mut self, stack: Stack) {
+        let is_meant = |waiting: &&mut Waiting| {
+            waiting.report.stall.id == stack.id && waiting.report.number == stack.number
+        };
+        let Some(waiting) = self.waiting.iter_mut().find(is_meant) else {
+            return;
+        };
+        if let Stage::Answered(Answered::Known {
+            known,
+            task,
+            shot,
+            stack_follows,
+            ..
+        }) = &mut waiting.stage
+        {
+            known.said = stack.said;
+            known.went_on = stack.went_on;
+            *task = stack.task;
+            *shot = stack.shot;
+            *stack_follows = false;
+        }
     }
 
-    /// What has waited long enough.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<Report> {
-        self.take(|waiting| waiting.report.is_complete() || waiting.until <= now)
+    /// The channel is about to be closed.
+    pub(super) fn end(&mut self, publisher: &Arc<Publisher<Stall>>, now: Instant) {
+        self.release(|waiting| Arc::ptr_eq(&waiting.report.publisher, publisher));
+        self.publish(now);
+        self.said
+            .retain(|_, said| !Arc::ptr_eq(&said.publisher, publisher));
     }
 
-    /// When something will have waited long enough, if no stack is read before.
+    /// Publishes what has waited long enough, and what need not wait.
+    pub(super) fn publish(&mut self, now: Instant) {
+        self.release(|waiting| waiting.is_complete() || waiting.until <= now);
+        for waiting in mem::take(&mut self.due) {
+            let publisher = Arc::clone(&waiting.report.publisher);
+            if let Some(stall) = self.told(waiting) {
+                // If it is closed, nobody is left to be told.
+                publisher.publish(stall).ok();
+            }
+        }
+    }
+
+    /// The report as it is published. `None` if it is no stall.
+    fn told(&mut self, waiting: Waiting) -> Option<Stall> {
+        let mut stall = waiting.report.stall;
+        let said = self.said.remove(&stall.id);
+        match waiting.stage {
+            Stage::Answered(Answered::NoStall) => return None,
+            Stage::Answered(answered @ Answered::Known { .. }) => answered.tell(&mut stall),
+            Stage::Unanswered | Stage::Answered(Answered::NothingNew) => {
+                if let Some(said) = said {
+                    stall.cause = said.cause;
+                    stall.thread = said.thread;
+                    stall.task = said.task;
+                }
+            }
+        }
+        if stall.phase != Phase::Ended {
+            let said = Said {
+                publisher: waiting.report.publisher,
+                cause: stall.cause,
+                thread: stall.thread.clone(),
+                task: stall.task,
+            };
+            self.said.insert(stall.id, said);
+        }
+        Some(stall)
+    }
+
+    /// When something will have waited long enough, if there is no news before.
     pub(super) fn due_at(&self) -> Option<Instant> {
-        self.0.iter().map(|waiting| waiting.until).min()
+        self.waiting.iter().map(|waiting| waiting.until).min()
     }
 
-    fn take(&mut self, which: impl Fn(&Waiting) -> bool) -> Vec<Report> {
-        let (taken, left): (Vec<_>, _) = mem::take(&mut self.0).into_iter().partition(which);
-        self.0 = left;
-        taken.into_iter().map(|waiting| waiting.report).collect()
+    fn release(&mut self, which: impl Fn(&Waiting) -> bool) {
+        let (due, waiting): (Vec<_>, _) = mem::take(&mut self.waiting).into_iter().partition(which);
+        self.waiting = waiting;
+        self.due.extend(due);
     }
 }
 
-impl Report {
+impl Waiting {
     /// There is nothing to wait for.
     fn is_complete(&self) -> bool {
-        self.shot.as_ref().is_none_or(|shot| shot.is_read())
+        match &self.stage {
+            Stage::Unanswered => false,
+            Stage::Answered(Answered::NoStall | Answered::NothingNew) => true,
+            Stage::Answered(Answered::Known {
+                shot,
+                stack_follows,
+                ..
+            }) => !stack_follows && shot.as_ref().is_none_or(|shot| shot.is_read()),
+        }
+    }
+}
+
+impl Answered {
+    /// Puts it into the report, as far as it is evidence.
+    fn tell(self, stall: &mut Stall) {
+        let Answered::Known {
+            known,
+            live,
+            ended,
+            thread,
+            task,
+            shot,
+            ..
+        } = self
+        else {
+            return;
+        };
+        let trace = shot.and_then(|shot| shot.trace());
+        let shows = trace.as_ref().and_then(|trace| trace.shows());
+        let with_stack = |known: Known| Known {
+            stack: shows.or(known.stack),
+            ..known
+        };
+        let now = verdict::weigh(with_stack(known));
+        let verdict = match ended {
+            None => now,
+            Some(is_unattended) => {
+                let live = live.map_or(now, |live| verdict::weigh(with_stack(live)));
+                verdict::weigh_at_end(live, with_stack(known), is_unattended)
+            }
+        };
+        stall.cause = verdict.cause;
+        if verdict.is_runner {
+            stall.thread = thread;
+            stall.task = task;
+        }
+        // Where nobody runs the worker, the stack is that of who has left it.
+        if verdict.is_runner || verdict.cause == Cause::Unattended {
+            stall.trace = trace;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
+    use crate::broadcast::Subscription;
     use crate::clock;
     use crate::stack::{Trace, Unread};
-    use crate::stall::Phase;
+    use crate::watchdog::verdict::NOTHING_KNOWN;
 
-    const MOMENT: Duration = Duration::from_millis(1);
+    const THRESHOLD: Duration = Duration::from_millis(60);
 
-    fn channel() -> Arc<Publisher<Stall>> {
-        Arc::new(Publisher::new(1))
+    struct Told {
+        held: Held,
+        publisher: Arc<Publisher<Stall>>,
+        reader: Subscription<Stall>,
+        now: Instant,
     }
 
-    fn report(
-        publisher: &Arc<Publisher<Stall>>,
-        worker: usize,
-        phase: Phase,
-        shot: Option<&Arc<Shot>>,
-    ) -> Report {
-        Report {
-            publisher: Arc::clone(publisher),
-            stall: Box::new(Stall::of(worker, phase)),
-            shot: shot.cloned(),
+    impl Told {
+        fn new() -> Told {
+            let publisher = Arc::new(Publisher::new(16));
+            Told {
+                held: Held::default(),
+                reader: publisher.subscribe(),
+                publisher,
+                now: clock::now(),
+            }
+        }
+
+        fn arrive(&mut self, stall: &Stall, number: u32, is_asked: bool) {
+            let report = Report {
+                publisher: Arc::clone(&self.publisher),
+                number,
+                answer_within: is_asked.then_some(THRESHOLD),
+                stall: stall.clone(),
+            };
+            self.held.arrive(report, self.now);
+            self.held.publish(self.now);
+        }
+
+        fn answer(&mut self, stall: &Stall, number: u32, answered: Answered) {
+            let answer = Answer {
+                id: stall.id,
+                number,
+                answered,
+            };
+            self.held.answer(answer, self.now);
+            self.held.publish(self.now);
+        }
+
+        fn pass(&mut self, time: Duration) {
+            self.now += time;
+            self.held.publish(self.now);
+        }
+
+        /// Worker, phase, cause and trace of what has been published.
+        fn published(&mut self) -> Vec<(usize, Phase, Cause, Option<Arc<Trace>>)> {
+            use tokio_stream::StreamExt;
+            let next = || self.reader.next().now_or_never().flatten();
+            std::iter::from_fn(next)
+                .map(|stall| (stall.worker, stall.phase, stall.cause, stall.trace))
+                .collect()
         }
     }
 
-    /// Worker, phase and trace of each.
-    fn told(reports: Vec<Report>) -> Vec<(usize, Phase, Option<Arc<Trace>>)> {
-        let told = reports.into_iter().map(|report| {
-            let trace = report.shot.and_then(|shot| shot.trace());
-            (report.stall.worker, report.stall.phase, trace)
-        });
-        told.collect()
+    fn stall(worker: usize, phase: Phase) -> Stall {
+        Stall {
+            cause: Cause::Unknown,
+            ..Stall::of(worker, phase)
+        }
+    }
+
+    /// The thread says that it runs the worker, and was on a CPU.
+    fn on_cpu(shot: Option<&Arc<crate::stack::Shot>>, stack_follows: bool) -> Answered {
+        Answered::Known {
+            known: Known {
+                said: Some(true),
+                behaviour: Cause::OnCpu,
+                ..NOTHING_KNOWN
+            },
+            live: None,
+            ended: None,
+            thread: Some(OsThread::current()),
+            task: None,
+            shot: shot.cloned(),
+            stack_follows,
+        }
     }
 
     #[test]
-    fn what_has_no_stack_or_a_known_one_is_told_at_once() {
-        let (mut held, channel, now) = (Held::default(), channel(), clock::now());
-        let bare = held.arrive(report(&channel, 0, Phase::Started, None), now);
-        assert_eq!(told(bare), [(0, Phase::Started, None)]);
+    fn what_nobody_was_asked_about_is_told_at_once() {
+        let mut told = Told::new();
+        told.arrive(&stall(0, Phase::Ended), 1, false);
+        assert_eq!(told.published(), [(0, Phase::Ended, Cause::Unknown, None)]);
+    }
 
-        let trace = Arc::new(Trace::default());
-        let (shot, unread) = Unread::empty();
-        unread.come_out(&trace);
-        let known = held.arrive(report(&channel, 0, Phase::Ended, Some(&shot)), now);
-        assert_eq!(told(known), [(0, Phase::Ended, Some(trace))]);
+    #[test]
+    fn an_answer_is_waited_for_but_not_for_long() {
+        let mut told = Told::new();
+        let (first, second) = (stall(0, Phase::Started), stall(1, Phase::Started));
+        told.arrive(&first, 1, true);
+        told.arrive(&second, 1, true);
+        assert_eq!(told.published(), []);
+        told.answer(&second, 1, on_cpu(None, false));
+        assert_eq!(told.published(), [(1, Phase::Started, Cause::OnCpu, None)]);
+        told.pass(THRESHOLD);
+        assert_eq!(
+            told.published(),
+            [(0, Phase::Started, Cause::Unknown, None)]
+        );
+        // Too late.
+        told.answer(&first, 1, on_cpu(None, false));
+        assert_eq!(told.published(), []);
+    }
 
-        // Nothing came of it.
-        let (shot, unread) = Unread::empty();
-        drop(unread);
-        let failed = held.arrive(report(&channel, 0, Phase::Started, Some(&shot)), now);
-        assert_eq!(told(failed), [(0, Phase::Started, None)]);
-        assert_eq!(held.due_at(), None);
+    #[test]
+    fn what_was_said_holds_until_more_is_known() {
+        let mut told = Told::new();
+        let mut stall = stall(0, Phase::Started);
+        told.arrive(&stall, 1, true);
+        told.answer(&stall, 1, on_cpu(None, false));
+        stall.phase = Phase::Ongoing;
+        told.arrive(&stall, 2, true);
+        told.answer(&stall, 2, Answered::NothingNew);
+        stall.phase = Phase::Ended;
+        told.arrive(&stall, 3, true);
+        told.pass(THRESHOLD);
+        let causes: Vec<_> = told.published().iter().map(|told| told.2).collect();
+        assert_eq!(causes, [Cause::OnCpu; 3]);
+        assert!(told.held.said.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_stall_is_not_told() {
+        let mut told = Told::new();
+        let stall = stall(0, Phase::Started);
+        told.arrive(&stall, 1, true);
+        told.answer(&stall, 1, Answered::NoStall);
+        told.pass(LONGEST_WAIT);
+        assert_eq!(told.published(), []);
     }
 
     #[test]
     fn a_report_waits_for_its_stack() {
-        let (mut held, channel, now) = (Held::default(), channel(), clock::now());
+        let mut told = Told::new();
+        let mut stall = stall(0, Phase::Started);
         let (shot, unread) = Unread::empty();
-        let started = report(&channel, 0, Phase::Started, Some(&shot));
-        assert!(held.arrive(started, now).is_empty());
-        assert!(held.due(now).is_empty());
-        assert_eq!(held.due_at(), Some(now + LONGEST_WAIT));
+        told.arrive(&stall, 1, true);
+        told.answer(&stall, 1, on_cpu(None, true));
+        told.held.stack(Stack {
+            id: stall.id,
+            number: 1,
+            shot: Some(Arc::clone(&shot)),
+            said: Some(true),
+            task: None,
+            went_on: false,
+        });
+        told.pass(THRESHOLD);
+        assert_eq!(told.published(), []);
+        assert!(told.held.due_at().unwrap() > told.now);
 
         let trace = Arc::new(Trace::default());
         unread.come_out(&trace);
-        let due = held.due(now);
-        assert_eq!(told(due), [(0, Phase::Started, Some(trace))]);
-        assert!(held.due(now + LONGEST_WAIT).is_empty());
-        assert_eq!(held.due_at(), None);
+        told.pass(Duration::ZERO);
+        let expected = (0, Phase::Started, Cause::OnCpu, Some(trace));
+        assert_eq!(told.published(), [expected]);
+
+        // Nothing comes of the next.
+        let (shot, unread) = Unread::empty();
+        stall.phase = Phase::Ongoing;
+        told.arrive(&stall, 2, true);
+        told.answer(&stall, 2, on_cpu(Some(&shot), false));
+        assert_eq!(told.published(), []);
+        drop(unread);
+        told.pass(Duration::ZERO);
+        assert_eq!(told.published(), [(0, Phase::Ongoing, Cause::OnCpu, None)]);
     }
 
     #[test]
-    fn a_report_waits_for_no_longer_than_it_may() {
-        let (mut held, channel, now) = (Held::default(), channel(), clock::now());
-        let (shots, _unread): (Vec<_>, Vec<_>) = (0..2).map(|_| Unread::empty()).unzip();
-        for (worker, shot) in shots.iter().enumerate() {
-            let at = now + MOMENT * worker as u32;
-            let started = report(&channel, worker, Phase::Started, Some(shot));
-            assert!(held.arrive(started, at).is_empty());
+    fn a_stack_is_waited_for_until_there_is_news_or_for_so_long() {
+        let mut told = Told::new();
+        let (first, other) = (stall(0, Phase::Started), stall(1, Phase::Started));
+        for stall in [&first, &other] {
+            let (shot, unread) = Unread::empty();
+            told.arrive(stall, 1, true);
+            told.answer(stall, 1, on_cpu(Some(&shot), false));
+            mem::forget(unread);
         }
-        assert_eq!(held.due_at(), Some(now + LONGEST_WAIT));
-        let due = held.due(now + LONGEST_WAIT);
-        assert_eq!(told(due), [(0, Phase::Started, None)]);
-        assert_eq!(held.due_at(), Some(now + LONGEST_WAIT + MOMENT));
-    }
-
-    #[test]
-    fn news_of_the_same_worker_come_after_what_waits_and_bring_the_stack_later() {
-        let (mut held, channel, now) = (Held::default(), channel(), clock::now());
-        let (first, _being_read) = Unread::empty();
-        let (second, unread) = Unread::empty();
-        let started = report(&channel, 0, Phase::Started, Some(&first));
-        assert!(held.arrive(started, now).is_empty());
-        let ongoing = report(&channel, 0, Phase::Ongoing, Some(&second));
-        let due = held.arrive(ongoing, now + MOMENT);
-        assert_eq!(told(due), [(0, Phase::Started, None)]);
-        // It waits anew, for its own.
-        assert_eq!(held.due_at(), Some(now + MOMENT + LONGEST_WAIT));
-
-        let trace = Arc::new(Trace::default());
-        unread.come_out(&trace);
-        let ended = report(&channel, 0, Phase::Ended, Some(&second));
-        let due = held.arrive(ended, now);
-        let seen = Some(trace);
+        let mut more = first.clone();
+        more.phase = Phase::Ongoing;
+        told.arrive(&more, 2, false);
         assert_eq!(
-            told(due),
-            [(0, Phase::Ongoing, seen.clone()), (0, Phase::Ended, seen)]
+            told.published(),
+            [
+                (0, Phase::Started, Cause::OnCpu, None),
+                (0, Phase::Ongoing, Cause::OnCpu, None)
+            ]
         );
+        told.pass(LONGEST_WAIT);
+        assert_eq!(told.published(), [(1, Phase::Started, Cause::OnCpu, None)]);
     }
 
     #[test]
-    fn nobody_waits_for_the_stack_of_another() {
-        let (mut held, now) = (Held::default(), clock::now());
-        let (here, there) = (channel(), channel());
-        let (shot, _being_read) = Unread::empty();
-        let started = report(&here, 0, Phase::Started, Some(&shot));
-        assert!(held.arrive(started, now).is_empty());
-        for (channel, worker) in [(&here, 1), (&there, 0)] {
-            let due = held.arrive(report(channel, worker, Phase::Ended, None), now);
-            assert_eq!(told(due), [(worker, Phase::Ended, None)]);
-        }
-        assert!(held.due_at().is_some());
-    }
-
-    #[test]
-    fn what_waits_is_told_when_its_watch_ends() {
-        let (mut held, now) = (Held::default(), clock::now());
-        let (here, there) = (channel(), channel());
-        let (shot, _being_read) = Unread::empty();
-        for (channel, worker) in [(&here, 1), (&there, 1), (&here, 0)] {
-            let started = report(channel, worker, Phase::Started, Some(&shot));
-            assert!(held.arrive(started, now).is_empty());
-        }
-        let due = held.end(&here);
-        assert_eq!(
-            told(due),
-            [(1, Phase::Started, None), (0, Phase::Started, None)]
-        );
-        assert!(held.end(&here).is_empty());
-        assert_eq!(told(held.end(&there)), [(1, Phase::Started, None)]);
+    fn all_is_told_before_the_end() {
+        let mut told = Told::new();
+        told.arrive(&stall(0, Phase::Started), 1, true);
+        let other = Arc::new(Publisher::new(1));
+        told.held.end(&other, told.now);
+        assert_eq!(told.published(), []);
+        let publisher = Arc::clone(&told.publisher);
+        told.held.end(&publisher, told.now);
+        assert_eq!(told.published().len(), 1);
+        assert!(told.held.said.is_empty());
     }
 }

@@ -13,6 +13,7 @@ const fn ms(millis: u64) -> Duration {
 struct Watched {
     worker: Worker,
     now: u64,
+    lost: u64,
     parks_and_unparks: u64,
     busy: u64,
     findings: Vec<(Phase, u64, Option<Cause>)>,
@@ -22,6 +23,7 @@ impl Watched {
     fn new(driven: Driven, armed: bool) -> Watched {
         let first = Look {
             now: Duration::ZERO,
+            lost: Duration::ZERO,
             counters: Counters {
                 parks_and_unparks: 0,
                 busy: Duration::ZERO,
@@ -31,6 +33,7 @@ impl Watched {
         Watched {
             worker: Worker::new(THRESHOLD, driven, first),
             now: 0,
+            lost: 0,
             parks_and_unparks: 0,
             busy: 0,
             findings: Vec::new(),
@@ -52,6 +55,7 @@ impl Watched {
     fn look(&mut self, progress: bool) -> Finding {
         self.worker.look(Look {
             now: ms(self.now),
+            lost: ms(self.lost),
             counters: Counters {
                 parks_and_unparks: self.parks_and_unparks,
                 busy: ms(self.busy),
@@ -166,8 +170,18 @@ fn the_very_first_poll_blocks_and_the_monitor_was_installed_outside() {
 }
 
 #[test]
-fn a_worker_that_was_stuck_before_the_monitor_came_is_told_afterwards() {
+fn a_worker_with_a_thread_of_its_own_may_be_stuck_from_the_start() {
     let mut watched = Watched::new(Driven::Always, false);
+    watched.still(60).park_after(900).found(&[
+        (Phase::Started, 25, None),
+        (Phase::Ongoing, 50, None),
+        (Phase::Ended, 900, None),
+    ]);
+}
+
+#[test]
+fn a_worker_that_was_stuck_before_the_monitor_came_is_told_afterwards() {
+    let mut watched = Watched::new(Driven::SoFar, false);
     watched
         .still(500)
         .park_after(900)
@@ -297,6 +311,7 @@ fn a_runtime_that_is_driven_in_pieces_stays_so() {
 fn a_worker_with_a_thread_of_its_own_that_has_parked_is_watched_at_once() {
     let look = Look {
         now: ms(0),
+        lost: Duration::ZERO,
         counters: Counters {
             parks_and_unparks: 2,
             busy: Duration::ZERO,
@@ -339,6 +354,7 @@ fn nobody_drives_it_as_its_thread_is_gone() {
     watched.still(20);
     let look = Look {
         now: ms(watched.now),
+        lost: Duration::ZERO,
         counters: watched.worker.counters,
         progress: false,
     };
@@ -357,24 +373,30 @@ fn a_core_that_block_in_place_left_unattended() {
     watched.found(&[one, one].concat());
 }
 
-#[test]
-fn a_report_may_be_postponed() {
-    let mut watched = Watched::running();
-    watched.still(25);
-    watched.worker.postpone(ms(8));
-    watched.still(50).publish(76).found(&[
-        (Phase::Started, 25, None),
-        (Phase::Started, 35, None),
-        (Phase::Ongoing, 50, None),
-        (Phase::Ended, 76, None),
-    ]);
-}
-
 /// Credited time stands still, while Tokio counts the time as busy.
 #[test]
 fn a_healthy_runtime_is_stopped_in_mid_poll() {
     let mut watched = Watched::running();
-    watched.still(5).park_after(310).found(&[]);
+    watched.still(5);
+    watched.lost += 300;
+    watched.park_after(310).found(&[]);
+}
+
+/// It began up to a tick before it was first seen, and was over before it was told.
+#[test]
+fn every_batch_of_the_threshold_is_told_at_its_end_at_least() {
+    for batch in 25..40 {
+        for phase in 0..TICK {
+            let mut watched = Watched::running();
+            watched.park_after(1);
+            // It comes back `phase` after the last look.
+            watched.unpark();
+            watched.still((batch + phase - 1) / TICK * TICK - TICK);
+            watched.park_after(batch);
+            let last = watched.findings.last().map(|found| (found.0, found.1));
+            assert_eq!(last, Some((Phase::Ended, batch)), "{batch} {phase}");
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,37 @@
+//! Which stall a report is of.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Which stall a report is of: the same in all reports of one stall, and never used twice in a process.
+///
+/// `Display` prints a number, for logs and labels of traces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct StallId(u64);
+
+impl StallId {
+    pub(crate) fn next() -> StallId {
+        // As wide as every target has it: no process lives through four billion of them.
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        StallId(NEXT.fetch_add(1, Ordering::Relaxed) as u64)
+    }
+}
+
+impl fmt::Display for StallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn none_is_used_twice() {
+        let (one, other) = (StallId::next(), StallId::next());
+        assert_ne!(one, other);
+        assert_ne!(one.to_string(), other.to_string());
+    }
+}

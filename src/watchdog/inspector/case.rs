@@ -1,0 +1,305 @@
+//! One worker that stands still: who runs it, and what its thread does.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Stamp;
+use super::others::Others;
+use super::pool::PoolProbe;
+use crate::stall::{Cause, OsThread, StallId};
+use crate::watchdog::evidence::Evidence;
+use crate::watchdog::inquiry::Inquiry;
+use crate::watchdog::pauses;
+use crate::watchdog::posts::Posts;
+use crate::watchdog::reporter::{Answer, Answered, News, Stack};
+use crate::watchdog::subject::Subject;
+use crate::watchdog::verdict::Known;
+use crate::watchdog::worker::Counters;
+
+#[derive(Debug)]
+pub(super) struct Case {
+    id: StallId,
+    subject: Arc<Subject>,
+    worker: usize,
+    frozen: Counters,
+    /// The thread that may run it.
+    thread: Option<OsThread>,
+    /// What that did when the worker was first suspected.
+    first: Evidence,
+    inquiry: Inquiry,
+    pool: PoolProbe,
+    others: Others,
+    /// What was known when a report was due last.
+    last: Option<Known>,
+    /// A debugger or a signal held the thread: it is no stall.
+    is_held: bool,
+}
+
+/// What a report that is due needs to know of its moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Due {
+    /// Of the report.
+    pub(super) number: u32,
+    /// How long the worker has stood still.
+    pub(super) lasted: Duration,
+    /// What the counters alone show to be the cause.
+    pub(super) shown: Option<Cause>,
+    pub(super) at: Stamp,
+    /// No other worker of the runtime stands still.
+    pub(super) is_only_one: bool,
+}
+
+impl Case {
+    pub(super) fn new(
+        id: StallId,
+        subject: Arc<Subject>,
+        worker: usize,
+        frozen: Counters,
+        others: Others,
+    ) -> Case {
+        Case {
+            id,
+            worker,
+            frozen,
+            thread: subject.sightings().thread(worker),
+            first: Evidence::None,
+            inquiry: Inquiry::new(subject.stack_traces),
+            pool: PoolProbe::default(),
+            others,
+            last: None,
+            is_held: false,
+            subject,
+        }
+    }
+
+    pub(super) fn id(&self) -> StallId {
+        self.id
+    }
+
+    pub(super) fn is_of(&self, subject: *const Subject) -> bool {
+        Arc::as_ptr(&self.subject) == subject
+    }
+
+    pub(super) fn is_another_worker_than(&self, other: &Case) -> bool {
+        self.subject.runtime.id() == other.subject.runtime.id() && self.worker != other.worker
+    }
+
+    /// How often to look at it.
+    pub(super) fn tick(&self) -> Duration {
+        self.subject.tick()
+    }
+
+    fn still_stands(&self) -> bool {
+        self.subject.counters(self.worker) == self.frozen
+    }
+
+    /// At the suspicion. After `until` nothing is waited for.
+    pub(super) fn begin(&mut self, at: Stamp, until: Instant) {
+        self.first = self.evidence(at);
+        if self.subject.has_many_workers {
+            self.others.begin(self.thread.as_ref());
+        } else if self.first == Evidence::Gone {
+            self.subject.leave(self.worker);
+        }
+        self.ask(until);
+        if self.subject.has_many_workers && self.first.is_asleep() {
+            self.pool.ask(&self.subject.runtime);
+        }
+    }
+
+    /// At each look from then on.
+    pub(super) fn follow(&mut self, at: Stamp, until: Instant) {
+        if !self.still_stands() || self.is_held {
+            return;
+        }
+        if self.is_proven() {
+            // The others are of no interest.
+        } else if self.subject.has_many_workers {
+            self.others.look();
+            self.look_for_another(at, until);
+        }
+        if self.last.is_none() {
+            self.ask(until);
+        } else {
+            let (subject, worker, frozen) = (&self.subject, self.worker, self.frozen);
+            let still = || subject.counters(worker) == frozen;
+            self.inquiry.retry(self.thread.as_ref(), until, still);
+        }
+    }
+
+    /// Asks the thread who it is, if it has not been asked yet.
+    fn ask(&mut self, until: Instant) {
+        self.inquiry.ask_first(self.thread.as_ref(), until);
+        if !self.subject.has_many_workers && self.inquiry.says(self.worker) == Some(false) {
+            self.subject.leave(self.worker);
+        }
+    }
+
+    /// The thread itself has said that it runs the worker.
+    fn is_proven(&self) -> bool {
+        self.inquiry.says(self.worker) == Some(true) && !self.inquiry.has_handed_over()
+    }
+
+    /// Asks the other threads that have run all the time, if they may be asked.
+    fn look_for_another(&mut self, at: Stamp, until: Instant) {
+        let (inquiry, worker) = (&mut self.inquiry, self.worker);
+        let found = self
+            .others
+            .find(|thread, run| inquiry.would_say(thread, run, worker, until));
+        if let Some((thread, times, taken_at)) = found {
+            self.first = Evidence::running(at.of(taken_at), times);
+            self.inquiry.turn_to(&thread, until);
+            self.thread = Some(thread);
+        }
+    }
+
+    /// A report is due while it lasts.
+    pub(super) fn conclude(&mut self, due: Due, until: Instant, posts: &Posts) {
+        let evidence = self.evidence(due.at);
+        if evidence == Evidence::Held && !self.is_held {
+            self.is_held = true;
+            pauses::add(due.lasted);
+        }
+        if self.is_held {
+            return self.answer(due.number, Answered::NoStall, posts);
+        }
+        if self.subject.has_many_workers && !self.is_proven() {
+            self.others.look();
+        }
+        let known = self.known(
+            due,
+            evidence.cause_since(self.first, self.subject.threshold),
+        );
+        if !self.still_stands() {
+            // What was found out may be of the time after it.
+            return self.answer(due.number, Answered::NothingNew, posts);
+        }
+        self.last = Some(known);
+        let stack_follows = self.inquiry.takes_stacks_of(self.thread.as_ref());
+        let answered = self.answered(known, stack_follows);
+        self.answer(due.number, answered, posts);
+        if stack_follows {
+            self.take_stack(due.number, until, posts);
+        }
+    }
+
+    fn take_stack(&mut self, number: u32, until: Instant, posts: &Posts) {
+        let (subject, worker, frozen) = (&self.subject, self.worker, self.frozen);
+        let still = || subject.counters(worker) == frozen;
+        let went_on = self.inquiry.take(self.thread.as_ref(), until, still);
+        let stack = Stack {
+            id: self.id,
+            number,
+            shot: self.inquiry.shot(),
+            said: self.inquiry.says(self.worker),
+            task: self.inquiry.task(),
+            went_on,
+        };
+        posts.report(News::Stack(stack)).ok();
+    }
+
+    /// It is over; it began at this credited time.
+    pub(super) fn end(mut self, due: Due, began: Duration, posts: &Posts) {
+        if self.is_held {
+            return self.answer(due.number, Answered::NoStall, posts);
+        }
+        let is_unattended = due.shown == Some(Cause::Unattended);
+        let shown = due.shown.filter(|_| !is_unattended);
+        let live = self.last;
+        let mut known = match live {
+            Some(last) => Known {
+                stack: self.inquiry.stack_shows(),
+                ..last
+            },
+            None => {
+                let over = self.evidence(due.at);
+                let threshold = self.subject.threshold;
+                let behaviour = self.first.cause_afterwards(began, over, threshold);
+                self.known(due, behaviour)
+            }
+        };
+        known.shown = shown;
+        if self.subject.has_many_workers && !is_unattended && !known.points_at_its_thread() {
+            if let Some((thread, cause)) = self.others.only_one_that_rests_now() {
+                self.thread = Some(thread);
+                self.inquiry.end();
+                known = Known {
+                    said: None,
+                    stack: None,
+                    is_likely: true,
+                    behaviour: cause,
+                    ..known
+                };
+            }
+        }
+        let mut answered = self.answered(known, false);
+        if let Answered::Known {
+            live: of, ended, ..
+        } = &mut answered
+        {
+            *of = live;
+            *ended = Some(is_unattended);
+        }
+        self.answer(due.number, answered, posts);
+    }
+
+    fn known(&mut self, due: Due, behaviour: Cause) -> Known {
+        Known {
+            shown: due.shown,
+            said: self.inquiry.says(self.worker),
+            went_on: false,
+            stack: self.inquiry.stack_shows(),
+            is_only_one: due.is_only_one,
+            is_likely: self.is_likely(),
+            pool_waits: self.pool.waits(&self.subject.runtime),
+            may_be_left: !self.subject.has_many_workers,
+            behaviour,
+        }
+    }
+
+    /// It has been met as this worker's, and nothing speaks against it; or all others are ruled out.
+    fn is_likely(&mut self) -> bool {
+        let sightings = self.subject.sightings();
+        if !self.subject.has_many_workers {
+            return self.thread.is_some();
+        }
+        if !sightings.have_moved() {
+            let is_worker = |id| sightings.has(id);
+            let id = self.thread.as_ref().and_then(|thread| thread.id);
+            return self.thread.is_some() && !self.others.has_rival(id, is_worker);
+        }
+        match (self.others.only_one_that_ran(), &self.thread) {
+            (Some(only), Some(thread)) => thread.id == Some(only),
+            _ => false,
+        }
+    }
+
+    fn evidence(&self, at: Stamp) -> Evidence {
+        match self.thread.as_ref().and_then(|thread| thread.id) {
+            Some(id) => Evidence::of(id, at.now()),
+            None => Evidence::None,
+        }
+    }
+
+    fn answered(&self, known: Known, stack_follows: bool) -> Answered {
+        Answered::Known {
+            known,
+            live: None,
+            ended: None,
+            thread: self.thread.clone(),
+            task: self.inquiry.task(),
+            shot: self.inquiry.shot(),
+            stack_follows,
+        }
+    }
+
+    fn answer(&self, number: u32, answered: Answered, posts: &Posts) {
+        let answer = Answer {
+            id: self.id,
+            number,
+            answered,
+        };
+        // If it is lost, the report is told without.
+        posts.report(News::Answer(answer)).ok();
+    }
+}

@@ -1,0 +1,198 @@
+//! The threads of the kind that runs a runtime's workers, and what they have done.
+//!
+//! Tokio runs workers on threads of the runtime's blocking pool, and `block_in_place` moves a worker
+//! to another of them. Which one that is, no thread says unasked; so the others are ruled out.
+
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::procfs::{self, Thread, Times};
+use crate::stall::Cause;
+
+/// More threads than this are not told apart.
+const MOST_THREADS: usize = 1_024;
+
+/// A thread that ran, or waited for a CPU, for this many hundredths of the time did so throughout.
+const THROUGHOUT: u32 = 90;
+
+/// All threads of one kind at one time.
+#[derive(Debug, Clone)]
+pub(super) struct Census {
+    pub(super) taken_at: Instant,
+    /// How long it took.
+    pub(super) cost: Duration,
+    threads: Vec<(u32, Times)>,
+}
+
+/// What a thread has done from one census to another.
+#[derive(Debug, Clone, Copy)]
+struct Did {
+    on_cpu: Duration,
+    waited: Duration,
+    passed: Duration,
+}
+
+impl Did {
+    fn ran_throughout(self) -> bool {
+        self.on_cpu + self.waited >= self.passed * THROUGHOUT / 100
+    }
+}
+
+impl Census {
+    /// Of the threads whose name is that of `like`, but for a number at its end. `None` if that one is
+    /// gone, or there are too many.
+    pub(super) fn take(like: u32) -> Option<Census> {
+        let name = Thread(like).name()?;
+        let kind = kind(name.text());
+        let taken_at = clock::now();
+        let mut threads = Vec::new();
+        for id in procfs::threads() {
+            let name = Thread(id).name();
+            if name.is_some_and(|name| self::kind(name.text()) == kind) {
+                if let Some(times) = Thread(id).times() {
+                    threads.push((id, times));
+                }
+            }
+            if threads.len() > MOST_THREADS {
+                return None;
+            }
+        }
+        Some(Census {
+            taken_at,
+            cost: clock::now().saturating_duration_since(taken_at),
+            threads,
+        })
+    }
+
+    pub(super) fn times(&self, thread: u32) -> Option<Times> {
+        let found = self.threads.iter().find(|(id, _)| *id == thread);
+        found.map(|(_, times)| *times)
+    }
+
+    fn did(&self, thread: u32, later: &Census) -> Option<Did> {
+        let (before, after) = (self.times(thread)?, later.times(thread)?);
+        Some(Did {
+            on_cpu: after.on_cpu.saturating_sub(before.on_cpu),
+            waited: after.waited.saturating_sub(before.waited),
+            passed: later.taken_at.saturating_duration_since(self.taken_at),
+        })
+    }
+
+    /// The threads that ran from this one to `later` without a rest.
+    pub(super) fn ran_throughout(&self, later: &Census) -> impl Iterator<Item = u32> {
+        self.threads.iter().filter_map(|(id, _)| {
+            let did = self.did(*id, later)?;
+            did.ran_throughout().then_some(*id)
+        })
+    }
+
+    /// The one thread that may have run between this one and `later`, if there is just one.
+    pub(super) fn only_one_that_ran(&self, later: &Census) -> Option<u32> {
+        let ran = |(id, after): &&(u32, Times)| {
+            self.times(*id)
+                .is_none_or(|before| before.turns != after.turns || before.on_cpu != after.on_cpu)
+        };
+        let mut ran = later.threads.iter().filter(ran);
+        let (only, _) = ran.next()?;
+        ran.next().is_none().then_some(*only)
+    }
+
+    /// The one thread that ran from this one to `last` without a rest and rests now, and why it was
+    /// not back sooner. That is the thread of a worker that stood still meanwhile and has parked since,
+    /// if there is just one.
+    pub(super) fn only_one_that_rests_now(&self, last: &Census) -> Option<(u32, Cause)> {
+        let rests = |id: &u32| matches!(Thread(*id).state(), Some('S' | 'D' | 'I'));
+        let mut found = self.ran_throughout(last).filter(rests);
+        let only = found.next()?;
+        if found.next().is_some() {
+            return None;
+        }
+        let did = self.did(only, last)?;
+        let cause = if did.waited > did.on_cpu {
+            Cause::Starved
+        } else {
+            Cause::OnCpu
+        };
+        Some((only, cause))
+    }
+}
+
+/// A name without the number at its end.
+fn kind(name: &str) -> &str {
+    name.trim_end_matches(|last: char| last.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn census(taken_at: Instant, threads: &[(u32, u64, u64, u64)]) -> Census {
+        let times = |&(id, on_cpu, waited, turns)| {
+            let times = Times {
+                on_cpu: Duration::from_millis(on_cpu),
+                waited: Duration::from_millis(waited),
+                turns,
+            };
+            (id, times)
+        };
+        Census {
+            taken_at,
+            cost: Duration::ZERO,
+            threads: threads.iter().map(times).collect(),
+        }
+    }
+
+    #[test]
+    fn who_ran_without_a_rest() {
+        let began = clock::now();
+        let first = census(
+            began,
+            &[(1, 5, 0, 9), (2, 5, 0, 9), (3, 5, 0, 9), (4, 5, 0, 9)],
+        );
+        let later = began + Duration::from_millis(100);
+        let last = census(
+            later,
+            &[(1, 104, 0, 9), (2, 5, 0, 9), (3, 50, 55, 20), (5, 90, 0, 3)],
+        );
+        let ran: Vec<_> = first.ran_throughout(&last).collect();
+        assert_eq!(ran, [1, 3]);
+    }
+
+    #[test]
+    fn who_can_be_ruled_out() {
+        let began = clock::now();
+        let first = census(began, &[(1, 5, 0, 9), (2, 5, 0, 9)]);
+        let only =
+            |threads: &[(u32, u64, u64, u64)]| first.only_one_that_ran(&census(began, threads));
+        assert_eq!(only(&[(1, 5, 0, 9), (2, 5, 0, 10)]), Some(2));
+        assert_eq!(only(&[(1, 5, 0, 9), (2, 5, 0, 9)]), None);
+        assert_eq!(only(&[(1, 6, 0, 9), (2, 5, 0, 10)]), None);
+        // One that has come since.
+        assert_eq!(only(&[(1, 5, 0, 9), (2, 5, 0, 9), (7, 1, 0, 1)]), Some(7));
+    }
+
+    #[test]
+    fn threads_of_a_kind_differ_by_a_number() {
+        assert_eq!(kind("worker-17"), kind("worker-2"));
+        assert_ne!(kind("worker-17"), kind("main"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn counts_the_threads_of_this_kind() {
+        std::thread::scope(|scope| {
+            let (sender, receiver) = std::sync::mpsc::channel::<()>();
+            let other = std::thread::Builder::new().name("counted-7".to_owned());
+            let counted = other.spawn_scoped(scope, move || {
+                let id = crate::stall::OsThread::current().id.unwrap();
+                let census = Census::take(id).unwrap();
+                drop(receiver);
+                (id, census)
+            });
+            let (id, census) = counted.unwrap().join().unwrap();
+            drop(sender);
+            let ids: Vec<_> = census.threads.iter().map(|(id, _)| *id).collect();
+            assert_eq!(ids, [id]);
+        });
+    }
+}

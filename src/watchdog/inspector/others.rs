@@ -1,0 +1,117 @@
+//! The other threads of the kind that runs a worker, while it stands still.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::census::Census;
+use crate::procfs::{Thread, Times};
+use crate::stack::Run;
+use crate::stall::{Cause, OsThread};
+
+/// How many of them are asked at a time.
+const MOST_ASKED: usize = 4;
+
+/// How often, and how far apart, the end is waited for of who has just ended a long poll.
+const LOOKS_AT_THE_END: u32 = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    /// Before the worker came to stand still, if its runtime's workers change threads.
+    before: Option<Census>,
+    /// When it was first suspected.
+    first: Option<Census>,
+    /// When it was last seen to stand still.
+    last: Option<Census>,
+    /// One that has been met as a worker.
+    like: Option<OsThread>,
+    /// What those have been seen to do that may be asked.
+    runs: HashMap<u32, Run>,
+}
+
+impl Others {
+    pub(super) fn new(before: Option<Census>) -> Others {
+        Others {
+            before,
+            ..Others::default()
+        }
+    }
+
+    /// They are those whose name is that of `like`, but for a number.
+    pub(super) fn begin(&mut self, like: Option<&OsThread>) {
+        self.like = like.cloned();
+        self.first = self.census();
+    }
+
+    /// While it stands still.
+    pub(super) fn look(&mut self) {
+        self.last = self.census();
+    }
+
+    fn census(&self) -> Option<Census> {
+        Census::take(self.like.as_ref()?.id?)
+    }
+
+    fn pair(&self) -> Option<(&Census, &Census)> {
+        self.first.as_ref().zip(self.last.as_ref())
+    }
+
+    /// Whether another thread ran without a rest while this one did not: it may be the one.
+    pub(super) fn has_rival(&self, thread: Option<u32>, is_worker: impl Fn(u32) -> bool) -> bool {
+        let Some((first, last)) = self.pair() else {
+            return false;
+        };
+        let ran: Vec<_> = first.ran_throughout(last).collect();
+        thread.is_none_or(|thread| !ran.contains(&thread)) && ran.iter().any(|id| !is_worker(*id))
+    }
+
+    /// The one that has run since the worker last moved, if all others have not.
+    pub(super) fn only_one_that_ran(&self) -> Option<u32> {
+        self.before.as_ref()?.only_one_that_ran(self.last.as_ref()?)
+    }
+
+    /// The one that says it runs the worker, of those that have run all the time; with what it had done
+    /// when the worker was first suspected.
+    pub(super) fn find(
+        &mut self,
+        mut says_so: impl FnMut(&OsThread, &mut Run) -> bool,
+    ) -> Option<(OsThread, Times, Instant)> {
+        let (first, last) = self.first.as_ref().zip(self.last.as_ref())?;
+        let like = self.like.as_ref()?;
+        let ran: Vec<_> = first.ran_throughout(last).take(MOST_ASKED).collect();
+        for id in ran {
+            let thread = known(id, like);
+            if says_so(&thread, self.runs.entry(id).or_default()) {
+                let times = first.times(id)?;
+                return Some((thread, times, first.taken_at));
+            }
+        }
+        None
+    }
+
+    /// The one that ran without a rest while the worker stood still, and rests now that the worker has
+    /// gone on, if there is just one; and why it was not back sooner.
+    pub(super) fn only_one_that_rests_now(&self) -> Option<(OsThread, Cause)> {
+        let (first, last) = self.pair()?;
+        if first.ran_throughout(last).next().is_none() {
+            return None;
+        }
+        for look in 0..LOOKS_AT_THE_END {
+            if look > 0 {
+                sleep(BETWEEN_LOOKS);
+            }
+            if let Some((id, cause)) = first.only_one_that_rests_now(last) {
+                return Some((known(id, self.like.as_ref()?), cause));
+            }
+        }
+        None
+    }
+}
+
+/// A thread that has not been met, of the same process and pid namespace as one that has.
+fn known(id: u32, like: &OsThread) -> OsThread {
+    let name = Thread(id).name().map(|name| Arc::from(name.text()));
+    OsThread::of_id(id, name, like)
+}

@@ -1,0 +1,179 @@
+//! What the watchdog hands to the threads that help it.
+//!
+//! A push neither allocates nor runs code that is not ours, and nobody does who holds the lock: so a
+//! program that is stuck in its allocator does not hold the watchdog up.
+
+use std::collections::VecDeque;
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use crate::clock;
+use crate::sync::{Condvar, Mutex, MutexGuard};
+
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+    /// How many items there may be before further ones are refused.
+    bound: usize,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    items: VecDeque<T>,
+    /// How many items there is room for beyond the bound.
+    reserved: usize,
+}
+
+/// There is no room.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+impl<T> Queue<T> {
+    pub(super) fn new(bound: usize) -> Queue<T> {
+        Queue {
+            state: Mutex::new(State {
+                items: VecDeque::with_capacity(bound),
+                reserved: 0,
+            }),
+            changed: Condvar::new(),
+            bound,
+        }
+    }
+
+    /// Makes room for one [`push_reserved`](Self::push_reserved).
+    pub(super) fn reserve(&self) {
+        let mut room = VecDeque::new();
+        loop {
+            let mut state = self.lock();
+            let needed = self.bound + state.reserved + 1;
+            if state.items.capacity() >= needed {
+                state.reserved += 1;
+                return;
+            }
+            if room.capacity() >= needed {
+                state.reserved += 1;
+                room.append(&mut state.items);
+                std::mem::swap(&mut room, &mut state.items);
+                // Memory is given back under no lock.
+                drop(state);
+                return;
+            }
+            drop(state);
+            room = VecDeque::with_capacity(needed * 2);
+        }
+    }
+
+    /// Gives back the room for an item that has been taken out, or never came.
+    pub(super) fn release(&self) {
+        let mut state = self.lock();
+        state.reserved = state.reserved.saturating_sub(1);
+    }
+
+    /// Adds an item, or drops it if too many are there.
+    pub(super) fn push(&self, item: T) -> Result<(), Full> {
+        let mut state = self.lock();
+        if state.items.len() >= self.bound {
+            return Err(Full);
+        }
+        state.items.push_back(item);
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Adds an item that there is [room](Self::reserve) for.
+    pub(super) fn push_reserved(&self, item: T) {
+        self.lock().items.push_back(item);
+        self.changed.notify_one();
+    }
+
+    /// Takes the next item, once there is one. `None` if it is `until` before.
+    pub(super) fn pop(&self, until: Option<Instant>) -> Option<T> {
+        let mut state = self.lock();
+        loop {
+            if let Some(item) = state.items.pop_front() {
+                return Some(item);
+            }
+            state = match until {
+                None => self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(clock::now());
+                    if left.is_zero() {
+                        return None;
+                    }
+                    let waited = self.changed.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(all(test, not(loopmon_loom)))]
+mod tests {
+    use super::*;
+
+    fn taken(queue: &Queue<u32>) -> Vec<u32> {
+        std::iter::from_fn(|| queue.pop(Some(clock::now()))).collect()
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused_and_what_has_room_is_not() {
+        let queue = Queue::new(2);
+        queue.reserve();
+        queue.reserve();
+        for (item, added) in [(1, Ok(())), (2, Ok(())), (3, Err(Full))] {
+            assert_eq!(queue.push(item), added);
+        }
+        queue.push_reserved(4);
+        queue.push_reserved(5);
+        assert_eq!(taken(&queue), [1, 2, 4, 5]);
+        assert_eq!(queue.push(6), Ok(()));
+        assert_eq!(taken(&queue), [6]);
+    }
+
+    #[test]
+    fn no_push_allocates() {
+        let queue = Queue::new(8);
+        (0..100).for_each(|_| queue.reserve());
+        let pushed = allocation_counter::measure(|| {
+            while queue.push(1).is_ok() {}
+            (0..100).for_each(|_| queue.push_reserved(2));
+        });
+        assert_eq!(pushed.count_total, 0);
+        assert_eq!(taken(&queue).len(), 108);
+    }
+}
+
+#[cfg(all(test, loopmon_loom))]
+mod loom_tests {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+
+    #[test]
+    fn whoever_waits_gets_what_comes() {
+        loom::model(|| {
+            let queue = Arc::new(Queue::new(1));
+            let taker = thread::spawn({
+                let queue = Arc::clone(&queue);
+                move || (queue.pop(None), queue.pop(None))
+            });
+            queue.reserve();
+            queue.push_reserved(1);
+            while queue.push(2).is_err() {
+                thread::yield_now();
+            }
+            assert_eq!(taker.join().unwrap(), (Some(1), Some(2)));
+        });
+    }
+}

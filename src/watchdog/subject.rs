@@ -1,0 +1,139 @@
+//! A runtime under watch, as all threads of loopmon share it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::{Handle, RuntimeFlavor, RuntimeMetrics, worker_index};
+
+use super::Request;
+use super::probe::{Meeting, Probe};
+use super::worker::Counters;
+use crate::broadcast::Publisher;
+use crate::sightings::Sightings;
+use crate::stack::StackTraces;
+use crate::stall::{OsThread, Stall};
+use crate::tasks::OwnTasks;
+
+/// A stall is looked for this often before it is told.
+const LOOKS_PER_THRESHOLD: u32 = 5;
+const SHORTEST_TICK: Duration = Duration::from_millis(1);
+const LONGEST_TICK: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub(super) runtime: Handle,
+    metrics: RuntimeMetrics,
+    tasks: OwnTasks,
+    pub(super) name: Option<Arc<str>>,
+    pub(super) threshold: Duration,
+    pub(super) rescue_timers: bool,
+    pub(super) stack_traces: StackTraces,
+    pub(super) publisher: Arc<Publisher<Stall>>,
+    pub(super) has_many_workers: bool,
+    pub(super) probe: Arc<Probe>,
+    /// Who may drive the runtime, but did something else when it was given to be watched: its number.
+    outsider: Option<u32>,
+    /// For each worker, whether the inspector has found that its thread does not drive it.
+    left: Box<[AtomicBool]>,
+    /// It is to be watched no longer.
+    is_over: AtomicBool,
+}
+
+impl Subject {
+    /// Begins with loopmon's task on the runtime. From inside the runtime the caller's own worker is
+    /// known from the start.
+    pub(super) fn new(request: Request) -> Arc<Subject> {
+        let metrics = request.runtime.metrics();
+        let workers = metrics.num_workers();
+        let has_many_workers = request.runtime.runtime_flavor() != RuntimeFlavor::CurrentThread;
+        let here = Handle::try_current().is_ok_and(|current| current.id() == request.runtime.id());
+        let inside = worker_index().filter(|_| here);
+        let sightings = request.tasks.runtime().sightings(workers);
+        if let Some(worker) = inside {
+            sightings.add(worker);
+        }
+        let probe = Probe::new(Meeting::of(request.tasks.clone(), workers));
+        let task = request.tasks.task().keep(probe.task());
+        let subject = Arc::new(Subject {
+            metrics,
+            tasks: request.tasks,
+            name: request.name,
+            threshold: request.threshold,
+            rescue_timers: request.rescue_timers,
+            stack_traces: request.stack_traces,
+            publisher: request.publisher,
+            has_many_workers,
+            probe,
+            outsider: inside.is_none().then(|| OsThread::current().number()),
+            left: (0..workers).map(|_| AtomicBool::new(false)).collect(),
+            is_over: AtomicBool::new(false),
+            runtime: request.runtime,
+        });
+        subject.runtime.spawn(task);
+        subject
+    }
+
+    pub(super) fn workers(&self) -> usize {
+        self.left.len()
+    }
+
+    pub(super) fn sightings(&self) -> &Sightings {
+        self.tasks.runtime().sightings(self.workers())
+    }
+
+    /// Whether the worker was met last on the thread that gave the runtime to be watched from outside.
+    pub(super) fn is_on_outsider(&self, worker: usize) -> bool {
+        self.outsider.is_some() && self.sightings().number(worker) == self.outsider
+    }
+
+    /// What Tokio publishes of the worker. Takes no lock.
+    #[cfg(target_has_atomic = "64")]
+    pub(super) fn counters(&self, worker: usize) -> Counters {
+        Counters {
+            parks_and_unparks: self.metrics.worker_park_unpark_count(worker),
+            busy: self.metrics.worker_total_busy_duration(worker),
+        }
+    }
+
+    /// `Watch::start` watches nothing there.
+    #[cfg(not(target_has_atomic = "64"))]
+    pub(super) fn counters(&self, _: usize) -> Counters {
+        Counters {
+            parks_and_unparks: 0,
+            busy: Duration::ZERO,
+        }
+    }
+
+    /// What the runtime has to do: tasks, and those of them in the global queue.
+    pub(super) fn load(&self) -> (usize, usize) {
+        (
+            self.metrics.num_alive_tasks(),
+            self.metrics.global_queue_depth(),
+        )
+    }
+
+    /// The thread of the worker has been found to do other things, or to be gone.
+    pub(super) fn leave(&self, worker: usize) {
+        self.left[worker].store(true, Ordering::Relaxed);
+    }
+
+    /// The same, for the watchdog, once.
+    pub(super) fn take_left(&self, worker: usize) -> bool {
+        let left = &self.left[worker];
+        left.load(Ordering::Relaxed) && left.swap(false, Ordering::Relaxed)
+    }
+
+    /// How often to look at it.
+    pub(super) fn tick(&self) -> Duration {
+        (self.threshold / LOOKS_PER_THRESHOLD).clamp(SHORTEST_TICK, LONGEST_TICK)
+    }
+
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+}

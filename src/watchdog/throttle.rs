@@ -1,0 +1,142 @@
+//! Whether a quota throttles the process: what its control group counts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::pauses;
+
+/// How often it is looked at.
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the control group of this process counts.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    /// `cpu.stat` of the group. `None` where there is none to be read.
+    file: Option<PathBuf>,
+    last: Throttled,
+    looked_at: Option<Instant>,
+}
+
+/// How often and how long a group has been throttled in its life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Throttled {
+    periods: u64,
+    time: Duration,
+}
+
+impl Throttle {
+    pub(super) fn of_this_process() -> Throttle {
+        let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let file = files(&groups).find(|file| file.exists());
+        let mut throttle = Throttle {
+            file,
+            last: Throttled::default(),
+            looked_at: None,
+        };
+        throttle.last = throttle.read().unwrap_or_default();
+        throttle
+    }
+
+    /// When it is to be looked at again, if ever.
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        self.file.as_ref()?;
+        Some(self.looked_at? + INTERVAL)
+    }
+
+    /// Counts what the process was throttled since the last time.
+    pub(super) fn look(&mut self, now: Instant) {
+        let passed = self
+            .looked_at
+            .map_or(Duration::MAX, |last| now.saturating_duration_since(last));
+        if passed < INTERVAL {
+            return;
+        }
+        let is_first = self.looked_at.replace(now).is_none();
+        if let Some(throttled) = self.read() {
+            let before = std::mem::replace(&mut self.last, throttled);
+            let periods = throttled.periods.saturating_sub(before.periods);
+            if !is_first && periods > 0 {
+                // It is counted for each CPU on which the process was held back.
+                let time = throttled.time.saturating_sub(before.time).min(passed);
+                pauses::add_throttled(periods, time);
+            }
+        }
+    }
+
+    fn read(&self) -> Option<Throttled> {
+        parse(&fs::read_to_string(self.file.as_ref()?).ok()?)
+    }
+}
+
+/// Where `cpu.stat` of the process's group may be, by `/proc/self/cgroup`: version 2, and 1. In a
+/// container the group's own path may be hidden, and its files at the top.
+fn files(groups: &str) -> impl Iterator<Item = PathBuf> + '_ {
+    groups.lines().flat_map(|line| {
+        let fields: Vec<_> = line.splitn(3, ':').collect();
+        let [_, controllers, path] = fields[..] else {
+            return Vec::new();
+        };
+        let roots: &[&str] = if controllers.is_empty() {
+            &["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        } else if controllers.split(',').any(|each| each == "cpu") {
+            &["/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"]
+        } else {
+            &[]
+        };
+        let file = |root: &&str| {
+            let (root, path) = (Path::new(root), path.trim_start_matches('/'));
+            [root.join(path).join("cpu.stat"), root.join("cpu.stat")]
+        };
+        roots.iter().flat_map(file).collect()
+    })
+}
+
+/// Version 2 counts microseconds, version 1 nanoseconds.
+fn parse(text: &str) -> Option<Throttled> {
+    let value = |name: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().parse().ok()
+    };
+    let time = match value("throttled_usec ") {
+        Some(micros) => Duration::from_micros(micros),
+        None => Duration::from_nanos(value("throttled_time ")?),
+    };
+    Some(Throttled {
+        periods: value("nr_throttled ")?,
+        time,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_both_versions() {
+        let throttled = |periods, millis| {
+            Some(Throttled {
+                periods,
+                time: Duration::from_millis(millis),
+            })
+        };
+        let second = "usage_usec 5\nnr_periods 31\nnr_throttled 30\nthrottled_usec 2170000\n";
+        assert_eq!(parse(second), throttled(30, 2_170));
+        let first = "nr_periods 31\nnr_throttled 2\nthrottled_time 7000000\n";
+        assert_eq!(parse(first), throttled(2, 7));
+        // A group without a quota.
+        assert_eq!(parse("usage_usec 5\nuser_usec 3\n"), None);
+    }
+
+    #[test]
+    fn finds_the_group() {
+        let first = |groups| files(groups).map(|file| file.display().to_string()).next();
+        let is = |path: &str| Some(path.to_owned());
+        assert_eq!(first("0::/a/b\n"), is("/sys/fs/cgroup/a/b/cpu.stat"));
+        assert_eq!(
+            first("9:memory:/m\n4:cpu,cpuacct:/c\n0::/\n"),
+            is("/sys/fs/cgroup/cpu/c/cpu.stat")
+        );
+        assert_eq!(first("nonsense"), None);
+    }
+}
