@@ -21,6 +21,8 @@ pub(super) struct Credit {
     now: Duration,
     /// How much has passed that was not credited.
     lost: Duration,
+    /// By how much it overslept in all.
+    overslept: Duration,
     last: Instant,
 }
 
@@ -29,6 +31,7 @@ impl Credit {
         Credit {
             now: Duration::ZERO,
             lost: Duration::ZERO,
+            overslept: Duration::ZERO,
             last: now,
         }
     }
@@ -41,6 +44,11 @@ impl Credit {
     /// How much time has passed that was not credited.
     pub(super) fn lost(&self) -> Duration {
         self.lost
+    }
+
+    /// By how much the watchdog has overslept in all.
+    pub(super) fn overslept(&self) -> Duration {
+        self.overslept
     }
 
     /// The watchdog has been awake until now. Returns by how long it was held up, if it was.
@@ -56,6 +64,7 @@ impl Credit {
     pub(super) fn slept(&mut self, now: Instant, asked: Duration) -> Option<Duration> {
         let slept = self.pass(now, asked + asked.max(Duration::from_millis(2)));
         let late = slept.saturating_sub(asked);
+        self.overslept += late;
         (late > EVERYDAY_LATENESS.max(asked * 4)).then_some(late)
     }
 

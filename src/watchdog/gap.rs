@@ -62,35 +62,50 @@ pub(super) fn judge(known: Known) -> Gap {
 pub(super) struct OwnTimes {
     last: Option<Times>,
     read_at: Duration,
+    /// By how much the watchdog had overslept by then.
+    overslept: Duration,
 }
 
 impl OwnTimes {
     /// How often they are read when there is no gap.
     const INTERVAL: Duration = Duration::from_secs(1);
 
-    /// Reads them if they are old.
-    pub(super) fn keep(&mut self, now: Duration) {
+    /// Reads them if they are old. `overslept`: by how much the watchdog has overslept so far.
+    pub(super) fn keep(&mut self, now: Duration, overslept: Duration) {
         if self.last.is_none() || now.saturating_sub(self.read_at) >= OwnTimes::INTERVAL {
-            self.read(now);
+            self.read(now, overslept);
         }
     }
 
-    /// For how long the watchdog has been on a CPU and waited for one, since they were read last.
-    pub(super) fn since_last(&mut self, now: Duration) -> (Duration, Option<Duration>) {
-        let before = self.last;
-        self.read(now);
+    /// For how long the watchdog has been on a CPU, and has at least waited for one in a gap that has
+    /// just ended. What it waited before shows as having overslept.
+    pub(super) fn in_gap(
+        &mut self,
+        late: Duration,
+        now: Duration,
+        overslept: Duration,
+    ) -> (Duration, Option<Duration>) {
+        let before = (self.last, self.overslept);
+        self.read(now, overslept);
         match (before, self.last) {
-            (Some(before), Some(last)) => (
-                last.on_cpu.saturating_sub(before.on_cpu),
-                Some(last.waited.saturating_sub(before.waited)),
-            ),
+            ((Some(before), overslept_before), Some(last)) => {
+                let waited = last.waited.saturating_sub(before.waited);
+                let earlier = overslept
+                    .saturating_sub(overslept_before)
+                    .saturating_sub(late);
+                (
+                    last.on_cpu.saturating_sub(before.on_cpu),
+                    Some(waited.saturating_sub(earlier)),
+                )
+            }
             _ => (Duration::ZERO, None),
         }
     }
 
-    fn read(&mut self, now: Duration) {
+    fn read(&mut self, now: Duration, overslept: Duration) {
         self.last = procfs::own_times();
         self.read_at = now;
+        self.overslept = overslept;
     }
 }
 

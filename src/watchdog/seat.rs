@@ -36,7 +36,7 @@ impl Seat {
             now: Duration::ZERO,
             lost: Duration::ZERO,
             counters: subject.counters(index),
-            progress: false,
+            progress: subject.inside == Some(index),
         };
         Seat {
             index,

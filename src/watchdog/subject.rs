@@ -32,6 +32,8 @@ pub(super) struct Subject {
     pub(super) publisher: Arc<Publisher<Stall>>,
     pub(super) has_many_workers: bool,
     pub(super) probe: Arc<Probe>,
+    /// The worker that gave it to be watched, if it was one of its own.
+    pub(super) inside: Option<usize>,
     /// Who may drive the runtime, but did something else when it was given to be watched: its number.
     outsider: Option<u32>,
     /// For each worker, whether the inspector has found that its thread does not drive it.
@@ -65,6 +67,7 @@ impl Subject {
             publisher: request.publisher,
             has_many_workers,
             probe,
+            inside,
             outsider: inside.is_none().then(|| OsThread::current().number()),
             left: (0..workers).map(|_| AtomicBool::new(false)).collect(),
             is_over: AtomicBool::new(false),

@@ -136,10 +136,11 @@ impl Watchdog {
 
     /// Says what it was, if the watchdog was late: by how long, and how often workers had parked before.
     fn judge(&mut self, gap: Option<(Duration, u64)>) {
+        let (now, overslept) = (self.credit.now(), self.credit.overslept());
         let Some((late, parks_before)) = gap else {
-            return self.own.keep(self.credit.now());
+            return self.own.keep(now, overslept);
         };
-        let (on_cpu, waited) = self.own.since_last(self.credit.now());
+        let (on_cpu, waited) = self.own.in_gap(late, now, overslept);
         let known = Known {
             late,
             parks: self.parks().saturating_sub(parks_before),

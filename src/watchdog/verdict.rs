@@ -8,8 +8,9 @@
 //! 3. It has been met as this worker's, no worker of the runtime has ever been met on another thread
 //!    than before, and no other thread of the kind behaves as this worker's would. Or all other threads
 //!    of the kind are known not to have run since the worker last moved.
-//! 4. The blocking pool has no thread to spare. Then the worker may be one that nobody runs. That is
-//!    said if the stack shows the same, or the busy time does when it is over.
+//! 4. The blocking pool has no thread to spare. Then the worker may be one that nobody runs, and a
+//!    meeting is no evidence. It is said to be so if the stack of who ran it shows the same, or, when it
+//!    is over, if Tokio has not counted the time as busy.
 //!
 //! Without the first three there is no thread and no cause.
 
@@ -81,7 +82,7 @@ pub(super) fn weigh(known: Known) -> Verdict {
     Verdict { cause, is_runner }
 }
 
-/// What the end adds to what was reported last: whether Tokio has counted the time as busy.
+/// What the end adds to what was reported last: whether Tokio has not counted the time as busy.
 pub(super) fn weigh_at_end(live: Verdict, known: Known, is_unattended: bool) -> Verdict {
     let is_known = !matches!(live.cause, Cause::Unknown | Cause::Unattended);
     let is_left = is_unattended && known.may_be_left;
@@ -98,11 +99,9 @@ pub(super) fn weigh_at_end(live: Verdict, known: Known, is_unattended: bool) -> 
             is_runner: false,
         };
     }
-    // A thread has run the worker all the time. So a pool without a thread to spare says nothing.
-    weigh(Known {
-        pool_waits: false,
-        ..known
-    })
+    // That the time was counted as busy is no evidence: who takes the worker back after
+    // `block_in_place` has all of it counted.
+    weigh(known)
 }
 
 /// Nothing is known but what the thread did: it slept.
@@ -237,7 +236,8 @@ mod tests {
                 verdict(Cause::Unattended, false),
             ),
             (unknown, full, true, verdict(Cause::Unattended, false)),
-            (unknown, full, false, verdict(BLOCKED, true)),
+            (unknown, full, false, unknown),
+            (unknown, LIKELY, false, verdict(BLOCKED, true)),
             (unknown, NOTHING, false, unknown),
             (
                 verdict(Cause::Unattended, false),

@@ -166,10 +166,8 @@ impl Case {
         if self.subject.has_many_workers && !self.is_proven() {
             self.others.look();
         }
-        let known = self.known(
-            due,
-            evidence.cause_since(self.first, self.subject.threshold),
-        );
+        let behaviour = evidence.cause_since(self.first, self.subject.threshold);
+        let known = self.known(due, self.with_the_call(behaviour));
         if !self.still_stands() {
             // What was found out may be of the time after it.
             return self.answer(due.number, Answered::NothingNew, posts);
@@ -180,6 +178,14 @@ impl Case {
         self.answer(due.number, answered, posts);
         if stack_follows {
             self.take_stack(due.number, until, posts);
+        }
+    }
+
+    /// A thread that is about to come back sleeps no longer; it was seen in which call it did.
+    fn with_the_call(&self, behaviour: Cause) -> Cause {
+        match (behaviour, self.last.map(|last| last.behaviour)) {
+            (Cause::Blocked { syscall: None }, Some(seen @ Cause::Blocked { .. })) => seen,
+            _ => behaviour,
         }
     }
 

@@ -67,9 +67,12 @@ impl Others {
         thread.is_none_or(|thread| !ran.contains(&thread)) && ran.iter().any(|id| !is_worker(*id))
     }
 
-    /// The one that has run since the worker last moved, if all others have not.
+    /// The one that had run between a time before the worker last moved and the suspicion, if all others
+    /// had not.
     pub(super) fn only_one_that_ran(&self) -> Option<u32> {
-        self.before.as_ref()?.only_one_that_ran(self.last.as_ref()?)
+        self.before
+            .as_ref()?
+            .only_one_that_ran(self.first.as_ref()?)
     }
 
     /// The one that says it runs the worker, of those that have run all the time; with what it had done
@@ -95,9 +98,7 @@ impl Others {
     /// gone on, if there is just one; and why it was not back sooner.
     pub(super) fn only_one_that_rests_now(&self) -> Option<(OsThread, Cause)> {
         let (first, last) = self.pair()?;
-        if first.ran_throughout(last).next().is_none() {
-            return None;
-        }
+        first.ran_throughout(last).next()?;
         for look in 0..LOOKS_AT_THE_END {
             if look > 0 {
                 sleep(BETWEEN_LOOKS);

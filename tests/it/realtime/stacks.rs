@@ -307,7 +307,7 @@ fn hold_up_no_report_for_the_whole_stall() {
 }
 
 #[test]
-fn are_read_on_a_thread_that_comes_with_the_first_and_goes_with_the_last_monitor() {
+fn are_read_on_a_thread_that_is_there_before_a_stall_and_goes_with_the_last_monitor() {
     // Of another test.
     wait_until(|| !is_reading());
     let [runtime, _] = runtimes();
@@ -315,7 +315,8 @@ fn are_read_on_a_thread_that_comes_with_the_first_and_goes_with_the_last_monitor
         let monitor = watching().install().unwrap();
         let mut stalls = monitor.stalls();
         tokio::time::sleep(millis(100)).await;
-        assert!(!is_reading());
+        // A thread that is stuck may hold what it takes to start one.
+        assert!(is_reading());
         sleeps_here();
         to_the_end(&mut stalls).await;
         assert!(is_reading());
