@@ -1,5 +1,6 @@
 //! A thread as the operating system and the program know it.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,12 +27,20 @@ impl OsThread {
     /// The calling thread.
     pub(crate) fn current() -> OsThread {
         thread_local! {
-            static CURRENT: OsThread = OsThread::of_caller();
+            /// With the process it is of: in the child of a fork it is another thread.
+            static CURRENT: RefCell<(u32, OsThread)> =
+                RefCell::new((std::process::id(), OsThread::of_caller()));
         }
+        let process = std::process::id();
+        let current = CURRENT.try_with(|current| {
+            let mut current = current.borrow_mut();
+            if current.0 != process {
+                *current = (process, OsThread::of_caller());
+            }
+            current.1.clone()
+        });
         // Fails only while the thread ends.
-        CURRENT
-            .try_with(OsThread::clone)
-            .unwrap_or_else(|_| OsThread::of_caller())
+        current.unwrap_or_else(|_| OsThread::of_caller())
     }
 
     fn of_caller() -> OsThread {

@@ -100,7 +100,7 @@ pub(super) fn serve(posts: &Arc<Posts>) {
     };
     // Before a stall needs it. If the system refuses the thread, each stack counts as read, to nothing.
     let reader = stack::ARE_TAKEN.then(start).and_then(Result::ok);
-    let mut held = Held::default();
+    let mut held = Held::new();
     loop {
         let next = posts.reporter.pop(held.due_at());
         let now = clock::now();

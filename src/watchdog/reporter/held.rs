@@ -22,7 +22,11 @@ use crate::watchdog::verdict::{self, Known};
 /// stuck thread that holds a lock which reading takes would go untold.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Default)]
+/// How many there is room for before the program's allocator is asked for more: it may be what a thread
+/// is stuck in.
+const ROOM: usize = 128;
+
+#[derive(Debug)]
 pub(super) struct Held {
     waiting: Vec<Waiting>,
     due: Vec<Waiting>,
@@ -54,6 +58,14 @@ enum Stage {
 }
 
 impl Held {
+    pub(super) fn new() -> Held {
+        Held {
+            waiting: Vec::with_capacity(ROOM),
+            due: Vec::with_capacity(ROOM),
+            said: HashMap::with_capacity(ROOM),
+        }
+    }
+
     /// A new report: what has waited of the same worker waits no longer.
     pub(super) fn arrive(&mut self, report: Report, now: Instant) {
         let is_of_same_worker = |other: &Report| {
@@ -118,13 +130,15 @@ impl Held {
     /// Publishes what has waited long enough, and what need not wait.
     pub(super) fn publish(&mut self, now: Instant) {
         self.release(|waiting| waiting.is_complete() || waiting.until <= now);
-        for waiting in mem::take(&mut self.due) {
+        let mut due = mem::take(&mut self.due);
+        for waiting in due.drain(..) {
             let publisher = Arc::clone(&waiting.report.publisher);
             if let Some(stall) = self.told(waiting) {
                 // If it is closed, nobody is left to be told.
                 publisher.publish(stall).ok();
             }
         }
+        self.due = due;
     }
 
     /// The report as it is published. `None` if it is no stall.
@@ -159,10 +173,17 @@ impl Held {
         self.waiting.iter().map(|waiting| waiting.until).min()
     }
 
+    /// These wait no longer; they keep their order.
     fn release(&mut self, which: impl Fn(&Waiting) -> bool) {
-        let (due, waiting): (Vec<_>, _) = mem::take(&mut self.waiting).into_iter().partition(which);
-        self.waiting = waiting;
-        self.due.extend(due);
+        let mut index = 0;
+        while let Some(waiting) = self.waiting.get(index) {
+            if which(waiting) {
+                let released = self.waiting.remove(index);
+                self.due.push(released);
+            } else {
+                index += 1;
+            }
+        }
     }
 }
 
@@ -245,7 +266,7 @@ mod tests {
         fn new() -> Told {
             let publisher = Arc::new(Publisher::new(16));
             Told {
-                held: Held::default(),
+                held: Held::new(),
                 reader: publisher.subscribe(),
                 publisher,
                 now: clock::now(),
