@@ -33,8 +33,13 @@
 //! monitor tells of its next run while an exporter is behind with the last is neither handed on nor
 //! counted as missed, and a stall that goes on meanwhile is counted for both.
 //!
-//! A monitor is told from others by its name, so an exporter takes each [name](crate::Builder::name)
-//! once at a time; it is free again when the monitor is gone. A monitor without a name is exported as `unnamed`. Any name will do: exporters
+//! # Several monitors
+//!
+//! A monitor goes by its [name](crate::Builder::name), or by `unnamed` if it has none. Several may
+//! have one name, as the runtimes that a framework makes for itself: an exporter numbers them. The
+//! first has the name alone; the next have an `index` beside it, 1, 2 and so on. An index is free
+//! again when its monitor is gone, and the next monitor of that name goes on with its counters; so
+//! runtimes that are made again and again add no series without end. Any name will do: exporters
 //! escape what their formats do not take.
 //!
 //! # Cost

@@ -12,6 +12,7 @@ use ::tracing::{info, trace, warn};
 
 use super::Export;
 use super::feed::{Exporter, Exports};
+use super::names::Name;
 use crate::clock;
 use crate::error::Error;
 use crate::monitor::Monitor;
@@ -41,12 +42,13 @@ static TOLD: Mutex<(u64, Duration)> = Mutex::new((0, Duration::ZERO));
 ///
 /// | target | level | message | fields |
 /// |---|---|---|---|
-/// | `loopmon::stall` | `WARN` | `worker stalled`, `worker still stalled`, `worker was stalled` | `monitor`, `worker`, `phase` (`started`, `ongoing`, `ended`), `duration_seconds`, `cause`, `syscall`, `thread.name`, `thread.id`, `task`, `began_at`, `missed`, `suppressed`, `stack` |
-/// | `loopmon::stall` | `WARN` | `stalls not told` | `monitor`, `suppressed` |
+/// | `loopmon::stall` | `WARN` | `worker stalled`, `worker still stalled`, `worker was stalled` | `monitor`, `index`, `worker`, `phase` (`started`, `ongoing`, `ended`), `duration_seconds`, `cause`, `syscall`, `thread.name`, `thread.id`, `task`, `began_at`, `missed`, `suppressed`, `stack` |
+/// | `loopmon::stall` | `WARN` | `stalls not told` | `monitor`, `index`, `suppressed` |
 /// | `loopmon::pause` | `INFO` | `the process did not run` | `pauses`, `duration_seconds`, `ended_at` |
-/// | `loopmon::sample` | `TRACE` | `sample` | `monitor`, `lag_seconds`, `tasks`, `queue_depth`, `busy`, `missed` |
+/// | `loopmon::sample` | `TRACE` | `sample` | `monitor`, `index`, `lag_seconds`, `tasks`, `queue_depth`, `busy`, `missed` |
 ///
-/// `monitor` is the [name](crate::Builder::name) of the monitor, or `unnamed`. `cause` is `blocked`,
+/// `monitor` is the [name](crate::Builder::name) of the monitor, or `unnamed`; `index` tells it from
+/// [others of that name](crate::export#several-monitors). `cause` is `blocked`,
 /// `on_cpu`, `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause).
 /// `stack` has the first lines of the stack, with the `stack` feature; a stream or a callback of
 /// stalls has all of it. What is not known of a stall is not a field of its event. Pauses are those
@@ -78,8 +80,7 @@ impl Tracing {
     ///
     /// # Errors
     ///
-    /// If a monitor of this name is exported here already, or if the operating system refuses the
-    /// thread.
+    /// If this monitor is exported here already, or if the operating system refuses the thread.
     pub fn start(self, monitor: &Monitor) -> Result<Export, Error> {
         EXPORTS.start(monitor, |name| ToSubscriber::new(name, clock::now()))
     }
@@ -87,22 +88,23 @@ impl Tracing {
 
 /// Tells of one monitor.
 struct ToSubscriber {
-    monitor: String,
+    name: Name,
     limit: Limit,
 }
 
 impl ToSubscriber {
-    fn new(monitor: &str, now: Instant) -> ToSubscriber {
+    fn new(name: &Name, now: Instant) -> ToSubscriber {
         ToSubscriber {
-            monitor: monitor.to_owned(),
+            name: name.clone(),
             limit: Limit::new(now),
         }
     }
 
     fn tell_rest(&self, suppressed: Option<u64>) {
         if let Some(suppressed) = suppressed {
-            let monitor = &*self.monitor;
-            warn!(target: "loopmon::stall", monitor, suppressed, "stalls not told");
+            let Name { monitor, .. } = &self.name;
+            let index = self.name.index();
+            warn!(target: "loopmon::stall", monitor, index, suppressed, "stalls not told");
         }
     }
 }
@@ -112,7 +114,8 @@ impl Exporter for ToSubscriber {
         tell_pauses(pauses(), &TOLD);
         trace!(
             target: "loopmon::sample",
-            monitor = &*self.monitor,
+            monitor = self.name.monitor,
+            index = self.name.index(),
             lag_seconds = sample.lag.as_secs_f64(),
             tasks = sample.tasks,
             queue_depth = sample.queue_depth,
@@ -125,7 +128,7 @@ impl Exporter for ToSubscriber {
     fn stall(&mut self, stall: &Stall, now: Instant) {
         tell_pauses(pauses(), &TOLD);
         if let Some(suppressed) = self.limit.admit(stall, now) {
-            tell(&self.monitor, stall, suppressed);
+            tell(&self.name, stall, suppressed);
         }
     }
 
@@ -144,7 +147,7 @@ impl Exporter for ToSubscriber {
     }
 }
 
-fn tell(monitor: &str, stall: &Stall, suppressed: u64) {
+fn tell(name: &Name, stall: &Stall, suppressed: u64) {
     let (phase, message) = match stall.phase {
         Phase::Started => ("started", "worker stalled"),
         Phase::Ongoing => ("ongoing", "worker still stalled"),
@@ -153,7 +156,8 @@ fn tell(monitor: &str, stall: &Stall, suppressed: u64) {
     let thread = stall.thread.as_ref();
     warn!(
         target: "loopmon::stall",
-        monitor,
+        monitor = name.monitor,
+        index = name.index(),
         worker = stall.worker,
         phase,
         duration_seconds = stall.duration.as_secs_f64(),

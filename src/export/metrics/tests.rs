@@ -52,7 +52,7 @@ fn seconds(seconds: f64) -> Duration {
 #[test]
 fn samples_become_a_histogram_and_gauges() {
     let recorder = recorder();
-    let mut exporter = ToRecorder::new("main", false);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
     ::metrics::with_local_recorder(&recorder, || {
         exporter.sample(&sample(seconds(0.002), 0), clock::now());
         exporter.sample(&sample(seconds(0.2), 3), clock::now());
@@ -71,7 +71,7 @@ fn samples_become_a_histogram_and_gauges() {
 #[test]
 fn all_that_counts_begins_at_zero() {
     let recorder = recorder();
-    let mut exporter = ToRecorder::new("main", false);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
     ::metrics::with_local_recorder(&recorder, || exporter.begin());
     for cause in Cause::LABELS {
         let series = format!("loopmon_stalls_total,cause={cause}");
@@ -91,7 +91,7 @@ fn all_that_counts_begins_at_zero() {
 fn a_stall_shows_while_it_lasts() {
     let recorder = recorder();
     let value = |series| value(&recorder, series);
-    let mut exporter = ToRecorder::new("main", false);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
     let t0 = clock::now();
     ::metrics::with_local_recorder(&recorder, || {
         exporter.stall(&stall(Phase::Started, 1, 7, seconds(0.1)), t0);
@@ -128,7 +128,7 @@ fn a_stall_shows_while_it_lasts() {
 fn a_lost_end_does_not_leave_a_stall_open() {
     let recorder = recorder();
     let value = |series| value(&recorder, series);
-    let mut exporter = ToRecorder::new("main", false);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
     let t0 = clock::now();
     ::metrics::with_local_recorder(&recorder, || {
         exporter.stall(&stall(Phase::Started, 0, 7, seconds(0.1)), t0);
@@ -152,7 +152,7 @@ fn a_lost_end_does_not_leave_a_stall_open() {
 fn workers_are_told_apart_only_when_asked_for() {
     for (per_worker, series) in [(false, 6 + 1 + 1), (true, 2 * (6 + 1 + 1))] {
         let recorder = recorder();
-        let mut exporter = ToRecorder::new("main", per_worker);
+        let mut exporter = ToRecorder::new(&Name::new("main", 0), per_worker);
         ::metrics::with_local_recorder(&recorder, || {
             for worker in [2, 5] {
                 exporter.stall(
@@ -174,7 +174,7 @@ fn workers_are_told_apart_only_when_asked_for() {
 
 #[test]
 fn a_recorder_may_come_later_and_is_told_all() {
-    let mut exporter = ToRecorder::new("main", false);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
     exporter.sample(&sample(Duration::ZERO, 0), clock::now());
     let recorder = recorder();
     ::metrics::with_local_recorder(&recorder, || {
@@ -188,7 +188,7 @@ fn a_recorder_may_come_later_and_is_told_all() {
 #[test]
 fn odd_names_are_escaped() {
     let recorder = recorder();
-    let mut exporter = ToRecorder::new("a \"b\"\n{c}=é", false);
+    let mut exporter = ToRecorder::new(&Name::new("a \"b\"\n{c}=é", 0), false);
     ::metrics::with_local_recorder(&recorder, || {
         exporter.sample(&sample(Duration::ZERO, 0), clock::now());
     });
@@ -200,7 +200,7 @@ fn odd_names_are_escaped() {
 #[test]
 fn the_table_has_all_metrics() {
     let recorder = recorder();
-    let mut exporter = ToRecorder::new("main", false);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
     ::metrics::with_local_recorder(&recorder, || {
         exporter.sample(&sample(Duration::ZERO, 0), clock::now());
         exporter.stall(&stall(Phase::Started, 0, 7, seconds(1.0)), clock::now());
@@ -221,7 +221,7 @@ fn the_table_has_all_metrics() {
 #[test]
 fn a_sample_allocates_nothing_with_a_real_recorder() {
     let recorder = recorder();
-    let mut exporter = ToRecorder::new("main", true);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), true);
     let (sample, now) = (sample(Duration::ZERO, 0), clock::now());
     ::metrics::with_local_recorder(&recorder, || {
         exporter.sample(&sample, now);
@@ -235,7 +235,7 @@ fn a_sample_allocates_nothing_with_a_real_recorder() {
 #[test]
 fn a_recorder_that_forgets_is_told_again() {
     let recorder = recorder();
-    let mut exporter = ToRecorder::new("main", false);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
     let now = clock::now();
     ::metrics::with_local_recorder(&recorder, || {
         exporter.sample(&sample(Duration::ZERO, 0), now);

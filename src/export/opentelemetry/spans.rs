@@ -6,14 +6,13 @@ use ::opentelemetry::global::{BoxedSpan, BoxedTracer};
 use ::opentelemetry::trace::{Span, SpanBuilder, SpanKind, Tracer};
 use ::opentelemetry::{Context, KeyValue};
 
-use super::MONITOR;
 use crate::stack::{Frame, Trace};
 use crate::stall::{Phase, Stall};
 
 /// The spans of one monitor's stalls.
 pub(super) struct Spans {
     tracer: BoxedTracer,
-    monitor: KeyValue,
+    monitor: Vec<KeyValue>,
     open: Vec<OpenSpan>,
 }
 
@@ -24,10 +23,10 @@ struct OpenSpan {
 }
 
 impl Spans {
-    pub(super) fn new(tracer: BoxedTracer, monitor: &str) -> Spans {
+    pub(super) fn new(tracer: BoxedTracer, monitor: &[KeyValue]) -> Spans {
         Spans {
             tracer,
-            monitor: KeyValue::new(MONITOR, monitor.to_owned()),
+            monitor: monitor.to_vec(),
             open: Vec::new(),
         }
     }
@@ -70,7 +69,8 @@ impl Spans {
     fn start(&self, stall: &Stall) -> OpenSpan {
         // Samplers see no more than these. What is told of a stall may be corrected, and SDKs keep
         // both if an attribute is set twice, so the rest comes at the end.
-        let attributes = [self.monitor.clone(), super::worker(stall.worker)];
+        let monitor = self.monitor.iter().cloned();
+        let attributes = monitor.chain([super::worker(stall.worker)]);
         let builder = SpanBuilder::from_name("loopmon.stall")
             .with_kind(SpanKind::Internal)
             .with_start_time(stall.began_at)

@@ -43,8 +43,12 @@ impl Sdk {
     }
 
     fn exporter(&self, monitor: &str, per_worker: bool) -> ToProviders {
+        self.named(&Name::new(monitor, 0), per_worker)
+    }
+
+    fn named(&self, name: &Name, per_worker: bool) -> ToProviders {
         let tracer = BoxedTracer::new(Box::new(self.tracers.tracer("loopmon")));
-        ToProviders::new(monitor, per_worker, &self.meters.meter("loopmon"), tracer)
+        ToProviders::new(name, per_worker, &self.meters.meter("loopmon"), tracer)
     }
 
     /// Hands all that is exported now to `read`.
@@ -252,6 +256,27 @@ fn workers_are_told_apart_only_when_asked_for() {
 }
 
 #[test]
+fn monitors_of_one_name_are_told_apart() {
+    let sdk = Sdk::new();
+    for (index, tasks) in [(0, 5), (1, 3)] {
+        let mut exporter = sdk.named(&Name::new("main", index), false);
+        exporter.sample(&sample(Duration::ZERO, tasks), clock::now());
+        exporter.stall(&stall(Phase::Ended, 0, 7, 1.0), clock::now());
+    }
+    let tasks = sdk.series("loopmon.task.count");
+    let second = "loopmon.monitor.index=1,loopmon.monitor.name=main";
+    assert!(close(tasks["loopmon.monitor.name=main"], 5.0), "{tasks:?}");
+    assert!(close(tasks[second], 3.0), "{tasks:?}");
+    assert_eq!(sdk.series("loopmon.stall.time").len(), 2);
+    let spans = sdk.spans();
+    assert!(!has(&spans[0].attributes, "loopmon.monitor.index"));
+    assert_eq!(
+        attribute(&spans[1].attributes, "loopmon.monitor.index"),
+        "1"
+    );
+}
+
+#[test]
 fn a_stall_is_a_span_dated_back_to_its_start() {
     let sdk = Sdk::new();
     let mut exporter = sdk.exporter("main", false);
@@ -427,7 +452,12 @@ fn the_table_has_all_instruments() {
 fn a_sample_costs_no_allocation_of_ours() {
     // No provider is set in this process, so all that is left is ours.
     let meter = global::meter("loopmon");
-    let mut exporter = ToProviders::new("main", true, &meter, global::tracer("loopmon"));
+    let mut exporter = ToProviders::new(
+        &Name::new("main", 0),
+        true,
+        &meter,
+        global::tracer("loopmon"),
+    );
     let sample = sample(Duration::ZERO, 5);
     exporter.sample(&sample, clock::now());
     let allocated = allocation_counter::measure(|| exporter.sample(&sample, clock::now()));
