@@ -99,7 +99,7 @@ fn cause(label: &'static str) -> KeyValue {
 /// | `code.stacktrace` | span | the stack that was taken last, with the `stack` feature |
 /// | `loopmon.stall.duration` | event | seconds, so far |
 /// | `loopmon.stall.cause`, `loopmon.stall.syscall` | both | why |
-/// | `code.function.name`, `code.file.path`, `code.line.number` | both | the innermost call on the stack that is neither of the standard library nor C |
+/// | `code.function.name`, `code.file.path`, `code.line.number` | both | the innermost call of your own code on the stack: not of the standard library, a dependency or the runtime, as far as that is known |
 ///
 /// The status is left unset: nothing has failed, and an error would count in the error rate of the
 /// service. A span is sent when it has ended. That a worker is stuck now, and for how long, is told

@@ -1,10 +1,10 @@
 //! Stalls and pauses as events of the `tracing` crate, and samples at `TRACE`.
 
+mod excerpt;
 mod limit;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,9 @@ use crate::clock;
 use crate::error::Error;
 use crate::monitor::Monitor;
 use crate::sample::Sample;
-use crate::stack::Trace;
 use crate::stall::{Phase, Stall};
 use crate::watchdog::{Pauses, pauses};
+use excerpt::Excerpt;
 use limit::Limit;
 
 static EXPORTS: Exports = Exports::on("loopmon-tracing");
@@ -50,8 +50,9 @@ static TOLD: Mutex<(u64, Duration)> = Mutex::new((0, Duration::ZERO));
 /// `monitor` is the [name](crate::Builder::name) of the monitor, or `unnamed`; `index` tells it from
 /// [others of that name](crate::export#several-monitors). `cause` is `blocked`,
 /// `on_cpu`, `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause).
-/// `stack` has the first lines of the stack, with the `stack` feature; a stream or a callback of
-/// stalls has all of it. What is not known of a stall is not a field of its event. Pauses are those
+/// `stack` has the stack, with the `stack` feature: 20 lines of it at most, of the innermost and
+/// outermost calls, and in any case the innermost call of your own code and its caller. A stream or a
+/// callback of stalls has all of it. What is not known of a stall is not a field of its event. Pauses are those
 /// that [`pauses`](crate::pauses) counts, told once, whatever number of monitors is exported.
 ///
 /// # When there are many stalls
@@ -169,7 +170,7 @@ fn tell(name: &Name, stall: &Stall, suppressed: u64) {
         began_at = %stall.began_at,
         missed = some_if_any(stall.missed),
         suppressed = some_if_any(suppressed),
-        stack = stall.trace.as_deref().map(|trace| ::tracing::field::display(FirstLines(trace))),
+        stack = stall.trace.as_deref().map(|trace| ::tracing::field::display(Excerpt(trace))),
         "{message}"
     );
 }
@@ -194,21 +195,4 @@ fn tell_pauses(pauses: Pauses, told: &Mutex<(u64, Duration)>) {
         ended_at = %last.ended_at,
         "the process did not run"
     );
-}
-
-/// Of a stack, what is to be read at a glance.
-struct FirstLines<'a>(&'a Trace);
-
-impl FirstLines<'_> {
-    const LINES: usize = 20;
-}
-
-impl fmt::Display for FirstLines<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = self.0.to_string();
-        for line in all.lines().take(Self::LINES) {
-            write!(f, "\n{line}")?;
-        }
-        Ok(())
-    }
 }

@@ -6,7 +6,7 @@ use ::opentelemetry::global::{BoxedSpan, BoxedTracer};
 use ::opentelemetry::trace::{Span, SpanBuilder, SpanKind, Tracer};
 use ::opentelemetry::{Context, KeyValue};
 
-use crate::stack::{Frame, Trace};
+use crate::stack::culprit;
 use crate::stall::{Phase, Stall};
 
 /// The spans of one monitor's stalls.
@@ -143,7 +143,11 @@ fn findings(stall: &Stall) -> Vec<KeyValue> {
         let name = syscall.to_string();
         found.push(KeyValue::new("loopmon.stall.syscall", name));
     }
-    if let Some(frame) = stall.trace.as_deref().and_then(culprit) {
+    let frame = stall.trace.as_deref().and_then(|trace| {
+        let index = culprit(trace)?;
+        trace.frames().get(index)
+    });
+    if let Some(frame) = frame {
         let function = frame.function();
         let file = frame.file();
         found.extend(function.map(|name| KeyValue::new("code.function.name", name.to_owned())));
@@ -152,46 +156,4 @@ fn findings(stall: &Stall) -> Vec<KeyValue> {
         found.extend(line.map(|line| KeyValue::new("code.line.number", line)));
     }
     found
-}
-
-/// The innermost call that is neither of the standard library nor C, which in most stalls is the one
-/// to look at.
-fn culprit(trace: &Trace) -> Option<&Frame> {
-    trace.user_frames().iter().find(|frame| {
-        let function = frame.function().unwrap_or_default();
-        // Rust's compiler names its own sources so.
-        let std_file = frame.file().is_some_and(|file| file.starts_with("/rustc/"));
-        !std_file && is_users(function)
-    })
-}
-
-/// Some builds have no files to go by.
-fn is_users(function: &str) -> bool {
-    let name = function.trim_start_matches('<');
-    let std = ["alloc::", "core::", "std::"];
-    name.contains("::") && !std.iter().any(|library| name.starts_with(library))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tells_users_functions_from_others() {
-        for (function, users) in [
-            ("app::handle::{{closure}}", true),
-            ("<app::Store as core::fmt::Display>::fmt", true),
-            ("standard::run", true),
-            ("std::thread::sleep", false),
-            ("<std::fs::File>::sync_all", false),
-            (
-                "<core::ops::range::Range<T> as core::iter::Iterator>::next",
-                false,
-            ),
-            ("clock_nanosleep", false),
-            ("", false),
-        ] {
-            assert_eq!(is_users(function), users, "{function}");
-        }
-    }
 }
