@@ -55,7 +55,7 @@
 //! | `histogram` | `summarize`: percentiles for each stretch of time | `hdrhistogram` |
 //! | `metrics` | `export::Metrics`: samples and stalls for Prometheus and others | `metrics` |
 //! | `opentelemetry` | `export::OpenTelemetry`: instruments, and stalls as spans | `opentelemetry` |
-//! | `serde` | `Serialize` and `Deserialize` for [`Sample`] and [`Trace`] | `serde` |
+//! | `serde` | `Serialize` and `Deserialize` for [`Sample`], [`Stall`] and what they are made of | `serde` |
 //! | `stack` | [`Stall::trace`]: the stack of a stuck worker, on Linux | `addr2line`, `framehop`, `libc` |
 //! | `tracing` | `export::Tracing`: stalls and pauses as events | `tracing` |
 //! | `full` | all of them | |
@@ -93,6 +93,10 @@ mod tasks;
 mod watchdog;
 
 use std::time::Duration;
+
+/// The crate of the UTC times in [`Sample`], [`Stall`] and [`LagSummary`], in the version that they are
+/// of.
+pub use chrono;
 
 pub use callback::{Callback, Callbacks, IntoCallbacks};
 pub use error::Error;

@@ -37,7 +37,7 @@ impl Sightings {
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         // It runs no other.
         for sighting in &mut *workers {
-            sighting.thread.take_if(|known| *known == thread);
+            sighting.thread.take_if(|known| known.is(&thread));
         }
         if let Some(sighting) = workers.get_mut(worker) {
             sighting.count = sighting.count.wrapping_add(1);

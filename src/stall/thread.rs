@@ -8,20 +8,39 @@ use crate::stack::{self, Target};
 
 /// A thread: its id in the operating system, and its name.
 #[non_exhaustive]
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OsThread {
     /// The id that `top -H`, `gdb` and `/proc/self/task` show. `None` where the system has no
     /// `/proc`, which is where it is read.
     pub id: Option<u32>,
     /// The name it was given in the program.
     pub name: Option<Arc<str>>,
-    /// Tells threads apart where they have no `id`.
-    pub(super) key: ThreadId,
+    /// Tells threads apart where they have no `id`. `None` for what was not made in the thread itself.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    key: Option<ThreadId>,
     /// The number by which a signal reaches it, where one may be sent.
-    pub(super) own_id: Option<u32>,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    own_id: Option<u32>,
 }
 
 impl OsThread {
+    /// What a stall may tell of its thread: for tests of your own.
+    #[must_use]
+    pub const fn new(id: Option<u32>, name: Option<Arc<str>>) -> OsThread {
+        OsThread {
+            id,
+            name,
+            key: None,
+            own_id: None,
+        }
+    }
+
+    /// Whether both are the same thread of this process, whatever they are called.
+    pub(crate) fn is(&self, other: &OsThread) -> bool {
+        self.key.is_some() && self.key == other.key
+    }
+
     /// The calling thread.
     pub(crate) fn current() -> OsThread {
         thread_local! {
@@ -38,7 +57,7 @@ impl OsThread {
         OsThread {
             id: current_id(),
             name: thread.name().map(Arc::from),
-            key: thread.id(),
+            key: Some(thread.id()),
             own_id: stack::own_id(),
         }
     }
@@ -58,6 +77,15 @@ fn current_id() -> Option<u32> {
     let path = std::fs::read_link("/proc/thread-self").ok()?;
     path.file_name()?.to_str()?.parse().ok()
 }
+
+/// By what is to be seen of them: `id` and `name`.
+impl PartialEq for OsThread {
+    fn eq(&self, other: &OsThread) -> bool {
+        (self.id, &self.name) == (other.id, &other.name)
+    }
+}
+
+impl Eq for OsThread {}
 
 /// The name and the id in parentheses, or what there is of them.
 impl fmt::Display for OsThread {
@@ -80,7 +108,11 @@ mod tests {
         let named = thread::Builder::new().name("a-thread-of-its-own".to_owned());
         let other = named.spawn(OsThread::current).unwrap().join().unwrap();
         assert_eq!(other.name.as_deref(), Some("a-thread-of-its-own"));
-        assert_eq!(OsThread::current(), OsThread::current());
+        assert!(OsThread::current().is(&OsThread::current()));
+        assert!(!other.is(&OsThread::current()));
+        let seen = OsThread::new(other.id, other.name.clone());
+        assert_eq!(seen, other);
+        assert!(!seen.is(&other));
         if cfg!(target_os = "linux") {
             assert_ne!(other.id, OsThread::current().id);
             assert!(other.id.is_some());

@@ -179,7 +179,11 @@ impl Watched {
         let sightings = self.tasks.runtime().sightings(seats.len());
         sightings.read(&mut self.seen, |worker, sighting| {
             seats[worker].sighted(sighting);
-            if sighting.thread.is_some() && sighting.thread == *outsider {
+            let thread = sighting.thread.as_ref();
+            if thread
+                .zip(outsider.as_ref())
+                .is_some_and(|(thread, outsider)| thread.is(outsider))
+            {
                 seats[worker].worker().may_be_left();
             }
         });
