@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::runtime::Builder;
 
@@ -7,7 +7,7 @@ use super::*;
 
 /// Counts.
 struct Counter {
-    samples: Arc<AtomicU64>,
+    samples: Arc<AtomicUsize>,
     wants_tick: bool,
 }
 
@@ -29,7 +29,7 @@ impl Exporter for Counter {
 
 /// How often 1,000 samples allocate on the way to a reader that waits for each.
 fn allocations<R: Future<Output = ()> + Send + 'static>(
-    reader: impl FnOnce(&Monitor, Arc<AtomicU64>) -> R,
+    reader: impl FnOnce(&Monitor, Arc<AtomicUsize>) -> R,
 ) -> u64 {
     let runtime = Builder::new_current_thread()
         .enable_time()
@@ -37,7 +37,7 @@ fn allocations<R: Future<Output = ()> + Send + 'static>(
         .build()
         .unwrap();
     let _inside = runtime.enter();
-    let samples = Arc::new(AtomicU64::new(0));
+    let samples = Arc::new(AtomicUsize::new(0));
     let monitor = Monitor::builder().install().unwrap();
     runtime.spawn(reader(&monitor, Arc::clone(&samples)));
     let second = Duration::from_secs(1);
@@ -78,8 +78,8 @@ fn handing_a_sample_on_allocates_no_more_than_reading_it() {
 
 static EXPORTS: Exports = Exports::on("loopmon-test");
 
-fn count(monitor: &Monitor) -> (Result<Export, Error>, Arc<AtomicU64>) {
-    let samples = Arc::new(AtomicU64::new(0));
+fn count(monitor: &Monitor) -> (Result<Export, Error>, Arc<AtomicUsize>) {
+    let samples = Arc::new(AtomicUsize::new(0));
     let counter = Counter {
         samples: Arc::clone(&samples),
         wants_tick: false,
