@@ -18,10 +18,13 @@
 //! # Where it runs
 //!
 //! Each exporter has a thread of its own, one for all monitors of the process. It is a reader as any
-//! other is: the monitored runtime never waits for it, a stuck one does not stop it, and an exporter
-//! that is stuck itself holds up neither the monitor nor the other exporters. It then loses its oldest
-//! samples, and tells how many. A panic of the recorder, the subscriber or the SDK that an exporter
-//! calls ends only that call; the panic hook reports it.
+//! other is: the monitored runtime never waits for it, and a stuck one does not stop it.
+//!
+//! What it calls, the recorder, the subscriber or the SDK, is not loopmon's, and its faults stay with
+//! it. A panic ends only that call; the panic hook reports it. One that blocks holds up the exports of
+//! that exporter, of all monitors, as it is the same recorder for all of them; neither the monitors nor
+//! the other exporters notice. What it is too slow for is lost, the oldest first, and counted. It may
+//! call whatever loopmon has, also drop the last handle on a monitor.
 //!
 //! What it hands things on to may run elsewhere. An endpoint that is scraped answers during a stall
 //! only if it does not run on the stuck runtime: see each exporter.

@@ -79,6 +79,7 @@ impl Exports {
             // If it panics there is nothing to hand on to.
             if let Some(mut exporter) = guard(|| new(&lease.name)) {
                 serve(&mut exporter, run, &monitor, finished).await;
+                guard(|| drop(exporter));
             }
             drop((lease, turn, thread));
         });

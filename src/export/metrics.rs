@@ -12,7 +12,7 @@ use ::metrics::{Counter, Gauge, Histogram, Key, Level, Metadata, Recorder, with_
 
 use super::Export;
 use super::buckets::BUCKETS;
-use super::feed::{Exporter, Exports};
+use super::feed::{Exporter, Exports, guard};
 use super::names::Name;
 use super::open_stalls::OpenStalls;
 use crate::error::Error;
@@ -210,6 +210,17 @@ impl Handles {
             samples_missed: counter(recorder, &keys.samples_missed),
             until: now + Handles::KEPT_FOR,
         }
+    }
+}
+
+/// To drop a handle may call the recorder. Should it panic, the next must not do so on the way out.
+impl Drop for Handles {
+    fn drop(&mut self) {
+        guard(|| self.lag = Histogram::noop());
+        for gauge in [&mut self.tasks, &mut self.queue_depth, &mut self.busy] {
+            guard(|| *gauge = Gauge::noop());
+        }
+        guard(|| self.samples_missed = Counter::noop());
     }
 }
 

@@ -13,7 +13,7 @@ use ::opentelemetry::metrics::Meter;
 use ::opentelemetry::{InstrumentationScope, KeyValue};
 
 use super::Export;
-use super::feed::{Exporter, Exports};
+use super::feed::{Exporter, Exports, guard};
 use super::names::Name;
 use super::open_stalls::OpenStalls;
 use crate::clock;
@@ -195,19 +195,9 @@ impl ToProviders {
         }
         exporter
     }
-}
 
-impl Exporter for ToProviders {
-    fn sample(&mut self, sample: &Sample, _: Instant) {
-        let instruments = &mut self.instruments;
-        instruments.lag(sample.lag.as_secs_f64());
-        instruments.tasks.set(sample.tasks);
-        instruments.queue.set(sample.queue_depth);
-        instruments.utilization(sample.busy);
-        instruments.samples_missed(sample.missed);
-    }
-
-    fn stall(&mut self, stall: &Stall, now: Instant) {
+    /// Takes a report into the instruments.
+    fn count(&mut self, stall: &Stall, now: Instant) {
         let change = self.open.update(stall, now);
         let instruments = &self.instruments;
         instruments.reports_missed(stall.missed);
@@ -221,6 +211,22 @@ impl Exporter for ToProviders {
         }
         instruments.stall_time(worker, change.grown.as_secs_f64());
         self.tick(now);
+    }
+}
+
+impl Exporter for ToProviders {
+    fn sample(&mut self, sample: &Sample, _: Instant) {
+        let instruments = &mut self.instruments;
+        instruments.lag(sample.lag.as_secs_f64());
+        instruments.tasks.set(sample.tasks);
+        instruments.queue.set(sample.queue_depth);
+        instruments.utilization(sample.busy);
+        instruments.samples_missed(sample.missed);
+    }
+
+    fn stall(&mut self, stall: &Stall, now: Instant) {
+        // Meters that panic cost no span.
+        guard(|| self.count(stall, now));
         self.spans.update(stall);
     }
 

@@ -124,3 +124,107 @@ fn an_exporter_that_cannot_be_made_ends_its_export_alone() {
     futures::executor::block_on(export.unwrap().finish());
     assert!(count(&monitor).0.is_ok());
 }
+
+/// Calls whatever a test wants for each sample.
+struct Hostile<F>(F);
+
+impl<F: FnMut() + Send + 'static> Exporter for Hostile<F> {
+    fn begin(&mut self) {
+        panic!("asked for by a test");
+    }
+
+    fn sample(&mut self, _: &Sample, _: Instant) {
+        (self.0)();
+    }
+
+    fn stall(&mut self, _: &Stall, _: Instant) {}
+
+    fn wants_tick(&self) -> bool {
+        true
+    }
+
+    fn tick(&mut self, _: Instant) {
+        panic!("asked for by a test");
+    }
+
+    fn detached(&mut self) {
+        panic!("asked for by a test");
+    }
+}
+
+impl<F> Drop for Hostile<F> {
+    fn drop(&mut self) {
+        panic!("asked for by a test");
+    }
+}
+
+/// Exports what a monitor tells in a second, and counts what another export on the same thread gets.
+fn beside(hostile: impl FnMut() + Send + 'static) -> usize {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let monitor = Monitor::builder().name("beside").build().unwrap();
+    let export = EXPORTS.start(&monitor, move |_| Hostile(hostile)).unwrap();
+    let other = Monitor::builder().name("beside").build().unwrap();
+    let (counting, samples) = count(&other);
+    runtime.block_on(async {
+        monitor.install().unwrap();
+        other.install().unwrap();
+        time::sleep(Duration::from_millis(1_050)).await;
+    });
+    monitor.stop();
+    other.stop();
+    futures::executor::block_on(export.finish());
+    futures::executor::block_on(counting.unwrap().finish());
+    samples.load(Ordering::Relaxed)
+}
+
+#[test]
+fn an_exporter_that_panics_whatever_it_is_asked_costs_its_own_calls_alone() {
+    assert_eq!(beside(|| panic!("asked for by a test")), 10);
+}
+
+#[test]
+fn an_exporter_may_call_all_of_loopmon() {
+    let monitor = Monitor::builder().name("called").build().unwrap();
+    let kept = monitor.clone();
+    let mut last = Some(Monitor::builder().build().unwrap());
+    let samples = beside(move || {
+        drop((
+            monitor.subscribe(),
+            monitor.stalls(),
+            monitor.lag(),
+            monitor.latest(),
+        ));
+        if let Ok(export) = EXPORTS.start(&monitor, |_| Hostile(|| {})) {
+            drop(export);
+        }
+        monitor.install().ok();
+        monitor.stop();
+        // A recorder may hold the last handle.
+        last.take();
+    });
+    assert_eq!(samples, 10);
+    assert!(!kept.is_running());
+}
+
+#[test]
+fn an_exporter_that_blocks_holds_up_those_of_its_kind_alone() {
+    static BLOCKED: Exports = Exports::on("loopmon-blocked");
+    let (let_go, released) = std::sync::mpsc::channel::<()>();
+    let monitor = Monitor::builder().name("blocked").build().unwrap();
+    let export = BLOCKED.start(&monitor, move |_| {
+        released.recv().ok();
+        Hostile(|| {})
+    });
+    // Nobody waits for it who starts another.
+    assert!(BLOCKED.start(&monitor, |_| Hostile(|| {})).is_err());
+    let other = Monitor::builder().name("blocked").build().unwrap();
+    let waiting = BLOCKED.start(&other, |_| Hostile(|| {})).unwrap();
+    assert_eq!(beside(|| {}), 10);
+    let_go.send(()).unwrap();
+    futures::executor::block_on(waiting.finish());
+    futures::executor::block_on(export.unwrap().finish());
+}

@@ -6,10 +6,14 @@ use ::opentelemetry::global::{BoxedSpan, BoxedTracer};
 use ::opentelemetry::trace::{Span, SpanBuilder, SpanKind, Tracer};
 use ::opentelemetry::{Context, KeyValue};
 
+use crate::export::feed::guard;
 use crate::stack::culprit;
 use crate::stall::{Phase, Stall};
 
 /// The spans of one monitor's stalls.
+///
+/// A span calls the SDK when it is dropped, too. Should that panic, it must not be while another panic
+/// is on its way, which would end the process: so each call of the SDK is guarded for itself.
 pub(super) struct Spans {
     tracer: BoxedTracer,
     monitor: Vec<KeyValue>,
@@ -44,15 +48,19 @@ impl Spans {
             // A worker is in one stall at a time: the end of the other was lost.
             other => {
                 if let Some(other) = other {
-                    other.end_unseen(None);
+                    let lasted = other.told.duration;
+                    other.end(lasted, true);
                 }
-                self.start(stall)
+                match guard(|| self.start(stall)) {
+                    Some(open) => open,
+                    None => return,
+                }
             }
         };
         if stall.phase == Phase::Ended {
-            open.end(stall.duration);
+            open.end(stall.duration, false);
         } else {
-            open.report();
+            guard(|| open.report());
             self.open.push(open);
         }
     }
@@ -61,8 +69,8 @@ impl Spans {
     /// worker.
     pub(super) fn end(&mut self, lasted: impl Fn(usize) -> Option<Duration>) {
         for open in self.open.drain(..) {
-            let lasted = lasted(open.told.worker);
-            open.end_unseen(lasted);
+            let lasted = lasted(open.told.worker).unwrap_or(open.told.duration);
+            open.end(lasted, true);
         }
     }
 
@@ -99,35 +107,41 @@ impl OpenSpan {
             .add_event_with_timestamp("loopmon.stall.report", at, attributes);
     }
 
-    fn end_unseen(mut self, lasted: Option<Duration>) {
-        self.span
-            .set_attribute(KeyValue::new("loopmon.stall.end_unseen", true));
-        let lasted = lasted.unwrap_or(self.told.duration);
-        self.end(lasted);
+    fn end(mut self, lasted: Duration, unseen: bool) {
+        guard(|| self.finish(lasted, unseen));
+        guard(|| drop(self.span));
     }
 
-    fn end(mut self, lasted: Duration) {
+    fn finish(&mut self, lasted: Duration, unseen: bool) {
+        if unseen {
+            let unseen = KeyValue::new("loopmon.stall.end_unseen", true);
+            self.span.set_attribute(unseen);
+        }
         if self.span.is_recording() {
-            let told = &self.told;
-            if let Some(thread) = &told.thread {
-                let id = thread
-                    .id
-                    .map(|id| KeyValue::new("thread.id", i64::from(id)));
-                let name = thread.name.clone();
-                let name = name.map(|name| KeyValue::new("thread.name", name));
-                self.span.set_attributes(id.into_iter().chain(name));
-            }
-            if let Some(task) = told.task {
-                let task = KeyValue::new("loopmon.task.id", task.to_string());
-                self.span.set_attribute(task);
-            }
-            if let Some(trace) = &told.trace {
-                let trace = KeyValue::new("code.stacktrace", trace.to_string());
-                self.span.set_attribute(trace);
-            }
-            self.span.set_attributes(findings(told));
+            self.describe();
         }
         self.span.end_with_timestamp(self.after(lasted));
+    }
+
+    fn describe(&mut self) {
+        let told = &self.told;
+        if let Some(thread) = &told.thread {
+            let id = thread
+                .id
+                .map(|id| KeyValue::new("thread.id", i64::from(id)));
+            let name = thread.name.clone();
+            let name = name.map(|name| KeyValue::new("thread.name", name));
+            self.span.set_attributes(id.into_iter().chain(name));
+        }
+        if let Some(task) = told.task {
+            let task = KeyValue::new("loopmon.task.id", task.to_string());
+            self.span.set_attribute(task);
+        }
+        if let Some(trace) = &told.trace {
+            let trace = KeyValue::new("code.stacktrace", trace.to_string());
+            self.span.set_attribute(trace);
+        }
+        self.span.set_attributes(findings(told));
     }
 
     fn after(&self, lasted: Duration) -> SystemTime {

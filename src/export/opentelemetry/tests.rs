@@ -6,11 +6,15 @@ use ::opentelemetry::global::BoxedTracer;
 use ::opentelemetry::metrics::MeterProvider;
 use ::opentelemetry::trace::{SpanId, Status, TraceContextExt, Tracer, TracerProvider};
 use chrono::DateTime;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
-use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace::{
+    InMemorySpanExporter, Sampler, SdkTracerProvider, Span, SpanData, SpanProcessor,
+};
 
 use super::*;
+use crate::export::feed::guard;
 use crate::stall::{Cause, OsThread, Phase, Syscall};
 
 /// A real SDK that keeps what it exports.
@@ -462,4 +466,50 @@ fn a_sample_costs_no_allocation_of_ours() {
     exporter.sample(&sample, clock::now());
     let allocated = allocation_counter::measure(|| exporter.sample(&sample, clock::now()));
     assert_eq!(allocated.count_total, 0);
+}
+
+/// Panics for each span that begins or ends.
+#[derive(Debug)]
+struct Touchy {
+    begins: bool,
+    ends: bool,
+}
+
+impl SpanProcessor for Touchy {
+    fn on_start(&self, _: &mut Span, _: &Context) {
+        assert!(!self.begins, "asked for by a test");
+    }
+
+    fn on_end(&self, _: SpanData) {
+        assert!(!self.ends, "asked for by a test");
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+/// Two panics at a time would end the process.
+#[test]
+fn spans_that_panic_cost_spans_alone() {
+    for (begins, ends) in [(false, true), (true, false)] {
+        let mut sdk = Sdk::new();
+        let now = clock::now();
+        sdk.tracers = SdkTracerProvider::builder()
+            .with_span_processor(Touchy { begins, ends })
+            .build();
+        let mut exporter = sdk.exporter("main", false);
+        for worker in 0..3 {
+            guard(|| exporter.stall(&stall(Phase::Started, worker, 7, 1.0), now));
+        }
+        guard(|| exporter.stall(&stall(Phase::Ended, 2, 7, 2.0), now));
+        assert!(close(sdk.value("loopmon.stall.active"), 2.0));
+        assert!(close(sdk.value("loopmon.stall.time"), 4.0));
+        guard(|| exporter.detached());
+        assert!(close(sdk.value("loopmon.stall.active"), 0.0));
+    }
 }
