@@ -38,6 +38,7 @@
 //! | for | see |
 //! |---|---|
 //! | what lag means on each flavour of runtime, and how to read it | [`docs::guide`] |
+//! | where to attach: actix-web, Rocket, several runtimes, tests | [`docs::frameworks`] |
 //! | setting up and stopping | [`Monitor`], [`Builder`], [`create`] |
 //! | reading | [`Samples`] |
 //! | stalls: what is seen, and what not | [`docs::stalls`], [`Monitor::stalls`], [`Stall`], [`Cause`] |
