@@ -54,8 +54,8 @@ pub struct Stall {
     /// loopmon meets the worker again.
     #[cfg_attr(feature = "serde", serde(default))]
     pub thread: Option<OsThread>,
-    /// The task that is being polled, where it can be known. Nothing but the thread itself knows,
-    /// so it is `None` for now.
+    /// The task that is being polled. Nothing but the thread itself knows: it is `None` without the
+    /// `stack` feature, and where the thread could not be [asked](crate::docs::stacks).
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_deserializing, serialize_with = "task_as_number")

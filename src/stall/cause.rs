@@ -9,8 +9,8 @@ use std::fmt;
 /// The evidence is what the operating system says of the worker's thread, read twice or more while
 /// it is stuck, and what Tokio says of its runtime. It comes from Linux's `/proc`; on other systems
 /// the cause is [`Unknown`](Self::Unknown), but for [`ManyPolls`](Self::ManyPolls) and
-/// [`Unattended`](Self::Unattended). Without a feature that asks the thread itself it stays open
-/// whether the thread is in one long poll; see the [guide](crate::docs::stalls) for what each cause
+/// [`Unattended`](Self::Unattended). Without the `stack` feature, which asks the thread itself, it often
+/// stays open whether the thread is in one long poll or in many; see the [guide](crate::docs::stalls) for what each cause
 /// leaves open and what to do about it.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
