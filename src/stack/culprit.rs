@@ -62,30 +62,30 @@ fn crate_of(function: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::stack::Frame;
-
-    const REGISTRY: &str = "/home/u/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f";
-
-    fn trace(frames: &[(&str, Option<&str>)]) -> Trace {
-        let frames: Vec<_> = frames
-            .iter()
-            .map(|(function, file)| Frame {
-                function: Some((*function).to_owned()),
-                file: file.map(str::to_owned),
-                line: file.map(|_| 1),
-                module: None,
-                offset: 0,
-                inlined: false,
-            })
-            .collect();
+impl Trace {
+    /// One of functions with their files, all of them the user's part.
+    pub(crate) fn of(calls: &[(&str, Option<&str>)]) -> Trace {
+        let frames = calls.iter().map(|(function, file)| super::Frame {
+            function: Some((*function).to_owned()),
+            file: file.map(str::to_owned),
+            line: file.map(|_| 1),
+            module: None,
+            offset: 0,
+            inlined: false,
+        });
         Trace {
-            users: frames.len(),
-            frames,
+            frames: frames.collect(),
+            users: calls.len(),
             ..Trace::default()
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REGISTRY: &str = "/home/u/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f";
 
     #[test]
     fn it_is_the_innermost_call_of_the_users_own_code() {
@@ -102,11 +102,11 @@ mod tests {
             ("app::store::{{closure}}", app),
             ("<T as app::Handler>::call", app),
         ];
-        assert_eq!(culprit(&trace(&frames)), Some(3));
-        assert_eq!(culprit(&trace(&frames[..3])), None);
-        assert_eq!(culprit(&trace(&[])), None);
+        assert_eq!(culprit(&Trace::of(&frames)), Some(3));
+        assert_eq!(culprit(&Trace::of(&frames[..3])), None);
+        assert_eq!(culprit(&Trace::of(&[])), None);
         // What the runtime has called ends it.
-        let mut cut = trace(&frames);
+        let mut cut = Trace::of(&frames);
         cut.users = 3;
         assert_eq!(culprit(&cut), None);
     }
@@ -123,9 +123,9 @@ mod tests {
             ("app::store::{{closure}}", Some("/home/u/app/src/main.rs")),
         ];
         // Only the user's crates have debug information.
-        assert_eq!(culprit(&trace(&frames)), Some(3));
-        assert_eq!(culprit(&trace(&frames[..3])), Some(2));
-        assert_eq!(culprit(&trace(&frames[..2])), None);
+        assert_eq!(culprit(&Trace::of(&frames)), Some(3));
+        assert_eq!(culprit(&Trace::of(&frames[..3])), Some(2));
+        assert_eq!(culprit(&Trace::of(&frames[..2])), None);
     }
 
     #[test]

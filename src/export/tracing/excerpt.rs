@@ -89,6 +89,30 @@ mod tests {
     }
 
     #[test]
+    fn is_printed_as_the_stack_is_but_for_the_middle() {
+        let library = "/cargo/registry/src/index.crates.io-1949cf8c6b5b557f/store-1.0.0/src/lib.rs";
+        let mut calls = vec![("store::wait", Some(library)); 40];
+        calls[25] = ("app::save", Some("/home/u/app/src/main.rs"));
+        let trace = Trace::of(&calls);
+        let excerpt = Excerpt(&trace).to_string();
+        let whole = trace.to_string();
+        let left_out = |line: &&str| line.ends_with(" calls left out)");
+        let (gaps, lines): (Vec<_>, Vec<_>) = excerpt.lines().skip(1).partition(left_out);
+        let expected = ["      (21 calls left out)", "      (9 calls left out)"];
+        assert_eq!(gaps, expected, "{excerpt}");
+        assert_eq!(lines.len(), LINES);
+        assert!(
+            lines
+                .iter()
+                .all(|line| whole.lines().any(|each| each == *line))
+        );
+        assert!(lines.contains(&"  25: app::save"), "{excerpt}");
+        // One that is short is left as it is.
+        let short = Trace::of(&calls[20..30]);
+        assert_eq!(Excerpt(&short).to_string(), format!("\n{short}"));
+    }
+
+    #[test]
     fn a_short_stack_is_shown_whole() {
         assert_eq!(shown(&stack(10, true), Some(4)).len(), 10);
         assert_eq!(shown(&stack(20, false), None).len(), 20);
