@@ -62,9 +62,8 @@
 //! | `full` | all of them | |
 //!
 //! None is on by default. A feature adds, it never changes a type. It takes Rust 1.85, with `stack`
-//! 1.88. Without any, it is 19 crates,
-//! itself included (`cargo tree -e normal`); 11 of them a program with `tokio` and `futures` has
-//! anyway.
+//! 1.88. Without any, it is 19 crates, itself included (`cargo tree -e normal`); 11 of them a program
+//! with `tokio` and `futures` has anyway.
 //!
 //! # Cost
 //!
@@ -96,8 +95,7 @@ mod watchdog;
 
 use std::time::Duration;
 
-/// The crate of the UTC times in [`Sample`], [`Stall`] and [`LagSummary`], in the version that they are
-/// of.
+/// The crate of the UTC times in [`Sample`] and [`Stall`], in the version that they use.
 pub use chrono;
 
 pub use callback::{Callback, Callbacks, IntoCallbacks};

@@ -53,10 +53,9 @@ static METADATA: Metadata<'static> = Metadata::new("loopmon", Level::INFO, Some(
 ///
 /// Each has the label `monitor`, the [name](crate::Builder::name) of the monitor, or `unnamed`. Those
 /// of a monitor that is [not the first of its name](crate::export#several-monitors) have a label
-/// `index`, too.
-/// `loopmon_stalls_total` has a label `cause`, too: `blocked`, `on_cpu`, `many_polls`, `unattended`,
-/// `starved` or `unknown`, as in [`Cause`](crate::Cause). With [`per_worker`](Self::per_worker) the
-/// first three of stalls have a label `worker`.
+/// `index`, too. `loopmon_stalls_total` has a label `cause`, too: `blocked`, `on_cpu`, `many_polls`,
+/// `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
+/// [`per_worker`](Self::per_worker) the first three of stalls have a label `worker`.
 ///
 /// Counters of this facade are whole numbers. So `loopmon_stall_seconds_total` counts whole seconds;
 /// what is left of one stall goes to the next. Those of stalls that go on are brought up to date ten

@@ -76,8 +76,8 @@ fn cause(label: &'static str) -> KeyValue {
 ///
 /// Each has the attribute `loopmon.monitor.name`, the [name](crate::Builder::name) of the monitor, or
 /// `unnamed`. A monitor that is [not the first of its name](crate::export#several-monitors) has
-/// `loopmon.monitor.index` beside it. `loopmon.stall.count` has `loopmon.stall.cause`, too: `blocked`, `on_cpu`,
-/// `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
+/// `loopmon.monitor.index` beside it. `loopmon.stall.count` has `loopmon.stall.cause`, too: `blocked`,
+/// `on_cpu`, `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
 /// [`per_worker`](Self::per_worker) `loopmon.stall.count`, `.time` and `.age` have
 /// `loopmon.worker.index`.
 ///

@@ -48,12 +48,12 @@ static TOLD: Mutex<(u64, Duration)> = Mutex::new((0, Duration::ZERO));
 /// | `loopmon::sample` | `TRACE` | `sample` | `monitor`, `index`, `lag_seconds`, `tasks`, `queue_depth`, `busy`, `missed` |
 ///
 /// `monitor` is the [name](crate::Builder::name) of the monitor, or `unnamed`; `index` tells it from
-/// [others of that name](crate::export#several-monitors). `cause` is `blocked`,
-/// `on_cpu`, `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause).
-/// `stack` has the stack, with the `stack` feature: 20 lines of it at most, of the innermost and
-/// outermost calls, and in any case the innermost call of your own code and its caller. A stream or a
-/// callback of stalls has all of it. What is not known of a stall is not a field of its event. Pauses are those
-/// that [`pauses`](crate::pauses) counts, told once, whatever number of monitors is exported.
+/// [others of that name](crate::export#several-monitors). `cause` is `blocked`, `on_cpu`, `many_polls`,
+/// `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). `stack` has the stack, with the
+/// `stack` feature: 20 lines of it at most, of the innermost and outermost calls, and in any case the
+/// innermost call of your own code and its caller. A stream or a callback of stalls has all of it. What
+/// is not known of a stall is not a field of its event. Pauses are those that [`pauses`](crate::pauses)
+/// counts, told once, whatever number of monitors is exported.
 ///
 /// # When there are many stalls
 ///

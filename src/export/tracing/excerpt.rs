@@ -23,7 +23,7 @@ impl fmt::Display for Excerpt<'_> {
                 continue;
             }
             if left_out > 0 {
-                write!(f, "\n      ({left_out} calls left out)")?;
+                write!(f, "\n      (calls left out: {left_out})")?;
                 left_out = 0;
             }
             for line in call {
@@ -96,9 +96,9 @@ mod tests {
         let trace = Trace::of(&calls);
         let excerpt = Excerpt(&trace).to_string();
         let whole = trace.to_string();
-        let left_out = |line: &&str| line.ends_with(" calls left out)");
+        let left_out = |line: &&str| line.starts_with("      (calls left out: ");
         let (gaps, lines): (Vec<_>, Vec<_>) = excerpt.lines().skip(1).partition(left_out);
-        let expected = ["      (21 calls left out)", "      (9 calls left out)"];
+        let expected = ["      (calls left out: 21)", "      (calls left out: 9)"];
         assert_eq!(gaps, expected, "{excerpt}");
         assert_eq!(lines.len(), LINES);
         assert!(
