@@ -8,6 +8,9 @@
 //! ```
 //!
 //! Loopmon's own tasks are not counted, nor is `main`, which is no task to Tokio: so there are none.
+//!
+//! Printing waits while nobody reads the output, and this callback does so on the runtime itself. A
+//! service hands its samples to what cannot wait: see `docs::operating`.
 
 use std::time::Duration;
 

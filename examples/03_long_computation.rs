@@ -28,6 +28,7 @@ fn fibonacci(n: u64) -> u64 {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), loopmon::Error> {
+    // For a look: it waits while nobody reads the output. See `docs::operating`.
     let monitor = loopmon::create(INTERVAL, async |sample| println!("{sample}"))?;
 
     sleep(ALMOST_TWO_INTERVALS).await;

@@ -22,6 +22,7 @@ use tokio::time::sleep;
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
+/// For a look: it waits while nobody reads the output. See `docs::operating`.
 async fn print(sample: Sample) {
     println!("{sample}");
 }

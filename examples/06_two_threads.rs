@@ -19,6 +19,7 @@ use tokio::time::sleep;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 async fn block() -> Result<(), loopmon::Error> {
+    // For a look: it waits while nobody reads the output. See `docs::operating`.
     loopmon::create(INTERVAL, async |sample| println!("other: {sample}"))?;
     // Until just before the first sample is due.
     sleep(INTERVAL - Duration::from_millis(1)).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use loopmon::{Monitor, Stall};
 
+/// For a look: it waits while nobody reads the output. See `docs::operating`.
 async fn print(stall: Stall) {
     println!("{stall}");
 }

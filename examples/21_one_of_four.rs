@@ -7,6 +7,7 @@ use std::time::Duration;
 use loopmon::{Monitor, Stall};
 use tokio::time::sleep;
 
+/// For a look: it waits while nobody reads the output. See `docs::operating`.
 async fn print(stall: Stall) {
     println!("{stall}");
 }

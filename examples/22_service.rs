@@ -11,6 +11,7 @@ use loopmon::{Monitor, Stall};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+/// For a look: it waits while nobody reads the output. See `docs::operating`.
 async fn print(stall: Stall) {
     println!("{stall}");
 }

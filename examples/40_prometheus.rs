@@ -1,12 +1,12 @@
 //! A service that Prometheus scrapes, and that shows that it is stuck while it is.
 //!
-//! Two runtimes are exported: `main`, which blocks for two seconds, and `workers`, which has nothing to
+//! Two runtimes are exported: `main`, which blocks for four seconds, and `workers`, which has nothing to
 //! do. While `main` is stuck, the endpoint is asked as Prometheus would. Prints where that is, and
 //! what the answer says of stalls that go on:
 //!
 //! ```text
 //! http://127.0.0.1:44371/metrics
-//! loopmon_stall_in_progress_seconds{monitor="main"} 1.404012439
+//! loopmon_stall_in_progress_seconds{monitor="main"} 2.904012439
 //! loopmon_stall_in_progress_seconds{monitor="workers"} 0
 //! ```
 //!
@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (address, seconds, for_ever) = match (env::args().nth(1), env::args().nth(2)) {
         (Some(address), Some(seconds)) => (address.parse()?, seconds.parse()?, true),
         // Any free port.
-        _ => (TcpListener::bind("127.0.0.1:0")?.local_addr()?, 2, false),
+        _ => (TcpListener::bind("127.0.0.1:0")?.local_addr()?, 4, false),
     };
     let lag = Matcher::Full("loopmon_lag_seconds".to_owned());
     // Before there is a runtime: so the endpoint has a thread of its own.

@@ -3,7 +3,10 @@
 //!
 //! `WARN loopmon::stall: worker stalled monitor="main" worker=0 … cause="blocked" …`
 //!
-//! With the `stack` feature, the first lines of the stack follow each.
+//! With the `stack` feature, the stack follows each, cut in the middle if it is long.
+//!
+//! This subscriber waits while nobody reads the output, and then nothing is logged; a service has one that
+//! drops lines instead. See `docs::operating`.
 
 use std::time::Duration;
 

@@ -3,6 +3,9 @@
 #[doc = include_str!("docs/combinators.md")]
 pub mod combinators {}
 
+#[doc = include_str!("docs/frameworks.md")]
+pub mod frameworks {}
+
 #[doc = include_str!("docs/guide.md")]
 pub mod guide {}
 

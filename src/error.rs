@@ -113,7 +113,7 @@ impl Error {
         self.kind == Kind::UnusableSignal
     }
 
-    /// A monitor of this name is exported by this exporter already.
+    /// The monitor is exported by this exporter already.
     #[must_use]
     pub fn is_already_exported(&self) -> bool {
         self.kind == Kind::AlreadyExported
@@ -193,8 +193,8 @@ impl fmt::Display for Error {
                  SIGUSR1 (10), SIGUSR2 (12) or a real-time signal from 35 to 64"
             }
             Kind::AlreadyExported => {
-                "a monitor of this name is exported already: export each monitor once, and give \
-                 each a `name` of its own, or `finish` the other export first"
+                "the monitor is exported there already: export each monitor once, or `finish` the \
+                 other export first"
             }
             Kind::ZeroStallThreshold => {
                 "the stall threshold is zero: give at least a millisecond, the shortest time between \

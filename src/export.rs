@@ -18,10 +18,13 @@
 //! # Where it runs
 //!
 //! Each exporter has a thread of its own, one for all monitors of the process. It is a reader as any
-//! other is: the monitored runtime never waits for it, a stuck one does not stop it, and an exporter
-//! that is stuck itself holds up neither the monitor nor the other exporters. It then loses its oldest
-//! samples, and tells how many. A panic of the recorder, the subscriber or the SDK that an exporter
-//! calls ends only that call; the panic hook reports it.
+//! other is: the monitored runtime never waits for it, and a stuck one does not stop it.
+//!
+//! What it calls, the recorder, the subscriber or the SDK, is not loopmon's, and its faults stay with
+//! it. A panic ends only that call; the panic hook reports it. One that blocks holds up the exports of
+//! that exporter, of all monitors, as it is the same recorder for all of them; neither the monitors nor
+//! the other exporters notice. What it is too slow for is lost, the oldest first, and counted. It may
+//! call whatever loopmon has, also drop the last handle on a monitor.
 //!
 //! What it hands things on to may run elsewhere. An endpoint that is scraped answers during a stall
 //! only if it does not run on the stuck runtime: see each exporter.
@@ -33,8 +36,13 @@
 //! monitor tells of its next run while an exporter is behind with the last is neither handed on nor
 //! counted as missed, and a stall that goes on meanwhile is counted for both.
 //!
-//! A monitor is told from others by its name, so an exporter takes each [name](crate::Builder::name)
-//! once at a time; it is free again when the monitor is gone. A monitor without a name is exported as `unnamed`. Any name will do: exporters
+//! # Several monitors
+//!
+//! A monitor goes by its [name](crate::Builder::name), or by `unnamed` if it has none. Several may
+//! have one name, as the runtimes that a framework makes for itself: an exporter numbers them. The
+//! first has the name alone; the next have an `index` beside it, 1, 2 and so on. An index is free
+//! again when its monitor is gone, and the next monitor of that name goes on with its counters; so
+//! runtimes that are made again and again add no series without end. Any name will do: exporters
 //! escape what their formats do not take.
 //!
 //! # Cost

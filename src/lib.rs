@@ -38,6 +38,7 @@
 //! | for | see |
 //! |---|---|
 //! | what lag means on each flavour of runtime, and how to read it | [`docs::guide`] |
+//! | where to attach: actix-web, Rocket, several runtimes, tests | [`docs::frameworks`] |
 //! | setting up and stopping | [`Monitor`], [`Builder`], [`create`] |
 //! | reading | [`Samples`] |
 //! | stalls: what is seen, and what not | [`docs::stalls`], [`Monitor::stalls`], [`Stall`], [`Cause`] |
@@ -55,14 +56,14 @@
 //! | `histogram` | `summarize`: percentiles for each stretch of time | `hdrhistogram` |
 //! | `metrics` | `export::Metrics`: samples and stalls for Prometheus and others | `metrics` |
 //! | `opentelemetry` | `export::OpenTelemetry`: instruments, and stalls as spans | `opentelemetry` |
-//! | `serde` | `Serialize` and `Deserialize` for [`Sample`] and [`Trace`] | `serde` |
+//! | `serde` | `Serialize` and `Deserialize` for [`Sample`], [`Stall`] and what they are made of | `serde` |
 //! | `stack` | [`Stall::trace`]: the stack of a stuck worker, on Linux | `addr2line`, `framehop`, `libc` |
 //! | `tracing` | `export::Tracing`: stalls and pauses as events | `tracing` |
 //! | `full` | all of them | |
 //!
-//! None is on by default. A feature adds, it never changes a type. Without any, it is 19 crates,
-//! itself included (`cargo tree -e normal`); 11 of them a program with `tokio` and `futures` has
-//! anyway.
+//! None is on by default. A feature adds, it never changes a type. It takes Rust 1.85, with `stack`
+//! 1.88. Without any, it is 19 crates, itself included (`cargo tree -e normal`); 11 of them a program
+//! with `tokio` and `futures` has anyway.
 //!
 //! # Cost
 //!
@@ -96,6 +97,9 @@ mod threads;
 mod watchdog;
 
 use std::time::Duration;
+
+/// The crate of the UTC times in [`Sample`] and [`Stall`], in the version that they use.
+pub use chrono;
 
 pub use callback::{Callback, Callbacks, IntoCallbacks};
 pub use error::Error;

@@ -4,6 +4,8 @@
 //! thread of its own, finds out which calls the copied bytes are. Nothing is prepared before the
 //! first suspicion.
 
+#[cfg(any(feature = "tracing", feature = "opentelemetry"))]
+mod culprit;
 mod frame;
 mod reader;
 mod settings;
@@ -52,6 +54,8 @@ use linux as platform;
 )))]
 use unsupported as platform;
 
+#[cfg(any(feature = "tracing", feature = "opentelemetry"))]
+pub(crate) use culprit::culprit;
 pub use frame::Frame;
 use platform::Resolver;
 pub(crate) use platform::{ARE_TAKEN, Run, follow, identify, introduce, own_id};

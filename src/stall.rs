@@ -34,14 +34,20 @@ use crate::stack::Trace;
 /// }
 /// # }
 /// ```
+///
+/// Your own callbacks and streams of stalls are tested with [`Stall::new`]. With the `serde` feature it
+/// can be serialised: durations as serde writes them, a task as a number that is not read back, as
+/// only Tokio makes tasks' ids.
 #[non_exhaustive]
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Stall {
     /// Which stall it is: the same in all reports of one.
     pub id: StallId,
     /// Where in its life the stall is.
     pub phase: Phase,
     /// The [name](crate::Builder::name) of the monitor that tells it.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub monitor: Option<Arc<str>>,
     /// The index of the worker, as Tokio's metrics count them; 0 on a `current_thread` runtime.
     pub worker: usize,
@@ -50,9 +56,14 @@ pub struct Stall {
     /// `None` until the worker has been seen to run, which takes a moment after the monitor starts.
     /// After `block_in_place` has moved a worker to another thread, it is the former one until
     /// loopmon meets the worker again.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub thread: Option<OsThread>,
-    /// The task that is being polled, where it can be known. Nothing but the thread itself knows,
-    /// so it is `None` for now.
+    /// The task that is being polled. Nothing but the thread itself knows: it is `None` without the
+    /// `stack` feature, and where the thread could not be [asked](crate::docs::stacks).
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_deserializing, serialize_with = "task_as_number")
+    )]
     pub task: Option<task::Id>,
     /// When it began, by the wall clock: up to a tick of the watchdog (a fifth of the threshold,
     /// 20 ms at most) after it really did.
@@ -72,14 +83,21 @@ pub struct Stall {
     /// only until there is something new to tell of the same worker, which is when the stall has
     /// lasted twice the threshold; until the monitor stops; and for ten seconds at most. Then it is
     /// told without, and the next report of the stall has the stack.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub trace: Option<Arc<Trace>>,
     /// Reports this reader lost just before this one, because it was too slow.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub missed: u64,
 }
 
 /// Where in its life a [`Stall`] is.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Phase {
     /// It has just passed the threshold.
     Started,
@@ -89,10 +107,30 @@ pub enum Phase {
     Ended,
 }
 
-#[cfg(test)]
 impl Stall {
-    /// One of which hardly anything is known.
-    pub(crate) fn of(worker: usize, phase: Phase) -> Stall {
+    /// A stall with the given fields and nothing in the others: for tests of your own callbacks and
+    /// streams.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use loopmon::chrono::DateTime;
+    /// use loopmon::{Cause, Phase, Stall, Syscall};
+    ///
+    /// let read = Cause::blocked(Some(Syscall::new(0)));
+    /// let lasted = Duration::from_millis(105);
+    /// let mut stall = Stall::new(Phase::Started, 3, read, DateTime::UNIX_EPOCH, lasted);
+    /// stall.monitor = Some("ingest".into());
+    /// assert_eq!(stall.cause.to_string(), format!("blocked in {}", Syscall::new(0)));
+    /// assert_eq!(stall.trace, None);
+    /// ```
+    #[must_use]
+    pub fn new(
+        phase: Phase,
+        worker: usize,
+        cause: Cause,
+        began_at: DateTime<Utc>,
+        duration: Duration,
+    ) -> Stall {
         Stall {
             id: StallId::next(),
             phase,
@@ -100,13 +138,35 @@ impl Stall {
             worker,
             thread: None,
             task: None,
-            began_at: DateTime::UNIX_EPOCH,
-            duration: Duration::ZERO,
-            cause: Cause::OnCpu,
+            began_at,
+            duration,
+            cause,
             trace: None,
             missed: 0,
         }
     }
+
+    /// One of which hardly anything is known.
+    #[cfg(test)]
+    pub(crate) fn of(worker: usize, phase: Phase) -> Stall {
+        Stall::new(
+            phase,
+            worker,
+            Cause::OnCpu,
+            DateTime::UNIX_EPOCH,
+            Duration::ZERO,
+        )
+    }
+}
+
+#[cfg(feature = "serde")]
+fn task_as_number<S: serde::Serializer>(
+    task: &Option<task::Id>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    // Tokio shows the number no other way.
+    let number = task.and_then(|id| id.to_string().parse::<u64>().ok());
+    serde::Serialize::serialize(&number, serializer)
 }
 
 impl fmt::Display for Stall {
@@ -152,12 +212,7 @@ mod tests {
         );
         stall.phase = Phase::Ended;
         stall.monitor = Some("ingest".into());
-        stall.thread = Some(OsThread {
-            id: Some(17),
-            name: Some("tokio-rt-worker".into()),
-            number: 1,
-            own_id: None,
-        });
+        stall.thread = Some(OsThread::new(Some(17), Some("tokio-rt-worker".into())));
         stall.cause = Cause::Blocked {
             syscall: Some(Syscall::new(9_999)),
         };

@@ -15,7 +15,7 @@ use tokio::task::coop::consume_budget;
 use tokio::time;
 
 use super::Export;
-use super::names::Names;
+use super::names::{Name, Names};
 use crate::clock;
 use crate::error::{Error, Kind};
 use crate::monitor::{Monitor, Samples, Stalls, WeakMonitor};
@@ -65,9 +65,9 @@ impl Exports {
     pub(super) fn start<E: Exporter>(
         &'static self,
         monitor: &Monitor,
-        new: impl FnOnce(&str) -> E + Send + 'static,
+        new: impl FnOnce(&Name) -> E + Send + 'static,
     ) -> Result<Export, Error> {
-        let name = self.names.take(monitor)?;
+        let lease = self.names.take(monitor)?;
         let thread = self.thread.thread().map_err(|_| Kind::ThreadRefused)?;
         // Before this returns, so that nothing is lost.
         let run = Run::subscribe(monitor);
@@ -75,11 +75,13 @@ impl Exports {
         let (finish, finished) = oneshot::channel();
         let runtime = thread.runtime().clone();
         let task = runtime.spawn(async move {
+            let turn = lease.turn().await;
             // If it panics there is nothing to hand on to.
-            if let Some(mut exporter) = guard(|| new(name.as_str())) {
+            if let Some(mut exporter) = guard(|| new(&lease.name)) {
                 serve(&mut exporter, run, &monitor, finished).await;
+                guard(|| drop(exporter));
             }
-            drop((name, thread));
+            drop((lease, turn, thread));
         });
         Ok(Export { task, finish })
     }
@@ -185,6 +187,6 @@ fn hand_on(event: &Event, exporter: &mut impl Exporter) {
 }
 
 /// What an exporter calls is not ours. Its panic has been reported by the panic hook.
-fn guard<R>(call: impl FnOnce() -> R) -> Option<R> {
+pub(super) fn guard<R>(call: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(call)).ok()
 }

@@ -12,7 +12,8 @@ use ::metrics::{Counter, Gauge, Histogram, Key, Level, Metadata, Recorder, with_
 
 use super::Export;
 use super::buckets::BUCKETS;
-use super::feed::{Exporter, Exports};
+use super::feed::{Exporter, Exports, guard};
+use super::names::Name;
 use super::open_stalls::OpenStalls;
 use crate::error::Error;
 use crate::monitor::Monitor;
@@ -50,10 +51,11 @@ static METADATA: Metadata<'static> = Metadata::new("loopmon", Level::INFO, Some(
 /// | `loopmon_stalled_workers` | gauge | workers | workers that are stalled now |
 /// | `loopmon_stall_reports_missed_total` | counter | reports | reports of stalls this exporter was too slow for |
 ///
-/// Each has the label `monitor`, the [name](crate::Builder::name) of the monitor, or `unnamed`.
-/// `loopmon_stalls_total` has a label `cause`, too: `blocked`, `on_cpu`, `many_polls`, `unattended`,
-/// `starved` or `unknown`, as in [`Cause`](crate::Cause). With [`per_worker`](Self::per_worker) the
-/// first three of stalls have a label `worker`.
+/// Each has the label `monitor`, the [name](crate::Builder::name) of the monitor, or `unnamed`. Those
+/// of a monitor that is [not the first of its name](crate::export#several-monitors) have a label
+/// `index`, too. `loopmon_stalls_total` has a label `cause`, too: `blocked`, `on_cpu`, `many_polls`,
+/// `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
+/// [`per_worker`](Self::per_worker) the first three of stalls have a label `worker`.
 ///
 /// Counters of this facade are whole numbers. So `loopmon_stall_seconds_total` counts whole seconds;
 /// what is left of one stall goes to the next. Those of stalls that go on are brought up to date ten
@@ -118,8 +120,7 @@ impl Metrics {
     ///
     /// # Errors
     ///
-    /// If a monitor of this name is exported here already, or if the operating system refuses the
-    /// thread.
+    /// If this monitor is exported here already, or if the operating system refuses the thread.
     pub fn start(self, monitor: &Monitor) -> Result<Export, Error> {
         EXPORTS.start(monitor, move |name| ToRecorder::new(name, self.per_worker))
     }
@@ -155,9 +156,9 @@ struct Worker {
 }
 
 impl ToRecorder {
-    fn new(monitor: &str, per_worker: bool) -> ToRecorder {
+    fn new(name: &Name, per_worker: bool) -> ToRecorder {
         let mut exporter = ToRecorder {
-            keys: Keys::new(monitor),
+            keys: Keys::new(name),
             per_worker,
             workers: BTreeMap::new(),
             open: OpenStalls::default(),
@@ -208,6 +209,17 @@ impl Handles {
             samples_missed: counter(recorder, &keys.samples_missed),
             until: now + Handles::KEPT_FOR,
         }
+    }
+}
+
+/// To drop a handle may call the recorder. Should it panic, the next must not do so on the way out.
+impl Drop for Handles {
+    fn drop(&mut self) {
+        guard(|| self.lag = Histogram::noop());
+        for gauge in [&mut self.tasks, &mut self.queue_depth, &mut self.busy] {
+            guard(|| *gauge = Gauge::noop());
+        }
+        guard(|| self.samples_missed = Counter::noop());
     }
 }
 

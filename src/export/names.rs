@@ -1,8 +1,7 @@
-//! Which monitors an exporter has.
+//! Which monitors an exporter has, and how those of one name are told apart.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Kind};
 use crate::monitor::{Monitor, WeakMonitor};
@@ -10,62 +9,163 @@ use crate::monitor::{Monitor, WeakMonitor};
 /// What monitors without a name are exported as.
 const UNNAMED: &str = "unnamed";
 
-/// The names that one exporter has taken, each with the number of its taking.
+/// The names that one exporter has given out.
 #[derive(Debug)]
-pub(super) struct Names(Mutex<Option<HashMap<String, (u64, WeakMonitor)>>>);
+pub(super) struct Names(Mutex<BTreeMap<Name, Holder>>);
 
-/// One of them, free again once this is dropped or its monitor is gone.
-#[derive(Debug)]
+/// What a monitor is exported as.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {
-    name: String,
-    number: u64,
-    taken: &'static Names,
+    pub(super) monitor: String,
+    /// 0 for the first of the monitors that have this name.
+    index: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Holder {
+    monitor: WeakMonitor,
+    /// Locked while something is exported under the name. A monitor that is gone may have reports
+    /// left when the next takes its name.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A name that is given out. It is free again once this is dropped or its monitor is gone.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) name: Name,
+    holder: Holder,
+    names: &'static Names,
+}
+
+impl Name {
+    #[cfg(test)]
+    pub(super) fn new(monitor: &str, index: usize) -> Name {
+        let monitor = monitor.to_owned();
+        Name { monitor, index }
+    }
+
+    /// Which of the monitors of this name it is. `None` for the first: most are the only one.
+    pub(super) fn index(&self) -> Option<usize> {
+        (self.index > 0).then_some(self.index)
+    }
 }
 
 impl Names {
     pub(super) const fn new() -> Names {
-        Names(Mutex::new(None))
+        Names(Mutex::new(BTreeMap::new()))
     }
 
-    pub(super) fn take(&'static self, monitor: &Monitor) -> Result<Name, Error> {
-        static TAKINGS: AtomicU64 = AtomicU64::new(0);
-        let name = monitor.name().unwrap_or(UNNAMED).to_owned();
+    /// Gives out the monitor's name with the smallest index that is free.
+    pub(super) fn take(&'static self, monitor: &Monitor) -> Result<Lease, Error> {
+        let mut name = Name {
+            monitor: monitor.name().unwrap_or(UNNAMED).to_owned(),
+            index: 0,
+        };
+        let monitor = monitor.downgrade();
         let mut names = self.lock();
-        let names = names.get_or_insert_default();
-        // Not upgraded: the last handle must not be dropped under this lock.
-        if names.get(&name).is_some_and(|(_, other)| !other.is_gone()) {
+        if names.values().any(|holder| holder.monitor.is(&monitor)) {
             return Err(Kind::AlreadyExported.into());
         }
-        let number = TAKINGS.fetch_add(1, Ordering::Relaxed);
-        names.insert(name.clone(), (number, monitor.downgrade()));
-        Ok(Name {
+        // Not upgraded: the last handle must not be dropped under this lock.
+        let is_live = |holder: &Holder| !holder.monitor.is_gone();
+        while names.get(&name).is_some_and(is_live) {
+            name.index += 1;
+        }
+        let former = names.get(&name).map(|former| Arc::clone(&former.turn));
+        let turn = former.unwrap_or_default();
+        let holder = Holder { monitor, turn };
+        names.insert(name.clone(), holder.clone());
+        Ok(Lease {
             name,
-            number,
-            taken: self,
+            holder,
+            names: self,
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<HashMap<String, (u64, WeakMonitor)>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, Holder>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Name {
-    pub(super) fn as_str(&self) -> &str {
-        &self.name
+impl Lease {
+    /// Waits until all is exported that was left of those who had the name before.
+    pub(super) async fn turn(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        Arc::clone(&self.holder.turn).lock_owned().await
     }
 }
 
-impl Drop for Name {
+impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(names) = &mut *self.taken.lock() {
-            // Another monitor may have it by now.
-            if names
-                .get(&self.name)
-                .is_some_and(|(number, _)| *number == self.number)
-            {
-                names.remove(&self.name);
-            }
+        let mut names = self.names.lock();
+        let holder = names.get(&self.name);
+        // Another monitor may have it by now.
+        if holder.is_some_and(|holder| holder.monitor.is(&self.holder.monitor)) {
+            names.remove(&self.name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn monitor() -> Monitor {
+        Monitor::builder().name("web").build().unwrap()
+    }
+
+    #[test]
+    fn monitors_of_one_name_are_numbered_from_the_second_on() {
+        static NAMES: Names = Names::new();
+        let monitors: [_; 3] = std::array::from_fn(|_| monitor());
+        let leases = monitors.each_ref().map(|each| NAMES.take(each).unwrap());
+        let names = leases.each_ref().map(|lease| lease.name.clone());
+        assert_eq!(names, [0, 1, 2].map(|index| Name::new("web", index)));
+        let indexes = names.each_ref().map(Name::index);
+        assert_eq!(indexes, [None, Some(1), Some(2)]);
+        let other = Monitor::builder().build().unwrap();
+        assert_eq!(NAMES.take(&other).unwrap().name, Name::new(UNNAMED, 0));
+    }
+
+    #[test]
+    fn a_monitor_has_one_name_at_a_time() {
+        static NAMES: Names = Names::new();
+        let (first, second) = (monitor(), monitor());
+        let _kept = NAMES.take(&first).unwrap();
+        let lease = NAMES.take(&second).unwrap();
+        assert!(NAMES.take(&second).unwrap_err().is_already_exported());
+        drop(lease);
+        assert_eq!(NAMES.take(&second).unwrap().name, Name::new("web", 1));
+    }
+
+    #[test]
+    fn the_smallest_index_that_is_free_is_the_next() {
+        static NAMES: Names = Names::new();
+        let (first, second) = (monitor(), monitor());
+        let former = NAMES.take(&first).unwrap();
+        let _second = NAMES.take(&second).unwrap();
+        // Its reports are not all written yet.
+        drop(first);
+        let first = monitor();
+        let lease = NAMES.take(&first).unwrap();
+        assert_eq!(lease.name, Name::new("web", 0));
+        drop(former);
+        assert_eq!(NAMES.take(&monitor()).unwrap().name, Name::new("web", 2));
+    }
+
+    #[test]
+    fn who_comes_next_waits_for_who_had_the_name_before() {
+        use futures::FutureExt;
+
+        static NAMES: Names = Names::new();
+        let first = monitor();
+        let former = NAMES.take(&first).unwrap();
+        let writes = former.turn().now_or_never();
+        assert!(writes.is_some());
+        drop(first);
+        let second = monitor();
+        let lease = NAMES.take(&second).unwrap();
+        assert!(lease.turn().now_or_never().is_none());
+        drop((former, writes));
+        assert!(lease.turn().now_or_never().is_some());
     }
 }

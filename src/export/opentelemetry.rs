@@ -13,7 +13,8 @@ use ::opentelemetry::metrics::Meter;
 use ::opentelemetry::{InstrumentationScope, KeyValue};
 
 use super::Export;
-use super::feed::{Exporter, Exports};
+use super::feed::{Exporter, Exports, guard};
+use super::names::Name;
 use super::open_stalls::OpenStalls;
 use crate::clock;
 use crate::error::Error;
@@ -25,13 +26,20 @@ use spans::Spans;
 
 static EXPORTS: Exports = Exports::on("loopmon-otel");
 
-const MONITOR: &str = "loopmon.monitor.name";
+/// Which monitor, and which of those of its name.
+fn monitor(name: &Name) -> Vec<KeyValue> {
+    let monitor = KeyValue::new("loopmon.monitor.name", name.monitor.clone());
+    let index = name.index();
+    let index = index.map(|index| numbered("loopmon.monitor.index", index));
+    [monitor].into_iter().chain(index).collect()
+}
 
 fn worker(index: usize) -> KeyValue {
-    KeyValue::new(
-        "loopmon.worker.index",
-        i64::try_from(index).unwrap_or(i64::MAX),
-    )
+    numbered("loopmon.worker.index", index)
+}
+
+fn numbered(key: &'static str, index: usize) -> KeyValue {
+    KeyValue::new(key, i64::try_from(index).unwrap_or(i64::MAX))
 }
 
 fn cause(label: &'static str) -> KeyValue {
@@ -67,8 +75,9 @@ fn cause(label: &'static str) -> KeyValue {
 /// | `loopmon.stall.report.missed` | counter | `{report}` | reports of stalls this exporter was too slow for |
 ///
 /// Each has the attribute `loopmon.monitor.name`, the [name](crate::Builder::name) of the monitor, or
-/// `unnamed`. `loopmon.stall.count` has `loopmon.stall.cause`, too: `blocked`, `on_cpu`,
-/// `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
+/// `unnamed`. A monitor that is [not the first of its name](crate::export#several-monitors) has
+/// `loopmon.monitor.index` beside it. `loopmon.stall.count` has `loopmon.stall.cause`, too: `blocked`,
+/// `on_cpu`, `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
 /// [`per_worker`](Self::per_worker) `loopmon.stall.count`, `.time` and `.age` have
 /// `loopmon.worker.index`.
 ///
@@ -83,14 +92,14 @@ fn cause(label: &'static str) -> KeyValue {
 ///
 /// | attribute | of | what |
 /// |---|---|---|
-/// | `loopmon.monitor.name`, `loopmon.worker.index` | span | whose stall it is; samplers see these alone |
+/// | `loopmon.monitor.name`, `loopmon.monitor.index`, `loopmon.worker.index` | span | whose stall it is; samplers see these alone |
 /// | `thread.id`, `thread.name` | span | the thread as the operating system numbers it, and as the program names it |
 /// | `loopmon.task.id` | span | the task that was polled, where it is known |
 /// | `loopmon.stall.end_unseen` | span | `true` if the monitor was detached during the stall, or the report of its end was missed: then the span ends where the stall was last known to go on |
 /// | `code.stacktrace` | span | the stack that was taken last, with the `stack` feature |
 /// | `loopmon.stall.duration` | event | seconds, so far |
 /// | `loopmon.stall.cause`, `loopmon.stall.syscall` | both | why |
-/// | `code.function.name`, `code.file.path`, `code.line.number` | both | the innermost call on the stack that is neither of the standard library nor C |
+/// | `code.function.name`, `code.file.path`, `code.line.number` | both | the innermost call of your own code on the stack: not of the standard library, a dependency or the runtime, as far as that is known |
 ///
 /// The status is left unset: nothing has failed, and an error would count in the error rate of the
 /// service. A span is sent when it has ended. That a worker is stuck now, and for how long, is told
@@ -147,8 +156,7 @@ impl OpenTelemetry {
     ///
     /// # Errors
     ///
-    /// If a monitor of this name is exported here already, or if the operating system refuses the
-    /// thread.
+    /// If this monitor is exported here already, or if the operating system refuses the thread.
     pub fn start(self, monitor: &Monitor) -> Result<Export, Error> {
         EXPORTS.start(monitor, move |name| {
             let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
@@ -172,10 +180,11 @@ struct ToProviders {
 }
 
 impl ToProviders {
-    fn new(monitor: &str, per_worker: bool, meter: &Meter, tracer: BoxedTracer) -> ToProviders {
+    fn new(name: &Name, per_worker: bool, meter: &Meter, tracer: BoxedTracer) -> ToProviders {
+        let monitor = monitor(name);
         let mut exporter = ToProviders {
-            instruments: Instruments::new(meter, monitor),
-            spans: Spans::new(tracer, monitor),
+            instruments: Instruments::new(meter, &monitor),
+            spans: Spans::new(tracer, &monitor),
             per_worker,
             workers: BTreeMap::new(),
             open: OpenStalls::default(),
@@ -185,6 +194,23 @@ impl ToProviders {
             exporter.workers.insert(None, all);
         }
         exporter
+    }
+
+    /// Takes a report into the instruments.
+    fn count(&mut self, stall: &Stall, now: Instant) {
+        let change = self.open.update(stall, now);
+        let instruments = &self.instruments;
+        instruments.reports_missed(stall.missed);
+        let worker = self.per_worker.then_some(stall.worker);
+        let worker = self
+            .workers
+            .entry(worker)
+            .or_insert_with(|| instruments.worker(worker));
+        if change.is_new {
+            instruments.stall(worker, stall.cause);
+        }
+        instruments.stall_time(worker, change.grown.as_secs_f64());
+        self.tick(now);
     }
 }
 
@@ -199,19 +225,8 @@ impl Exporter for ToProviders {
     }
 
     fn stall(&mut self, stall: &Stall, now: Instant) {
-        let change = self.open.update(stall, now);
-        let instruments = &self.instruments;
-        instruments.reports_missed(stall.missed);
-        let worker = self.per_worker.then_some(stall.worker);
-        let worker = self
-            .workers
-            .entry(worker)
-            .or_insert_with(|| instruments.worker(worker));
-        if change.is_new {
-            instruments.stall(worker, stall.cause);
-        }
-        instruments.stall_time(worker, change.grown.as_secs_f64());
-        self.tick(now);
+        // Meters that panic cost no span.
+        guard(|| self.count(stall, now));
         self.spans.update(stall);
     }
 

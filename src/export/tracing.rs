@@ -1,10 +1,10 @@
 //! Stalls and pauses as events of the `tracing` crate, and samples at `TRACE`.
 
+mod excerpt;
 mod limit;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,13 +12,14 @@ use ::tracing::{info, trace, warn};
 
 use super::Export;
 use super::feed::{Exporter, Exports};
+use super::names::Name;
 use crate::clock;
 use crate::error::Error;
 use crate::monitor::Monitor;
 use crate::sample::Sample;
-use crate::stack::Trace;
 use crate::stall::{Phase, Stall};
 use crate::watchdog::{Pauses, pauses};
+use excerpt::Excerpt;
 use limit::Limit;
 
 static EXPORTS: Exports = Exports::on("loopmon-tracing");
@@ -41,16 +42,18 @@ static TOLD: Mutex<(u64, Duration)> = Mutex::new((0, Duration::ZERO));
 ///
 /// | target | level | message | fields |
 /// |---|---|---|---|
-/// | `loopmon::stall` | `WARN` | `worker stalled`, `worker still stalled`, `worker was stalled` | `monitor`, `worker`, `phase` (`started`, `ongoing`, `ended`), `duration_seconds`, `cause`, `syscall`, `thread.name`, `thread.id`, `task`, `began_at`, `missed`, `suppressed`, `stack` |
-/// | `loopmon::stall` | `WARN` | `stalls not told` | `monitor`, `suppressed` |
+/// | `loopmon::stall` | `WARN` | `worker stalled`, `worker still stalled`, `worker was stalled` | `monitor`, `index`, `worker`, `phase` (`started`, `ongoing`, `ended`), `duration_seconds`, `cause`, `syscall`, `thread.name`, `thread.id`, `task`, `began_at`, `missed`, `suppressed`, `stack` |
+/// | `loopmon::stall` | `WARN` | `stalls not told` | `monitor`, `index`, `suppressed` |
 /// | `loopmon::pause` | `INFO` | `the process did not run` | `pauses`, `duration_seconds`, `ended_at` |
-/// | `loopmon::sample` | `TRACE` | `sample` | `monitor`, `lag_seconds`, `tasks`, `queue_depth`, `busy`, `missed` |
+/// | `loopmon::sample` | `TRACE` | `sample` | `monitor`, `index`, `lag_seconds`, `tasks`, `queue_depth`, `busy`, `missed` |
 ///
-/// `monitor` is the [name](crate::Builder::name) of the monitor, or `unnamed`. `cause` is `blocked`,
-/// `on_cpu`, `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause).
-/// `stack` has the first lines of the stack, with the `stack` feature; a stream or a callback of
-/// stalls has all of it. What is not known of a stall is not a field of its event. Pauses are those
-/// that [`pauses`](crate::pauses) counts, told once, whatever number of monitors is exported.
+/// `monitor` is the [name](crate::Builder::name) of the monitor, or `unnamed`; `index` tells it from
+/// [others of that name](crate::export#several-monitors). `cause` is `blocked`, `on_cpu`, `many_polls`,
+/// `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). `stack` has the stack, with the
+/// `stack` feature: 20 lines of it at most, of the innermost and outermost calls, and in any case the
+/// innermost call of your own code and its caller. A stream or a callback of stalls has all of it. What
+/// is not known of a stall is not a field of its event. Pauses are those that [`pauses`](crate::pauses)
+/// counts, told once, whatever number of monitors is exported.
 ///
 /// # When there are many stalls
 ///
@@ -78,8 +81,7 @@ impl Tracing {
     ///
     /// # Errors
     ///
-    /// If a monitor of this name is exported here already, or if the operating system refuses the
-    /// thread.
+    /// If this monitor is exported here already, or if the operating system refuses the thread.
     pub fn start(self, monitor: &Monitor) -> Result<Export, Error> {
         EXPORTS.start(monitor, |name| ToSubscriber::new(name, clock::now()))
     }
@@ -87,22 +89,23 @@ impl Tracing {
 
 /// Tells of one monitor.
 struct ToSubscriber {
-    monitor: String,
+    name: Name,
     limit: Limit,
 }
 
 impl ToSubscriber {
-    fn new(monitor: &str, now: Instant) -> ToSubscriber {
+    fn new(name: &Name, now: Instant) -> ToSubscriber {
         ToSubscriber {
-            monitor: monitor.to_owned(),
+            name: name.clone(),
             limit: Limit::new(now),
         }
     }
 
     fn tell_rest(&self, suppressed: Option<u64>) {
         if let Some(suppressed) = suppressed {
-            let monitor = &*self.monitor;
-            warn!(target: "loopmon::stall", monitor, suppressed, "stalls not told");
+            let Name { monitor, .. } = &self.name;
+            let index = self.name.index();
+            warn!(target: "loopmon::stall", monitor, index, suppressed, "stalls not told");
         }
     }
 }
@@ -112,7 +115,8 @@ impl Exporter for ToSubscriber {
         tell_pauses(pauses(), &TOLD);
         trace!(
             target: "loopmon::sample",
-            monitor = &*self.monitor,
+            monitor = self.name.monitor,
+            index = self.name.index(),
             lag_seconds = sample.lag.as_secs_f64(),
             tasks = sample.tasks,
             queue_depth = sample.queue_depth,
@@ -125,7 +129,7 @@ impl Exporter for ToSubscriber {
     fn stall(&mut self, stall: &Stall, now: Instant) {
         tell_pauses(pauses(), &TOLD);
         if let Some(suppressed) = self.limit.admit(stall, now) {
-            tell(&self.monitor, stall, suppressed);
+            tell(&self.name, stall, suppressed);
         }
     }
 
@@ -144,7 +148,7 @@ impl Exporter for ToSubscriber {
     }
 }
 
-fn tell(monitor: &str, stall: &Stall, suppressed: u64) {
+fn tell(name: &Name, stall: &Stall, suppressed: u64) {
     let (phase, message) = match stall.phase {
         Phase::Started => ("started", "worker stalled"),
         Phase::Ongoing => ("ongoing", "worker still stalled"),
@@ -153,7 +157,8 @@ fn tell(monitor: &str, stall: &Stall, suppressed: u64) {
     let thread = stall.thread.as_ref();
     warn!(
         target: "loopmon::stall",
-        monitor,
+        monitor = name.monitor,
+        index = name.index(),
         worker = stall.worker,
         phase,
         duration_seconds = stall.duration.as_secs_f64(),
@@ -165,7 +170,7 @@ fn tell(monitor: &str, stall: &Stall, suppressed: u64) {
         began_at = %stall.began_at,
         missed = some_if_any(stall.missed),
         suppressed = some_if_any(suppressed),
-        stack = stall.trace.as_deref().map(|trace| ::tracing::field::display(FirstLines(trace))),
+        stack = stall.trace.as_deref().map(|trace| ::tracing::field::display(Excerpt(trace))),
         "{message}"
     );
 }
@@ -190,21 +195,4 @@ fn tell_pauses(pauses: Pauses, told: &Mutex<(u64, Duration)>) {
         ended_at = %last.ended_at,
         "the process did not run"
     );
-}
-
-/// Of a stack, what is to be read at a glance.
-struct FirstLines<'a>(&'a Trace);
-
-impl FirstLines<'_> {
-    const LINES: usize = 20;
-}
-
-impl fmt::Display for FirstLines<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = self.0.to_string();
-        for line in all.lines().take(Self::LINES) {
-            write!(f, "\n{line}")?;
-        }
-        Ok(())
-    }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use super::{Monitor, Shared};
 
+#[derive(Clone)]
 pub(crate) struct WeakMonitor(Weak<Shared>);
 
 impl Monitor {
@@ -16,6 +17,11 @@ impl Monitor {
 impl WeakMonitor {
     pub(crate) fn is_gone(&self) -> bool {
         self.0.strong_count() == 0
+    }
+
+    /// Whether both are handles on one monitor.
+    pub(crate) fn is(&self, other: &WeakMonitor) -> bool {
+        Weak::ptr_eq(&self.0, &other.0)
     }
 
     pub(crate) fn upgrade(&self) -> Option<Monitor> {

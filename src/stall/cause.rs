@@ -9,11 +9,16 @@ use std::fmt;
 /// The evidence is what the operating system says of the worker's thread, read twice or more while
 /// it is stuck, and what Tokio says of its runtime. It comes from Linux's `/proc`; on other systems
 /// the cause is [`Unknown`](Self::Unknown), but for [`ManyPolls`](Self::ManyPolls) and
-/// [`Unattended`](Self::Unattended). Without a feature that asks the thread itself it stays open
-/// whether the thread is in one long poll; see the [guide](crate::docs::stalls) for what each cause
+/// [`Unattended`](Self::Unattended). Without the `stack` feature, which asks the thread itself, it often
+/// stays open whether the thread is in one long poll or in many; see the [guide](crate::docs::stalls) for what each cause
 /// leaves open and what to do about it.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Cause {
     /// The thread waits in the kernel: for a file, a lock, a child process, a sleep.
     #[non_exhaustive]
@@ -34,6 +39,14 @@ pub enum Cause {
     Starved,
     /// There is no evidence.
     Unknown,
+}
+
+impl Cause {
+    /// [`Blocked`](Self::Blocked) in a system call, or elsewhere: for tests of your own.
+    #[must_use]
+    pub const fn blocked(syscall: Option<Syscall>) -> Cause {
+        Cause::Blocked { syscall }
+    }
 }
 
 #[cfg(any(feature = "metrics", feature = "tracing", feature = "opentelemetry"))]
@@ -97,7 +110,9 @@ pub struct Syscall {
 }
 
 impl Syscall {
-    pub(crate) fn new(number: u32) -> Syscall {
+    /// The system call of this number on the architecture that the program runs on.
+    #[must_use]
+    pub const fn new(number: u32) -> Syscall {
         Syscall { number }
     }
 

@@ -10,20 +10,35 @@ use crate::stack::{self, Target};
 
 /// A thread: its id in the operating system, and its name.
 #[non_exhaustive]
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OsThread {
     /// The id that `top -H`, `gdb` and `/proc/self/task` show. `None` where the system has no
     /// `/proc`, which is where it is read.
     pub id: Option<u32>,
     /// The name it was given in the program.
     pub name: Option<Arc<str>>,
-    /// Tells the threads of this process apart, also where they have no `id`. Never zero.
-    pub(super) number: u32,
+    /// Tells the threads of this process apart, also where they have no `id`. Zero for what was not made
+    /// in the thread itself.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    number: u32,
     /// The number by which a signal reaches it, where one may be sent.
-    pub(super) own_id: Option<u32>,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    own_id: Option<u32>,
 }
 
 impl OsThread {
+    /// What a stall may tell of its thread: for tests of your own.
+    #[must_use]
+    pub const fn new(id: Option<u32>, name: Option<Arc<str>>) -> OsThread {
+        OsThread {
+            id,
+            name,
+            number: 0,
+            own_id: None,
+        }
+    }
+
     /// The calling thread.
     pub(crate) fn current() -> OsThread {
         thread_local! {
@@ -54,7 +69,7 @@ impl OsThread {
         }
     }
 
-    /// Tells the threads of this process apart. Never zero.
+    /// Tells the threads of this process apart. Zero for what was not made in the thread itself.
     pub(crate) fn number(&self) -> u32 {
         self.number
     }
@@ -64,7 +79,7 @@ impl OsThread {
         OsThread {
             id: Some(id),
             name,
-            number: u32::MAX,
+            number: 0,
             own_id: like.own_id.filter(|own| Some(*own) == like.id).map(|_| id),
         }
     }
@@ -84,6 +99,15 @@ fn current_id() -> Option<u32> {
     let path = std::fs::read_link("/proc/thread-self").ok()?;
     path.file_name()?.to_str()?.parse().ok()
 }
+
+/// By what is to be seen of them: `id` and `name`.
+impl PartialEq for OsThread {
+    fn eq(&self, other: &OsThread) -> bool {
+        (self.id, &self.name) == (other.id, &other.name)
+    }
+}
+
+impl Eq for OsThread {}
 
 /// The name and the id in parentheses, or what there is of them.
 impl fmt::Display for OsThread {
@@ -106,7 +130,11 @@ mod tests {
         let named = thread::Builder::new().name("a-thread-of-its-own".to_owned());
         let other = named.spawn(OsThread::current).unwrap().join().unwrap();
         assert_eq!(other.name.as_deref(), Some("a-thread-of-its-own"));
-        assert_eq!(OsThread::current(), OsThread::current());
+        assert_eq!(OsThread::current().number(), OsThread::current().number());
+        assert_ne!(other.number(), OsThread::current().number());
+        let seen = OsThread::new(other.id, other.name.clone());
+        assert_eq!(seen, other);
+        assert_ne!(seen.number(), other.number());
         if cfg!(target_os = "linux") {
             assert_ne!(other.id, OsThread::current().id);
             assert!(other.id.is_some());

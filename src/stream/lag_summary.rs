@@ -7,9 +7,11 @@ use chrono::{DateTime, Utc};
 
 /// The lag over a stretch of time, as [`summarize`](crate::SampleStreamExt::summarize) gives it.
 ///
-/// `Display` prints one line, made for logs and terminals, times in seconds.
+/// `Display` prints one line, made for logs and terminals, times in seconds. With the `serde` feature
+/// it can be serialised, durations as serde writes them.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LagSummary {
     /// When the first of its samples was taken.
     pub first_at: DateTime<Utc>,
@@ -33,6 +35,26 @@ pub struct LagSummary {
     pub p999: Duration,
     /// The longest lag.
     pub max: Duration,
+}
+
+impl LagSummary {
+    /// A summary of so many samples, with zero in the other fields: for tests of your own.
+    #[must_use]
+    pub const fn new(first_at: DateTime<Utc>, last_at: DateTime<Utc>, count: u64) -> LagSummary {
+        LagSummary {
+            first_at,
+            last_at,
+            count,
+            missed: 0,
+            min: Duration::ZERO,
+            mean: Duration::ZERO,
+            p50: Duration::ZERO,
+            p90: Duration::ZERO,
+            p99: Duration::ZERO,
+            p999: Duration::ZERO,
+            max: Duration::ZERO,
+        }
+    }
 }
 
 impl fmt::Display for LagSummary {

@@ -20,6 +20,7 @@ static PAUSES: PerProcess<Mutex<Pauses>> = PerProcess::new(|| {
 /// How often and how long the whole process did not run, from [`pauses`].
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Pauses {
     /// How many there have been.
     pub count: u64,
@@ -34,6 +35,7 @@ pub struct Pauses {
 /// A time in which the whole process did not run.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Pause {
     /// How long it was.
     pub duration: Duration,

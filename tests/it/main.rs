@@ -8,6 +8,7 @@
 )]
 
 mod auto_traits;
+mod by_hand;
 mod callbacks;
 mod errors;
 mod export;

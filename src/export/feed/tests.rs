@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::runtime::Builder;
 
@@ -7,7 +7,7 @@ use super::*;
 
 /// Counts.
 struct Counter {
-    samples: Arc<AtomicU64>,
+    samples: Arc<AtomicUsize>,
     wants_tick: bool,
 }
 
@@ -29,7 +29,7 @@ impl Exporter for Counter {
 
 /// How often 1,000 samples allocate on the way to a reader that waits for each.
 fn allocations<R: Future<Output = ()> + Send + 'static>(
-    reader: impl FnOnce(&Monitor, Arc<AtomicU64>) -> R,
+    reader: impl FnOnce(&Monitor, Arc<AtomicUsize>) -> R,
 ) -> u64 {
     let runtime = Builder::new_current_thread()
         .enable_time()
@@ -37,7 +37,7 @@ fn allocations<R: Future<Output = ()> + Send + 'static>(
         .build()
         .unwrap();
     let _inside = runtime.enter();
-    let samples = Arc::new(AtomicU64::new(0));
+    let samples = Arc::new(AtomicUsize::new(0));
     let monitor = Monitor::builder().install().unwrap();
     runtime.spawn(reader(&monitor, Arc::clone(&samples)));
     let second = Duration::from_secs(1);
@@ -78,8 +78,8 @@ fn handing_a_sample_on_allocates_no_more_than_reading_it() {
 
 static EXPORTS: Exports = Exports::on("loopmon-test");
 
-fn count(monitor: &Monitor) -> (Result<Export, Error>, Arc<AtomicU64>) {
-    let samples = Arc::new(AtomicU64::new(0));
+fn count(monitor: &Monitor) -> (Result<Export, Error>, Arc<AtomicUsize>) {
+    let samples = Arc::new(AtomicUsize::new(0));
     let counter = Counter {
         samples: Arc::clone(&samples),
         wants_tick: false,
@@ -108,12 +108,12 @@ fn it_finishes_with_all_that_has_been_told_while_the_monitor_goes_on() {
 }
 
 #[test]
-fn a_name_is_free_when_its_monitor_is_gone() {
-    let monitor = || Monitor::builder().name("in sequence").build().unwrap();
-    for _ in 0..50 {
-        let monitor = monitor();
-        assert!(count(&monitor).0.is_ok());
-        assert!(count(&monitor).0.unwrap_err().is_already_exported());
+fn a_monitor_is_exported_once_and_others_may_have_its_name() {
+    let monitor = || Monitor::builder().name("shared").build().unwrap();
+    let monitors: Vec<Monitor> = (0..3).map(|_| monitor()).collect();
+    for monitor in &monitors {
+        assert!(count(monitor).0.is_ok());
+        assert!(count(monitor).0.unwrap_err().is_already_exported());
     }
 }
 
@@ -123,4 +123,108 @@ fn an_exporter_that_cannot_be_made_ends_its_export_alone() {
     let export = EXPORTS.start(&monitor, |_| -> Counter { panic!("as it should") });
     futures::executor::block_on(export.unwrap().finish());
     assert!(count(&monitor).0.is_ok());
+}
+
+/// Calls whatever a test wants for each sample.
+struct Hostile<F>(F);
+
+impl<F: FnMut() + Send + 'static> Exporter for Hostile<F> {
+    fn begin(&mut self) {
+        panic!("asked for by a test");
+    }
+
+    fn sample(&mut self, _: &Sample, _: Instant) {
+        (self.0)();
+    }
+
+    fn stall(&mut self, _: &Stall, _: Instant) {}
+
+    fn wants_tick(&self) -> bool {
+        true
+    }
+
+    fn tick(&mut self, _: Instant) {
+        panic!("asked for by a test");
+    }
+
+    fn detached(&mut self) {
+        panic!("asked for by a test");
+    }
+}
+
+impl<F> Drop for Hostile<F> {
+    fn drop(&mut self) {
+        panic!("asked for by a test");
+    }
+}
+
+/// Exports what a monitor tells in a second, and counts what another export on the same thread gets.
+fn beside(hostile: impl FnMut() + Send + 'static) -> usize {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let monitor = Monitor::builder().name("beside").build().unwrap();
+    let export = EXPORTS.start(&monitor, move |_| Hostile(hostile)).unwrap();
+    let other = Monitor::builder().name("beside").build().unwrap();
+    let (counting, samples) = count(&other);
+    runtime.block_on(async {
+        monitor.install().unwrap();
+        other.install().unwrap();
+        time::sleep(Duration::from_millis(1_050)).await;
+    });
+    monitor.stop();
+    other.stop();
+    futures::executor::block_on(export.finish());
+    futures::executor::block_on(counting.unwrap().finish());
+    samples.load(Ordering::Relaxed)
+}
+
+#[test]
+fn an_exporter_that_panics_whatever_it_is_asked_costs_its_own_calls_alone() {
+    assert_eq!(beside(|| panic!("asked for by a test")), 10);
+}
+
+#[test]
+fn an_exporter_may_call_all_of_loopmon() {
+    let monitor = Monitor::builder().name("called").build().unwrap();
+    let kept = monitor.clone();
+    let mut last = Some(Monitor::builder().build().unwrap());
+    let samples = beside(move || {
+        drop((
+            monitor.subscribe(),
+            monitor.stalls(),
+            monitor.lag(),
+            monitor.latest(),
+        ));
+        if let Ok(export) = EXPORTS.start(&monitor, |_| Hostile(|| {})) {
+            drop(export);
+        }
+        monitor.install().ok();
+        monitor.stop();
+        // A recorder may hold the last handle.
+        last.take();
+    });
+    assert_eq!(samples, 10);
+    assert!(!kept.is_running());
+}
+
+#[test]
+fn an_exporter_that_blocks_holds_up_those_of_its_kind_alone() {
+    static BLOCKED: Exports = Exports::on("loopmon-blocked");
+    let (let_go, released) = std::sync::mpsc::channel::<()>();
+    let monitor = Monitor::builder().name("blocked").build().unwrap();
+    let export = BLOCKED.start(&monitor, move |_| {
+        released.recv().ok();
+        Hostile(|| {})
+    });
+    // Nobody waits for it who starts another.
+    assert!(BLOCKED.start(&monitor, |_| Hostile(|| {})).is_err());
+    let other = Monitor::builder().name("blocked").build().unwrap();
+    let waiting = BLOCKED.start(&other, |_| Hostile(|| {})).unwrap();
+    assert_eq!(beside(|| {}), 10);
+    let_go.send(()).unwrap();
+    futures::executor::block_on(waiting.finish());
+    futures::executor::block_on(export.unwrap().finish());
 }

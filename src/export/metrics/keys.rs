@@ -3,6 +3,7 @@
 use ::metrics::{Key, Label, Recorder, Unit};
 
 use super::{counter, gauge};
+use crate::export::names::Name;
 use crate::stall::Cause;
 
 const LAG: &str = "loopmon_lag_seconds";
@@ -18,7 +19,7 @@ const REPORTS_MISSED: &str = "loopmon_stall_reports_missed_total";
 
 /// Of one monitor.
 pub(super) struct Keys {
-    monitor: Label,
+    labels: Vec<Label>,
     pub(super) lag: Key,
     pub(super) tasks: Key,
     pub(super) queue_depth: Key,
@@ -37,9 +38,11 @@ pub(super) struct WorkerKeys {
 }
 
 impl Keys {
-    pub(super) fn new(monitor: &str) -> Keys {
-        let monitor = Label::new("monitor", monitor.to_owned());
-        let key = |name| Key::from_parts(name, vec![monitor.clone()]);
+    pub(super) fn new(name: &Name) -> Keys {
+        let mut labels = vec![Label::new("monitor", name.monitor.clone())];
+        let index = name.index().map(|index| index.to_string());
+        labels.extend(index.map(|index| Label::new("index", index)));
+        let key = |name| Key::from_parts(name, labels.clone());
         Keys {
             lag: key(LAG),
             tasks: key(TASKS),
@@ -48,7 +51,7 @@ impl Keys {
             samples_missed: key(SAMPLES_MISSED),
             stalled_workers: key(STALLED_WORKERS),
             reports_missed: key(REPORTS_MISSED),
-            monitor,
+            labels,
         }
     }
 
@@ -56,8 +59,9 @@ impl Keys {
         let worker = worker.map(|worker| Label::new("worker", worker.to_string()));
         let key = |name, cause: Option<&'static str>| {
             let cause = cause.map(|cause| Label::new("cause", cause));
-            let labels = [Some(self.monitor.clone()), worker.clone(), cause];
-            Key::from_parts(name, labels.into_iter().flatten().collect::<Vec<_>>())
+            let mut labels = self.labels.clone();
+            labels.extend(worker.clone().into_iter().chain(cause));
+            Key::from_parts(name, labels)
         };
         WorkerKeys {
             stalls: Cause::LABELS.map(|cause| key(STALLS, Some(cause))),

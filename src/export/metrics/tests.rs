@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use ::metrics::{CounterFn, GaugeFn, HistogramFn, KeyName, SharedString, Unit};
 use chrono::DateTime;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 
@@ -52,7 +54,7 @@ fn seconds(seconds: f64) -> Duration {
 #[test]
 fn samples_become_a_histogram_and_gauges() {
     let recorder = recorder();
-    let mut exporter = ToRecorder::new("main", false);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
     ::metrics::with_local_recorder(&recorder, || {
         exporter.sample(&sample(seconds(0.002), 0), clock::now());
         exporter.sample(&sample(seconds(0.2), 3), clock::now());
@@ -71,7 +73,7 @@ fn samples_become_a_histogram_and_gauges() {
 #[test]
 fn all_that_counts_begins_at_zero() {
     let recorder = recorder();
-    let mut exporter = ToRecorder::new("main", false);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
     ::metrics::with_local_recorder(&recorder, || exporter.begin());
     for cause in Cause::LABELS {
         let series = format!("loopmon_stalls_total,cause={cause}");
@@ -91,7 +93,7 @@ fn all_that_counts_begins_at_zero() {
 fn a_stall_shows_while_it_lasts() {
     let recorder = recorder();
     let value = |series| value(&recorder, series);
-    let mut exporter = ToRecorder::new("main", false);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
     let t0 = clock::now();
     ::metrics::with_local_recorder(&recorder, || {
         exporter.stall(&stall(Phase::Started, 1, 7, seconds(0.1)), t0);
@@ -128,7 +130,7 @@ fn a_stall_shows_while_it_lasts() {
 fn a_lost_end_does_not_leave_a_stall_open() {
     let recorder = recorder();
     let value = |series| value(&recorder, series);
-    let mut exporter = ToRecorder::new("main", false);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
     let t0 = clock::now();
     ::metrics::with_local_recorder(&recorder, || {
         exporter.stall(&stall(Phase::Started, 0, 7, seconds(0.1)), t0);
@@ -152,7 +154,7 @@ fn a_lost_end_does_not_leave_a_stall_open() {
 fn workers_are_told_apart_only_when_asked_for() {
     for (per_worker, series) in [(false, 6 + 1 + 1), (true, 2 * (6 + 1 + 1))] {
         let recorder = recorder();
-        let mut exporter = ToRecorder::new("main", per_worker);
+        let mut exporter = ToRecorder::new(&Name::new("main", 0), per_worker);
         ::metrics::with_local_recorder(&recorder, || {
             for worker in [2, 5] {
                 exporter.stall(
@@ -174,7 +176,7 @@ fn workers_are_told_apart_only_when_asked_for() {
 
 #[test]
 fn a_recorder_may_come_later_and_is_told_all() {
-    let mut exporter = ToRecorder::new("main", false);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
     exporter.sample(&sample(Duration::ZERO, 0), clock::now());
     let recorder = recorder();
     ::metrics::with_local_recorder(&recorder, || {
@@ -188,7 +190,7 @@ fn a_recorder_may_come_later_and_is_told_all() {
 #[test]
 fn odd_names_are_escaped() {
     let recorder = recorder();
-    let mut exporter = ToRecorder::new("a \"b\"\n{c}=é", false);
+    let mut exporter = ToRecorder::new(&Name::new("a \"b\"\n{c}=é", 0), false);
     ::metrics::with_local_recorder(&recorder, || {
         exporter.sample(&sample(Duration::ZERO, 0), clock::now());
     });
@@ -200,7 +202,7 @@ fn odd_names_are_escaped() {
 #[test]
 fn the_table_has_all_metrics() {
     let recorder = recorder();
-    let mut exporter = ToRecorder::new("main", false);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
     ::metrics::with_local_recorder(&recorder, || {
         exporter.sample(&sample(Duration::ZERO, 0), clock::now());
         exporter.stall(&stall(Phase::Started, 0, 7, seconds(1.0)), clock::now());
@@ -221,7 +223,7 @@ fn the_table_has_all_metrics() {
 #[test]
 fn a_sample_allocates_nothing_with_a_real_recorder() {
     let recorder = recorder();
-    let mut exporter = ToRecorder::new("main", true);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), true);
     let (sample, now) = (sample(Duration::ZERO, 0), clock::now());
     ::metrics::with_local_recorder(&recorder, || {
         exporter.sample(&sample, now);
@@ -235,7 +237,7 @@ fn a_sample_allocates_nothing_with_a_real_recorder() {
 #[test]
 fn a_recorder_that_forgets_is_told_again() {
     let recorder = recorder();
-    let mut exporter = ToRecorder::new("main", false);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
     let now = clock::now();
     ::metrics::with_local_recorder(&recorder, || {
         exporter.sample(&sample(Duration::ZERO, 0), now);
@@ -252,4 +254,88 @@ fn a_recorder_that_forgets_is_told_again() {
         exporter.sample(&sample(Duration::ZERO, 0), later);
         assert_eq!(exporter.handles.unwrap().until, later + Handles::KEPT_FOR);
     });
+}
+
+/// A recorder, and its handles, which panic when they are told something, or when they are dropped.
+#[derive(Clone, Copy)]
+struct Touchy {
+    told: bool,
+    dropped: bool,
+}
+
+struct TouchyHandle(Touchy);
+
+impl TouchyHandle {
+    fn tell(&self) {
+        assert!(!self.0.told, "asked for by a test");
+    }
+}
+
+impl Drop for TouchyHandle {
+    fn drop(&mut self) {
+        assert!(!self.0.dropped, "asked for by a test");
+    }
+}
+
+impl CounterFn for TouchyHandle {
+    fn increment(&self, _: u64) {
+        self.tell();
+    }
+
+    fn absolute(&self, _: u64) {}
+}
+
+impl GaugeFn for TouchyHandle {
+    fn increment(&self, _: f64) {}
+
+    fn decrement(&self, _: f64) {}
+
+    fn set(&self, _: f64) {
+        self.tell();
+    }
+}
+
+impl HistogramFn for TouchyHandle {
+    fn record(&self, _: f64) {
+        self.tell();
+    }
+}
+
+impl Recorder for Touchy {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(Arc::new(TouchyHandle(*self)))
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(Arc::new(TouchyHandle(*self)))
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(Arc::new(TouchyHandle(*self)))
+    }
+}
+
+/// Two panics at a time would end the process.
+#[test]
+fn a_recorder_that_panics_panics_once_at_a_time() {
+    for (told, dropped) in [(true, false), (false, true)] {
+        let recorder = Touchy { told, dropped };
+        let now = clock::now();
+        let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
+        ::metrics::with_local_recorder(&recorder, || {
+            guard(|| exporter.begin());
+            for sampled in [now, now + Handles::KEPT_FOR] {
+                guard(|| exporter.sample(&sample(Duration::ZERO, 0), sampled));
+            }
+            guard(|| exporter.stall(&stall(Phase::Ended, 0, 7, seconds(1.0)), now));
+            guard(|| exporter.detached());
+            guard(|| drop(exporter));
+        });
+    }
 }

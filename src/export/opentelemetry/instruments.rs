@@ -3,13 +3,12 @@
 use ::opentelemetry::KeyValue;
 use ::opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 
-use super::MONITOR;
 use crate::export::buckets::BUCKETS;
 use crate::stall::Cause;
 
 /// The instruments of one monitor.
 pub(super) struct Instruments {
-    monitor: [KeyValue; 1],
+    monitor: Vec<KeyValue>,
     lag: Histogram<f64>,
     pub(super) tasks: Level,
     pub(super) queue: Level,
@@ -32,13 +31,12 @@ pub(super) struct Worker {
 /// A number of things that come and go. Instruments are told only by how much it has changed.
 pub(super) struct Level {
     counter: UpDownCounter<i64>,
-    monitor: [KeyValue; 1],
+    monitor: Vec<KeyValue>,
     told: i64,
 }
 
 impl Instruments {
-    pub(super) fn new(meter: &Meter, monitor: &str) -> Instruments {
-        let monitor = [KeyValue::new(MONITOR, monitor.to_owned())];
+    pub(super) fn new(meter: &Meter, monitor: &[KeyValue]) -> Instruments {
         let counter = |name, unit, what| {
             let counter = meter.u64_counter(name).with_unit(unit);
             counter.with_description(what).build()
@@ -51,7 +49,7 @@ impl Instruments {
             let counter = meter.i64_up_down_counter(name).with_unit(unit);
             Level {
                 counter: counter.with_description(what).build(),
-                monitor: monitor.clone(),
+                monitor: monitor.to_vec(),
                 told: 0,
             }
         };
@@ -103,7 +101,7 @@ impl Instruments {
                 "{report}",
                 "Reports of stalls the exporter was too slow for.",
             ),
-            monitor,
+            monitor: monitor.to_vec(),
         };
         new.samples_missed(0);
         new.reports_missed(0);
@@ -113,7 +111,7 @@ impl Instruments {
 
     /// Has what counts begin at 0.
     pub(super) fn worker(&self, worker: Option<usize>) -> Worker {
-        let mut attributes = self.monitor.to_vec();
+        let mut attributes = self.monitor.clone();
         attributes.extend(worker.map(super::worker));
         let causes = Cause::LABELS.map(|label| {
             let mut attributes = attributes.clone();

@@ -6,14 +6,17 @@ use ::opentelemetry::global::{BoxedSpan, BoxedTracer};
 use ::opentelemetry::trace::{Span, SpanBuilder, SpanKind, Tracer};
 use ::opentelemetry::{Context, KeyValue};
 
-use super::MONITOR;
-use crate::stack::{Frame, Trace};
+use crate::export::feed::guard;
+use crate::stack::culprit;
 use crate::stall::{Phase, Stall};
 
 /// The spans of one monitor's stalls.
+///
+/// A span calls the SDK when it is dropped, too. Should that panic, it must not be while another panic
+/// is on its way, which would end the process: so each call of the SDK is guarded for itself.
 pub(super) struct Spans {
     tracer: BoxedTracer,
-    monitor: KeyValue,
+    monitor: Vec<KeyValue>,
     open: Vec<OpenSpan>,
 }
 
@@ -24,10 +27,10 @@ struct OpenSpan {
 }
 
 impl Spans {
-    pub(super) fn new(tracer: BoxedTracer, monitor: &str) -> Spans {
+    pub(super) fn new(tracer: BoxedTracer, monitor: &[KeyValue]) -> Spans {
         Spans {
             tracer,
-            monitor: KeyValue::new(MONITOR, monitor.to_owned()),
+            monitor: monitor.to_vec(),
             open: Vec::new(),
         }
     }
@@ -45,15 +48,19 @@ impl Spans {
             // A worker is in one stall at a time: the end of the other was lost.
             other => {
                 if let Some(other) = other {
-                    other.end_unseen(None);
+                    let lasted = other.told.duration;
+                    other.end(lasted, true);
                 }
-                self.start(stall)
+                match guard(|| self.start(stall)) {
+                    Some(open) => open,
+                    None => return,
+                }
             }
         };
         if stall.phase == Phase::Ended {
-            open.end(stall.duration);
+            open.end(stall.duration, false);
         } else {
-            open.report();
+            guard(|| open.report());
             self.open.push(open);
         }
     }
@@ -62,15 +69,16 @@ impl Spans {
     /// worker.
     pub(super) fn end(&mut self, lasted: impl Fn(usize) -> Option<Duration>) {
         for open in self.open.drain(..) {
-            let lasted = lasted(open.told.worker);
-            open.end_unseen(lasted);
+            let lasted = lasted(open.told.worker).unwrap_or(open.told.duration);
+            open.end(lasted, true);
         }
     }
 
     fn start(&self, stall: &Stall) -> OpenSpan {
         // Samplers see no more than these. What is told of a stall may be corrected, and SDKs keep
         // both if an attribute is set twice, so the rest comes at the end.
-        let attributes = [self.monitor.clone(), super::worker(stall.worker)];
+        let monitor = self.monitor.iter().cloned();
+        let attributes = monitor.chain([super::worker(stall.worker)]);
         let builder = SpanBuilder::from_name("loopmon.stall")
             .with_kind(SpanKind::Internal)
             .with_start_time(stall.began_at)
@@ -99,35 +107,41 @@ impl OpenSpan {
             .add_event_with_timestamp("loopmon.stall.report", at, attributes);
     }
 
-    fn end_unseen(mut self, lasted: Option<Duration>) {
-        self.span
-            .set_attribute(KeyValue::new("loopmon.stall.end_unseen", true));
-        let lasted = lasted.unwrap_or(self.told.duration);
-        self.end(lasted);
+    fn end(mut self, lasted: Duration, unseen: bool) {
+        guard(|| self.finish(lasted, unseen));
+        guard(|| drop(self.span));
     }
 
-    fn end(mut self, lasted: Duration) {
+    fn finish(&mut self, lasted: Duration, unseen: bool) {
+        if unseen {
+            let unseen = KeyValue::new("loopmon.stall.end_unseen", true);
+            self.span.set_attribute(unseen);
+        }
         if self.span.is_recording() {
-            let told = &self.told;
-            if let Some(thread) = &told.thread {
-                let id = thread
-                    .id
-                    .map(|id| KeyValue::new("thread.id", i64::from(id)));
-                let name = thread.name.clone();
-                let name = name.map(|name| KeyValue::new("thread.name", name));
-                self.span.set_attributes(id.into_iter().chain(name));
-            }
-            if let Some(task) = told.task {
-                let task = KeyValue::new("loopmon.task.id", task.to_string());
-                self.span.set_attribute(task);
-            }
-            if let Some(trace) = &told.trace {
-                let trace = KeyValue::new("code.stacktrace", trace.to_string());
-                self.span.set_attribute(trace);
-            }
-            self.span.set_attributes(findings(told));
+            self.describe();
         }
         self.span.end_with_timestamp(self.after(lasted));
+    }
+
+    fn describe(&mut self) {
+        let told = &self.told;
+        if let Some(thread) = &told.thread {
+            let id = thread
+                .id
+                .map(|id| KeyValue::new("thread.id", i64::from(id)));
+            let name = thread.name.clone();
+            let name = name.map(|name| KeyValue::new("thread.name", name));
+            self.span.set_attributes(id.into_iter().chain(name));
+        }
+        if let Some(task) = told.task {
+            let task = KeyValue::new("loopmon.task.id", task.to_string());
+            self.span.set_attribute(task);
+        }
+        if let Some(trace) = &told.trace {
+            let trace = KeyValue::new("code.stacktrace", trace.to_string());
+            self.span.set_attribute(trace);
+        }
+        self.span.set_attributes(findings(told));
     }
 
     fn after(&self, lasted: Duration) -> SystemTime {
@@ -143,7 +157,11 @@ fn findings(stall: &Stall) -> Vec<KeyValue> {
         let name = syscall.to_string();
         found.push(KeyValue::new("loopmon.stall.syscall", name));
     }
-    if let Some(frame) = stall.trace.as_deref().and_then(culprit) {
+    let frame = stall.trace.as_deref().and_then(|trace| {
+        let index = culprit(trace)?;
+        trace.frames().get(index)
+    });
+    if let Some(frame) = frame {
         let function = frame.function();
         let file = frame.file();
         found.extend(function.map(|name| KeyValue::new("code.function.name", name.to_owned())));
@@ -152,46 +170,4 @@ fn findings(stall: &Stall) -> Vec<KeyValue> {
         found.extend(line.map(|line| KeyValue::new("code.line.number", line)));
     }
     found
-}
-
-/// The innermost call that is neither of the standard library nor C, which in most stalls is the one
-/// to look at.
-fn culprit(trace: &Trace) -> Option<&Frame> {
-    trace.user_frames().iter().find(|frame| {
-        let function = frame.function().unwrap_or_default();
-        // Rust's compiler names its own sources so.
-        let std_file = frame.file().is_some_and(|file| file.starts_with("/rustc/"));
-        !std_file && is_users(function)
-    })
-}
-
-/// Some builds have no files to go by.
-fn is_users(function: &str) -> bool {
-    let name = function.trim_start_matches('<');
-    let std = ["alloc::", "core::", "std::"];
-    name.contains("::") && !std.iter().any(|library| name.starts_with(library))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tells_users_functions_from_others() {
-        for (function, users) in [
-            ("app::handle::{{closure}}", true),
-            ("<app::Store as core::fmt::Display>::fmt", true),
-            ("standard::run", true),
-            ("std::thread::sleep", false),
-            ("<std::fs::File>::sync_all", false),
-            (
-                "<core::ops::range::Range<T> as core::iter::Iterator>::next",
-                false,
-            ),
-            ("clock_nanosleep", false),
-            ("", false),
-        ] {
-            assert_eq!(is_users(function), users, "{function}");
-        }
-    }
 }

@@ -6,11 +6,15 @@ use ::opentelemetry::global::BoxedTracer;
 use ::opentelemetry::metrics::MeterProvider;
 use ::opentelemetry::trace::{SpanId, Status, TraceContextExt, Tracer, TracerProvider};
 use chrono::DateTime;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
-use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace::{
+    InMemorySpanExporter, Sampler, SdkTracerProvider, Span, SpanData, SpanProcessor,
+};
 
 use super::*;
+use crate::export::feed::guard;
 use crate::stall::{Cause, OsThread, Phase, Syscall};
 
 /// A real SDK that keeps what it exports.
@@ -43,8 +47,12 @@ impl Sdk {
     }
 
     fn exporter(&self, monitor: &str, per_worker: bool) -> ToProviders {
+        self.named(&Name::new(monitor, 0), per_worker)
+    }
+
+    fn named(&self, name: &Name, per_worker: bool) -> ToProviders {
         let tracer = BoxedTracer::new(Box::new(self.tracers.tracer("loopmon")));
-        ToProviders::new(monitor, per_worker, &self.meters.meter("loopmon"), tracer)
+        ToProviders::new(name, per_worker, &self.meters.meter("loopmon"), tracer)
     }
 
     /// Hands all that is exported now to `read`.
@@ -252,6 +260,27 @@ fn workers_are_told_apart_only_when_asked_for() {
 }
 
 #[test]
+fn monitors_of_one_name_are_told_apart() {
+    let sdk = Sdk::new();
+    for (index, tasks) in [(0, 5), (1, 3)] {
+        let mut exporter = sdk.named(&Name::new("main", index), false);
+        exporter.sample(&sample(Duration::ZERO, tasks), clock::now());
+        exporter.stall(&stall(Phase::Ended, 0, 7, 1.0), clock::now());
+    }
+    let tasks = sdk.series("loopmon.task.count");
+    let second = "loopmon.monitor.index=1,loopmon.monitor.name=main";
+    assert!(close(tasks["loopmon.monitor.name=main"], 5.0), "{tasks:?}");
+    assert!(close(tasks[second], 3.0), "{tasks:?}");
+    assert_eq!(sdk.series("loopmon.stall.time").len(), 2);
+    let spans = sdk.spans();
+    assert!(!has(&spans[0].attributes, "loopmon.monitor.index"));
+    assert_eq!(
+        attribute(&spans[1].attributes, "loopmon.monitor.index"),
+        "1"
+    );
+}
+
+#[test]
 fn a_stall_is_a_span_dated_back_to_its_start() {
     let sdk = Sdk::new();
     let mut exporter = sdk.exporter("main", false);
@@ -427,9 +456,60 @@ fn the_table_has_all_instruments() {
 fn a_sample_costs_no_allocation_of_ours() {
     // No provider is set in this process, so all that is left is ours.
     let meter = global::meter("loopmon");
-    let mut exporter = ToProviders::new("main", true, &meter, global::tracer("loopmon"));
+    let mut exporter = ToProviders::new(
+        &Name::new("main", 0),
+        true,
+        &meter,
+        global::tracer("loopmon"),
+    );
     let sample = sample(Duration::ZERO, 5);
     exporter.sample(&sample, clock::now());
     let allocated = allocation_counter::measure(|| exporter.sample(&sample, clock::now()));
     assert_eq!(allocated.count_total, 0);
+}
+
+/// Panics for each span that begins or ends.
+#[derive(Debug)]
+struct Touchy {
+    begins: bool,
+    ends: bool,
+}
+
+impl SpanProcessor for Touchy {
+    fn on_start(&self, _: &mut Span, _: &Context) {
+        assert!(!self.begins, "asked for by a test");
+    }
+
+    fn on_end(&self, _: SpanData) {
+        assert!(!self.ends, "asked for by a test");
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+/// Two panics at a time would end the process.
+#[test]
+fn spans_that_panic_cost_spans_alone() {
+    for (begins, ends) in [(false, true), (true, false)] {
+        let mut sdk = Sdk::new();
+        let now = clock::now();
+        sdk.tracers = SdkTracerProvider::builder()
+            .with_span_processor(Touchy { begins, ends })
+            .build();
+        let mut exporter = sdk.exporter("main", false);
+        for worker in 0..3 {
+            guard(|| exporter.stall(&stall(Phase::Started, worker, 7, 1.0), now));
+        }
+        guard(|| exporter.stall(&stall(Phase::Ended, 2, 7, 2.0), now));
+        assert!(close(sdk.value("loopmon.stall.active"), 2.0));
+        assert!(close(sdk.value("loopmon.stall.time"), 4.0));
+        guard(|| exporter.detached());
+        assert!(close(sdk.value("loopmon.stall.active"), 0.0));
+    }
 }

@@ -59,7 +59,7 @@ fn stall(phase: Phase, began: i64) -> Stall {
 #[test]
 fn a_stall_is_an_event_with_what_is_known_of_it() {
     let log = Log::default();
-    let mut exporter = ToSubscriber::new("main", clock::now());
+    let mut exporter = ToSubscriber::new(&Name::new("main", 0), clock::now());
     let mut full = stall(Phase::Started, 0);
     full.thread = Some(OsThread::current());
     full.cause = Cause::Blocked {
@@ -104,7 +104,7 @@ fn samples_are_told_at_trace() {
         ),
     ] {
         let log = Log::default();
-        let mut exporter = ToSubscriber::new("main", clock::now());
+        let mut exporter = ToSubscriber::new(&Name::new("main", 0), clock::now());
         let sample = Sample::new(Duration::from_millis(250), 7, clock::utc_now());
         with_default(log.subscriber(level), || {
             exporter.sample(&sample, clock::now());
@@ -114,11 +114,25 @@ fn samples_are_told_at_trace() {
 }
 
 #[test]
+fn monitors_of_one_name_are_told_apart() {
+    let log = Log::default();
+    let mut second = ToSubscriber::new(&Name::new("main", 1), clock::now());
+    with_default(log.subscriber(Level::WARN), || {
+        second.stall(&stall(Phase::Ended, 0), clock::now());
+    });
+    assert!(
+        log.text().contains(r#" monitor="main" index=1 worker=3 "#),
+        "{}",
+        log.text()
+    );
+}
+
+#[test]
 fn many_stalls_are_told_in_part_with_a_count_of_the_rest() {
     let log = Log::default();
     let t0 = clock::now();
     let after = |seconds| t0 + Duration::from_secs(seconds);
-    let mut exporter = ToSubscriber::new("main", t0);
+    let mut exporter = ToSubscriber::new(&Name::new("main", 0), t0);
     with_default(log.subscriber(Level::WARN), || {
         for began in 0..20 {
             for phase in [Phase::Started, Phase::Ended] {
@@ -159,7 +173,7 @@ fn many_stalls_are_told_in_part_with_a_count_of_the_rest() {
 fn a_long_stall_is_told_however_many_short_ones_there_are() {
     let log = Log::default();
     let now = clock::now();
-    let mut exporter = ToSubscriber::new("main", now);
+    let mut exporter = ToSubscriber::new(&Name::new("main", 0), now);
     with_default(log.subscriber(Level::WARN), || {
         for began in 0..20 {
             exporter.stall(&stall(Phase::Ended, began), now);
@@ -175,7 +189,7 @@ fn a_long_stall_is_told_however_many_short_ones_there_are() {
 #[test]
 fn nothing_suppressed_is_forgotten_at_the_end() {
     let log = Log::default();
-    let mut exporter = ToSubscriber::new("main", clock::now());
+    let mut exporter = ToSubscriber::new(&Name::new("main", 0), clock::now());
     with_default(log.subscriber(Level::WARN), || {
         for began in 0..13 {
             exporter.stall(&stall(Phase::Ended, began), clock::now());

@@ -66,6 +66,39 @@ fn a_scrape_answers_during_a_stall_and_shows_it() {
     assert!(value("loopmon_lag_seconds_count") > Some(samples));
 }
 
+/// As the runtimes that a framework makes for its threads.
+#[test]
+fn runtimes_of_one_name_show_each_that_is_stuck() {
+    endpoint();
+    let stuck = Arc::new(Barrier::new(3));
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let (let_go, released) = mpsc::channel::<()>();
+            let stuck = Arc::clone(&stuck);
+            let thread = thread::Builder::new().spawn(move || {
+                current_thread().block_on(async {
+                    let monitor = watching("each").install().unwrap();
+                    let export = Metrics::new().start(&monitor).unwrap();
+                    tokio::time::sleep(millis(100)).await;
+                    stuck.wait();
+                    released.recv().unwrap();
+                    monitor.stop();
+                    export.finish().await;
+                });
+            });
+            (let_go, thread.unwrap())
+        })
+        .collect();
+    stuck.wait();
+    let stalled = || endpoint().value("loopmon_stalled_workers", "each");
+    eventually(|| stalled() == Some(2.0));
+    for (left, (let_go, thread)) in (0..2).rev().zip(threads) {
+        let_go.send(()).unwrap();
+        thread.join().unwrap();
+        eventually(|| stalled() == Some(f64::from(left)));
+    }
+}
+
 /// The trap of docs::operating.
 #[test]
 fn an_endpoint_on_the_stuck_runtime_does_not_answer() {
