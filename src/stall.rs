@@ -51,11 +51,7 @@ pub struct Stall {
     pub monitor: Option<Arc<str>>,
     /// The index of the worker, as Tokio's metrics count them; 0 on a `current_thread` runtime.
     pub worker: usize,
-    /// The thread that ran the worker when it was last seen.
-    ///
-    /// `None` until the worker has been seen to run, which takes a moment after the monitor starts.
-    /// After `block_in_place` has moved a worker to another thread, it is the former one until
-    /// loopmon meets the worker again.
+    /// The thread that runs the worker. `None` if it is not [certain](crate::docs::stalls) which one does.
     #[cfg_attr(feature = "serde", serde(default))]
     pub thread: Option<OsThread>,
     /// The task that is being polled. Nothing but the thread itself knows: it is `None` without the
@@ -185,6 +181,10 @@ impl fmt::Display for Stall {
             self.duration.as_secs_f64(),
             self.cause,
         )?;
+        if self.cause == Cause::OnCpu && self.task.is_none() {
+            // Up to an `event_interval` of polls looks like one.
+            f.write_str(", in one long poll or up to 61 shorter ones")?;
+        }
         if let Some(thread) = &self.thread {
             write!(f, ", on thread {thread}")?;
         }
@@ -208,7 +208,8 @@ mod tests {
         };
         assert_eq!(
             stall.to_string(),
-            "worker 3 is stuck for 0.105 s: running on the CPU, since 15:39:40.766"
+            "worker 3 is stuck for 0.105 s: running on the CPU, in one long poll or up to 61 shorter \
+             ones, since 15:39:40.766"
         );
         stall.phase = Phase::Ended;
         stall.monitor = Some("ingest".into());
