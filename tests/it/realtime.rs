@@ -6,6 +6,7 @@ mod interval;
 mod lag;
 mod stacks;
 mod stalls;
+mod surroundings;
 #[cfg(feature = "tracing")]
 mod tracing;
 mod wake;

@@ -4,6 +4,7 @@
 
 mod causes;
 mod current_thread;
+mod evidence;
 mod help;
 mod life;
 mod many;

@@ -1,0 +1,168 @@
+//! Whose thread it is, and what it does: nothing is said that is not certain.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::thread::sleep;
+
+use loopmon::{Cause, Phase, Stall};
+use tokio::runtime::Runtime;
+
+use super::{BLOCK, Heard, block, in_phase, multi_thread, rest, spin, watching};
+use crate::support::millis;
+
+/// The calling thread's id, as `/proc` has it.
+fn own_id() -> Option<u32> {
+    let path = std::fs::read_link("/proc/thread-self").ok()?;
+    path.file_name()?.to_str()?.parse().ok()
+}
+
+/// Tasks that move their worker to another thread all the time, until `moves` is dropped.
+fn keep_moving(runtime: &Runtime) -> mpsc::Sender<()> {
+    let (moves, ended) = mpsc::channel::<()>();
+    let ended = std::sync::Arc::new(std::sync::Mutex::new(ended));
+    for index in 0..8 {
+        let ended = std::sync::Arc::clone(&ended);
+        runtime.spawn(async move {
+            while ended.lock().unwrap().try_recv() == Err(mpsc::TryRecvError::Empty) {
+                tokio::task::block_in_place(|| sleep(millis(5)));
+                tokio::time::sleep(millis(3 + index % 3)).await;
+            }
+        });
+    }
+    moves
+}
+
+/// The reports of the time in which `blocking` ran as a task, with the thread that it ran on.
+fn stalls_of(
+    runtime: &Runtime,
+    heard: &Heard,
+    blocking: impl Fn() + Send + Copy + 'static,
+) -> (Vec<Stall>, Option<u32>) {
+    let before = heard.wait_until(|_| true).len();
+    let task = runtime.spawn(async move {
+        blocking();
+        own_id()
+    });
+    let thread = runtime.block_on(task).unwrap();
+    // On a crowded machine it may go unnoticed: what is reported has to be right.
+    rest(runtime, millis(200));
+    let stalls = heard.wait_until(|_| true);
+    (stalls[before..].to_vec(), thread)
+}
+
+#[test]
+fn a_worker_that_has_moved_is_told_with_its_own_thread_or_with_none() {
+    let runtime = multi_thread(4);
+    let monitor = watching().install_on(runtime.handle()).unwrap();
+    let heard = Heard::of(monitor.stalls());
+    let moves = keep_moving(&runtime);
+    rest(&runtime, millis(500));
+    let (mut known, mut all) = (0, 0);
+    for round in 0..10 {
+        let (stalls, thread) = if round % 2 == 0 {
+            stalls_of(&runtime, &heard, || spin(BLOCK))
+        } else {
+            stalls_of(&runtime, &heard, block)
+        };
+        for stall in &stalls {
+            let told = stall.thread.as_ref().map(|thread| thread.id);
+            assert!(told.is_none() || told == Some(thread), "{stall}");
+            let allowed = match stall.cause {
+                Cause::OnCpu => round % 2 == 0,
+                Cause::Blocked { .. } => round % 2 == 1,
+                Cause::Unknown | Cause::Starved | Cause::ManyPolls => true,
+                _ => false,
+            };
+            assert!(allowed, "round {round}: {stall}");
+            known += u32::from(told.is_some());
+            all += 1;
+        }
+    }
+    println!("{known} of {all} reports have a thread");
+    assert!(all > 0);
+    drop(moves);
+    rest(&runtime, millis(50));
+    monitor.stop();
+}
+
+#[test]
+fn a_full_pool_does_not_make_a_worker_unattended() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let monitor = watching().install_on(runtime.handle()).unwrap();
+    let heard = Heard::of(monitor.stalls());
+    rest(&runtime, millis(200));
+    for _ in 0..2 {
+        runtime.spawn_blocking(|| sleep(4 * BLOCK));
+    }
+    sleep(millis(20));
+    for blocking in [(|| spin(BLOCK)) as fn(), block] {
+        let (stalls, thread) = stalls_of(&runtime, &heard, blocking);
+        for stall in &stalls {
+            assert_ne!(stall.cause, Cause::Unattended, "{stall}");
+            let told = stall.thread.as_ref().map(|thread| thread.id);
+            assert!(told.is_none() || told == Some(thread), "{stall}");
+        }
+    }
+    monitor.stop();
+}
+
+#[test]
+fn an_unpark_hook_that_blocks_keeps_the_cause_that_was_seen() {
+    static ARMED: AtomicBool = AtomicBool::new(false);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .on_thread_unpark(|| {
+            if ARMED.swap(false, Ordering::SeqCst) {
+                block();
+            }
+        })
+        .build()
+        .unwrap();
+    let monitor = watching().install_on(runtime.handle()).unwrap();
+    let heard = Heard::of(monitor.stalls());
+    rest(&runtime, millis(200));
+    ARMED.store(true, Ordering::SeqCst);
+    runtime.block_on(runtime.spawn(async {})).unwrap();
+    let stalls = heard.wait_for(Phase::Ended, 1);
+    monitor.stop();
+    for stall in &stalls {
+        assert_ne!(stall.cause, Cause::Unattended, "{stall}");
+    }
+    if cfg!(target_os = "linux") {
+        let last = stalls.last().unwrap();
+        assert!(matches!(last.cause, Cause::Blocked { .. }), "{last}");
+    }
+}
+
+#[test]
+fn workers_that_are_stuck_from_the_start_are_told_while_it_lasts() {
+    static STUCK: AtomicU32 = AtomicU32::new(0);
+    let runtime = multi_thread(8);
+    let heard = runtime.block_on(async {
+        let monitor = watching().install().unwrap();
+        let heard = Heard::of(monitor.stalls());
+        let stuck = || {
+            STUCK.fetch_add(1, Ordering::SeqCst);
+            sleep(4 * BLOCK);
+            STUCK.fetch_sub(1, Ordering::SeqCst);
+        };
+        let tasks: Vec<_> = (0..8)
+            .map(|_| tokio::spawn(async move { stuck() }))
+            .collect();
+        // On a thread that is no worker.
+        let told = heard.wait_for(Phase::Started, 8);
+        assert_eq!(STUCK.load(Ordering::SeqCst), 8, "{told:?}");
+        for task in tasks {
+            task.await.unwrap();
+        }
+        monitor.stop();
+        heard
+    });
+    heard.all_to_the_end();
+}

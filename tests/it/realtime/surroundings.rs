@@ -1,0 +1,182 @@
+//! Processes that fork, lose `/proc`, or are at their limit of threads: they go on, and so does the
+//! detection of stalls.
+#![cfg(target_os = "linux")]
+#![allow(
+    unsafe_code,
+    reason = "what a program does to itself here has no safe form"
+)]
+
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use loopmon::{Monitor, Phase};
+
+use crate::support::millis;
+
+/// Asks this binary to be the process in which it happens.
+const CHILD: &str = "LOOPMON_TEST_SURROUNDINGS";
+
+/// Runs `act` in a process of its own, by way of the test of this name.
+fn in_a_process(name: &str, act: fn()) {
+    if std::env::var_os(CHILD).is_some() {
+        act();
+        // What is left of the process does not matter.
+        std::process::exit(0);
+    }
+    let name = format!("realtime::surroundings::{name}");
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn is_root() -> bool {
+    // SAFETY: it takes nothing.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// A runtime that is built, watched and blocked now: its stall is told while it lasts.
+fn stall_is_told() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let monitor = watch(&runtime);
+    told_live(&runtime, &monitor);
+    monitor.stop();
+}
+
+fn watch(runtime: &tokio::runtime::Runtime) -> Monitor {
+    let monitor = Monitor::builder()
+        .stall_threshold(millis(60))
+        .install_on(runtime.handle())
+        .unwrap();
+    sleep(millis(200));
+    monitor
+}
+
+fn told_live(runtime: &tokio::runtime::Runtime, monitor: &Monitor) {
+    let mut stalls = monitor.stalls();
+    sleep(millis(100));
+    let task = runtime.spawn(async { sleep(millis(600)) });
+    let first = futures::executor::block_on(stalls.next()).unwrap();
+    assert_eq!(first.phase, Phase::Started, "{first}");
+    assert!(!task.is_finished(), "{first}");
+    runtime.block_on(task).unwrap();
+    loop {
+        let stall = futures::executor::block_on(stalls.next()).unwrap();
+        if stall.phase == Phase::Ended {
+            break;
+        }
+    }
+}
+
+#[test]
+fn the_child_of_a_fork_starts_afresh() {
+    in_a_process("the_child_of_a_fork_starts_afresh", || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let monitor = watch(&runtime);
+        let _stalls = monitor.stalls();
+        sleep(millis(100));
+        // SAFETY: the child uses nothing that another thread may have locked, but for the allocator,
+        // which glibc and musl make fit for it.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: it ends this process if it hangs.
+            unsafe { libc::alarm(60) };
+            stall_is_told();
+            // SAFETY: it ends this process.
+            unsafe { libc::_exit(7) };
+        }
+        let mut status = 0;
+        // SAFETY: the status is there to be written to.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert!(
+            libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7,
+            "{status}"
+        );
+        told_live(&runtime, &monitor);
+    });
+}
+
+#[test]
+fn stalls_are_told_live_where_proc_is_gone() {
+    if !is_root() {
+        return;
+    }
+    in_a_process("stalls_are_told_live_where_proc_is_gone", || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let empty = std::env::temp_dir().join("loopmon-test-empty");
+        std::fs::create_dir_all(&empty).unwrap();
+        runtime.block_on(async {
+            let monitor = Monitor::builder()
+                .stall_threshold(millis(60))
+                .install()
+                .unwrap();
+            let mut stalls = monitor.stalls();
+            tokio::time::sleep(millis(200)).await;
+            let path = std::ffi::CString::new(empty.into_os_string().into_encoded_bytes()).unwrap();
+            // SAFETY: the path is a string that ends.
+            assert_eq!(unsafe { libc::chroot(path.as_ptr()) }, 0);
+            std::env::set_current_dir("/").unwrap();
+            let reader = std::thread::Builder::new()
+                .spawn(move || {
+                    let first = futures::executor::block_on(stalls.next());
+                    (first.unwrap(), std::time::Instant::now())
+                })
+                .unwrap();
+            sleep(millis(600));
+            let over = std::time::Instant::now();
+            let (first, heard) = reader.join().unwrap();
+            assert_eq!(first.phase, Phase::Started, "{first}");
+            assert!(heard < over, "{first}");
+        });
+    });
+}
+
+#[test]
+fn a_process_at_its_limit_of_threads_goes_on() {
+    if !is_root() {
+        return;
+    }
+    in_a_process("a_process_at_its_limit_of_threads_goes_on", || {
+        // A panic that nobody may see.
+        std::panic::set_hook(Box::new(|_| std::process::exit(70)));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let monitor = watch(&runtime);
+        let stalls = monitor.stalls();
+        sleep(Duration::from_millis(300));
+        // Root has no limit. SAFETY: it takes a number.
+        assert_eq!(unsafe { libc::setuid(65_534) }, 0);
+        let one = libc::rlimit {
+            rlim_cur: 1,
+            rlim_max: 1,
+        };
+        // SAFETY: the limit is there to be read.
+        let limited = unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &raw const one) };
+        assert_eq!(limited, 0);
+        assert!(std::thread::Builder::new().spawn(|| ()).is_err());
+        told_live(&runtime, &monitor);
+        drop(stalls);
+    });
+}
