@@ -7,7 +7,7 @@ use std::thread::sleep;
 use loopmon::{Cause, Phase, Stall};
 use tokio::runtime::Runtime;
 
-use super::{BLOCK, Heard, block, in_phase, multi_thread, rest, spin, watching};
+use super::{BLOCK, Heard, block, multi_thread, rest, spin, watching};
 use crate::support::millis;
 
 /// The calling thread's id, as `/proc` has it.
