@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use crate::broadcast::Item;
+use crate::foreign::{self, Foreign};
 use crate::sample::Sample;
 
 /// A function that a monitor calls with each sample.
@@ -181,12 +181,10 @@ impl<T: Item, C: Callback<T>> Subscriber<T> for Calls<C> {
             return None;
         };
         *item.missed_mut() = std::mem::take(&mut self.missed);
-        // The panic hook has reported a panic by the time it is caught. One in the future is caught
-        // by the task it runs in.
-        let call = catch_unwind(AssertUnwindSafe(|| self.callback.call(item))).ok()?;
+        let call = foreign::call(|| self.callback.call(item)).ok()?;
         Some(Box::pin(async move {
             let _permit = permit;
-            call.await;
+            Foreign::new(call).await.ok();
         }))
     }
 }

@@ -79,6 +79,7 @@ pub mod docs;
 mod error;
 #[cfg(any(feature = "metrics", feature = "tracing", feature = "opentelemetry"))]
 pub mod export;
+mod foreign;
 mod monitor;
 mod own_thread;
 mod procfs;
@@ -89,7 +90,9 @@ mod stack;
 mod stall;
 mod stats;
 pub mod stream;
+mod sync;
 mod tasks;
+mod waiting;
 mod watchdog;
 
 use std::time::Duration;

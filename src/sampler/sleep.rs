@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::Sampler;
 use crate::clock;
+use crate::error::{Error, Kind};
+use crate::foreign;
 
 /// Tokio's timers fire at whole milliseconds of their driver's own clock.
 const TICK: Duration = Duration::from_millis(1);
@@ -60,6 +62,12 @@ impl SleepSampler {
 }
 
 impl Sampler for SleepSampler {
+    /// Fails if the runtime has no timers. Tokio tells so by a panic alone.
+    fn start(&mut self, _: Duration) -> Result<(), Error> {
+        let timer = foreign::call(|| drop(tokio::time::sleep(Duration::ZERO)));
+        timer.map_err(|_| Kind::TimersDisabled.into())
+    }
+
     async fn measure(&mut self, interval: Duration) -> Duration {
         let interval = whole_ticks(interval);
         let began = clock::tokio_now();

@@ -1,0 +1,33 @@
+//! The lock that is used wherever no thread waits for another's news.
+
+use std::sync::PoisonError;
+
+#[cfg(loopmon_loom)]
+use loom::sync::Mutex;
+#[cfg(not(loopmon_loom))]
+use std::sync::Mutex;
+
+/// A mutex without a guard, so that what runs while it is locked is seen at a glance.
+///
+/// That is loopmon's own code alone: it moves values in and out. No waker is cloned, woken or dropped
+/// there, nothing is dropped that a user gave or that may be the last handle on a runtime, no task is
+/// spawned and no channel closed. All of these run code of others, which may panic, block, or come
+/// back for the same lock. `tests/it/hostile` holds it to that.
+#[derive(Debug, Default)]
+pub(crate) struct Lock<T>(Mutex<T>);
+
+impl<T> Lock<T> {
+    #[cfg(not(loopmon_loom))]
+    pub(crate) const fn new(value: T) -> Lock<T> {
+        Lock(Mutex::new(value))
+    }
+
+    #[cfg(loopmon_loom)]
+    pub(crate) fn new(value: T) -> Lock<T> {
+        Lock(Mutex::new(value))
+    }
+
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
