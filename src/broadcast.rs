@@ -6,16 +6,18 @@
 //! It wakes, clones and drops wakers while it is locked, so no reader ever waits with it: readers
 //! wait with us, see `waiting.rs`. Then a reader's waker cannot hold up the channel, nor poison it.
 
+mod leavers;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::thread;
 
 use async_broadcast::{InactiveReceiver, Receiver, Sender, TryRecvError};
 use futures::FutureExt;
 use futures::stream::{FusedStream, Stream};
 
 use crate::waiting::{Seat, Waiting};
+use leavers::Leavers;
 
 /// An item that tells its reader how many items before it the reader has lost.
 pub(crate) trait Item: Clone + Send + 'static {
@@ -34,6 +36,7 @@ struct Channel<T> {
     // Without any receiver `async-broadcast` closes the channel for good.
     _keeps_open: InactiveReceiver<T>,
     waiting: Waiting,
+    leavers: Leavers<T>,
 }
 
 /// The channel was closed.
@@ -53,6 +56,7 @@ impl<T: Item> Publisher<T> {
                 sender,
                 _keeps_open: receiver.deactivate(),
                 waiting: Waiting::default(),
+                leavers: Leavers::default(),
             }),
         }
     }
@@ -61,7 +65,10 @@ impl<T: Item> Publisher<T> {
     /// allocates nothing, and runs no code of a reader.
     pub(crate) fn publish(&self, item: T) -> Result<(), Closed> {
         match self.channel.sender.try_broadcast(item) {
-            Ok(_pushed_out) => self.channel.waiting.wake_all(),
+            Ok(_pushed_out) => {
+                self.channel.waiting.wake_all();
+                self.channel.leavers.go_on();
+            }
             Err(error) if error.is_closed() => return Err(Closed),
             // `Inactive`: nobody reads, nobody loses. `Full`: not in overflow mode.
             Err(_) => {}
@@ -73,7 +80,8 @@ impl<T: Item> Publisher<T> {
     pub(crate) fn subscribe(&self) -> Subscription<T> {
         Subscription {
             seat: self.channel.waiting.seat(),
-            receiver: self.channel.sender.new_receiver(),
+            leavers: self.channel.leavers.clone(),
+            receiver: Some(self.channel.sender.new_receiver()),
             unreported: 0,
             missed: 0,
             ended: false,
@@ -103,7 +111,9 @@ impl<T> Drop for Channel<T> {
 #[derive(Debug)]
 pub(crate) struct Subscription<T: Item> {
     seat: Seat,
-    receiver: Receiver<T>,
+    leavers: Leavers<T>,
+    /// Until it is dropped.
+    receiver: Option<Receiver<T>>,
     /// Lost since the last item given out.
     unreported: u64,
     /// Lost in all.
@@ -124,8 +134,8 @@ impl<T: Item> Stream for Subscription<T> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let this = &mut *self;
         let mut waits = false;
-        while !this.ended {
-            match this.receiver.try_recv() {
+        while let Some(receiver) = this.receiver.as_mut().filter(|_| !this.ended) {
+            match receiver.try_recv() {
                 Ok(mut item) => {
                     *item.missed_mut() += std::mem::take(&mut this.unreported);
                     return Poll::Ready(Some(item));
@@ -147,20 +157,9 @@ impl<T: Item> Stream for Subscription<T> {
 }
 
 impl<T: Item> Drop for Subscription<T> {
-    /// A receiver that is dropped goes through all it has not read while the channel is locked. So
-    /// this one reads it first, and lets others have their turn.
     fn drop(&mut self) {
-        const IN_ONE_GO: usize = 256;
-
-        let behind = self.receiver.len();
-        for read in 1..=behind {
-            match self.receiver.try_recv() {
-                Ok(_) | Err(TryRecvError::Overflowed(_)) => {}
-                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-            }
-            if read % IN_ONE_GO == 0 {
-                thread::yield_now();
-            }
+        if let Some(receiver) = self.receiver.take() {
+            self.leavers.leave(receiver);
         }
     }
 }
