@@ -146,8 +146,14 @@ impl Builder {
     ///     .build()?;
     /// # Ok::<(), loopmon::Error>(())
     /// ```
-    pub fn stall_callback(mut self, callback: impl Callback<Stall>) -> Builder {
-        self.stall_callbacks.push(callback);
+    pub fn stall_callback(self, callback: impl Callback<Stall>) -> Builder {
+        self.stall_callbacks([callback])
+    }
+
+    /// Adds several: an array, a `Vec`, or a tuple of different ones. See
+    /// [`stall_callback`](Self::stall_callback).
+    pub fn stall_callbacks(mut self, callbacks: impl IntoCallbacks<Stall>) -> Builder {
+        self.stall_callbacks.append(callbacks.into_callbacks());
         self
     }
 
