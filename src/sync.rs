@@ -12,7 +12,7 @@ use std::sync::Mutex;
 /// That is loopmon's own code alone: it moves values in and out. No waker is cloned, woken or dropped
 /// there, nothing is dropped that a user gave or that may be the last handle on a runtime, no task is
 /// spawned and no channel closed. All of these run code of others, which may panic, block, or come
-/// back for the same lock. `tests/it/hostile` holds it to that.
+/// back for the same lock. `tests/it/realtime/hostile` holds it to that.
 #[derive(Debug, Default)]
 pub(crate) struct Lock<T>(Mutex<T>);
 

@@ -14,6 +14,7 @@ use super::interest::{Channel, Post};
 use super::work::Work;
 use crate::broadcast::Publisher;
 use crate::error::{Error, Kind};
+use crate::foreign;
 use crate::sample::Sample;
 
 #[derive(Debug)]
@@ -101,9 +102,11 @@ impl Active {
         (active, over)
     }
 
-    /// Drops what it was doing.
+    /// Drops what it was doing, and the handle on its runtime: if it is the last, that drops what the
+    /// runtime's hooks own.
     pub(super) fn end(self) {
         self.work.stop();
+        foreign::discard(self);
     }
 }
 
