@@ -150,10 +150,10 @@ impl Monitor {
     ///
     /// # Errors
     ///
-    /// If no runtime is current, if the monitor is attached already, or if the runtime has no timers
-    /// and the sampler is the [`SleepSampler`](crate::SleepSampler). Nothing has changed then.
-    /// (Tokio tells by a panic that timers are missing. It is caught, but the process's panic hook
-    /// reports it, and with `panic = "abort"` the process ends.)
+    /// If no runtime is current, if the monitor is attached already, if its sampler cannot
+    /// [start](crate::Sampler::start), or if somebody wants to know of stalls and the operating system
+    /// refuses what that takes. Nothing has changed then: streams go on to wait for the next run, and
+    /// may have been given a sample.
     pub fn install(&self) -> Result<(), Error> {
         self.install_on(&current_runtime()?)
     }
@@ -345,7 +345,7 @@ impl Monitor {
     ///
     /// What is seen and what is not is told in [`docs::stalls`](crate::docs::stalls). On targets
     /// without 64-bit atomics Tokio does not publish what it takes: there the stream ends at once. It
-    /// also does if the operating system refuses the thread.
+    /// also does if the monitor is attached and the operating system refuses the thread.
     ///
     /// # Cost
     ///

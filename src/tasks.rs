@@ -185,3 +185,18 @@ fn drop_after_this_task(value: impl Send + Sync + 'static) {
     // Nothing is to be done when it is ready: the waker alone is of use.
     let (Poll::Ready(()) | Poll::Pending) = yielding.poll(&mut Context::from_waker(&waker));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_does_not_reach_the_runtime() {
+        let tasks = Tasks::default();
+        let own = OwnTasks::new(&Handle::current(), tasks.clone());
+        let panics = own.task().keep(async { panic!("somebody's own mistake") });
+        tokio::spawn(panics).await.unwrap();
+        tasks.gone().await;
+        assert_eq!(own.runtime().count(), 0);
+    }
+}

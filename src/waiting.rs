@@ -190,3 +190,104 @@ impl Drop for Seat {
         }
     }
 }
+
+#[cfg(all(test, not(loopmon_loom)))]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn places_are_used_again_and_all_who_wait_are_woken_once() {
+        struct Counts(AtomicUsize);
+        impl std::task::Wake for Counts {
+            fn wake(self: Arc<Counts>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let waiting = Waiting::default();
+        let mut seats: Vec<Seat> = (0..3 * AT_ONCE).map(|_| waiting.seat()).collect();
+        seats.truncate(2 * AT_ONCE);
+        seats.extend((0..AT_ONCE).map(|_| waiting.seat()));
+        assert_eq!(waiting.0.with(|seats| seats.seats.len()), 3 * AT_ONCE);
+
+        let woken = Arc::new(Counts(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&woken));
+        for seat in &mut seats {
+            // As if it were known.
+            let call = Call::Known(waker.clone());
+            waiting.0.with(|seats| seats.set(seat.index, Some(call)));
+        }
+        let allocated = allocation_counter::measure(|| waiting.wake_all());
+        assert_eq!(allocated.count_total, 0);
+        waiting.wake_all();
+        assert_eq!(woken.0.load(Ordering::Relaxed), seats.len());
+        drop(seats);
+        assert_eq!(Arc::strong_count(&woken), 2);
+    }
+}
+
+#[cfg(all(test, loopmon_loom))]
+mod loom_tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counts(AtomicUsize);
+
+    impl std::task::Wake for Counts {
+        fn wake(self: Arc<Counts>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn what_is_told_is_seen_or_wakes() {
+        loom::model(|| {
+            // What is told, behind a lock of its own, as with a channel.
+            let told = Arc::new(Lock::new(false));
+            let waiting = Waiting::default();
+            let woken = Arc::new(Counts::default());
+            let teller = loom::thread::spawn({
+                let (told, waiting) = (Arc::clone(&told), waiting.clone());
+                move || {
+                    told.with(|told| *told = true);
+                    waiting.wake_all();
+                }
+            });
+            let waker = Waker::from(Arc::clone(&woken));
+            let mut seat = waiting.seat();
+            seat.wait(&waker);
+            let seen = told.with(|told| *told);
+            teller.join().unwrap();
+            assert!(seen || woken.0.load(Ordering::SeqCst) == 1);
+        });
+    }
+
+    #[test]
+    fn one_who_goes_while_others_come_and_all_are_woken_leaves_nothing() {
+        loom::model(|| {
+            let waiting = Waiting::default();
+            let woken = Arc::new(Counts::default());
+            let waker = Waker::from(Arc::clone(&woken));
+            let mut stays = waiting.seat();
+            stays.wait(&waker);
+            let comes_and_goes = loom::thread::spawn({
+                let (waiting, waker) = (waiting.clone(), waker.clone());
+                move || {
+                    let mut seat = waiting.seat();
+                    seat.wait(&waker);
+                    drop(seat);
+                }
+            });
+            waiting.wake_all();
+            comes_and_goes.join().unwrap();
+            assert!((1..=2).contains(&woken.0.load(Ordering::SeqCst)));
+            drop((stays, waker));
+            assert_eq!(Arc::strong_count(&woken), 1);
+        });
+    }
+}

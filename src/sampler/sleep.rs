@@ -50,6 +50,11 @@ const ROUNDED_UP_BY: Duration = Duration::from_nanos(999_999);
 ///
 /// On the paused clock of `tokio::time::pause` the lag is zero, and a jump by
 /// `tokio::time::advance` looks like a stall.
+///
+/// # A runtime without timers
+///
+/// [`start`](Sampler::start) then fails. Tokio tells by a panic alone: it is caught, but the process's
+/// panic hook reports it, and with `panic = "abort"` the process ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SleepSampler;
 

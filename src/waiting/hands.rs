@@ -337,3 +337,59 @@ impl Stranger {
         })
     }
 }
+
+#[cfg(all(test, not(loopmon_loom)))]
+mod tests {
+    use std::sync::mpsc;
+    use std::task::Wake;
+
+    use super::*;
+
+    /// Tells that it is woken, then blocks until it may go on.
+    struct Slow {
+        woken: mpsc::Sender<()>,
+        goes_on: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl Wake for Slow {
+        fn wake(self: Arc<Slow>) {
+            self.woken.send(()).unwrap();
+            self.goes_on.lock().unwrap().recv().ok();
+        }
+    }
+
+    fn stranger() -> (Arc<Stranger>, Waker, mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let (woken, wakes) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel();
+        let goes_on = Mutex::new(goes_on);
+        let waker = Waker::from(Arc::new(Slow { woken, goes_on }));
+        (HANDS.admit().unwrap(), waker, wakes, go_on)
+    }
+
+    #[test]
+    fn one_that_is_stuck_is_not_woken_again_and_keeps_nobody_waiting() {
+        let wake = |stranger: &Arc<Stranger>| HANDS.take_over([Arc::clone(stranger)].into_iter());
+        let (stuck, waker, wakes_of_stuck, release) = stranger();
+        stuck.wait(waker.clone());
+        wake(&stuck);
+        wakes_of_stuck.recv().unwrap();
+
+        let (other, others, wakes, go_on) = stranger();
+        drop(go_on);
+        for _ in 0..3 {
+            stuck.wait(waker.clone());
+            other.wait(others.clone());
+            wake(&stuck);
+            wake(&other);
+            wakes.recv().unwrap();
+        }
+        assert!(wakes_of_stuck.try_recv().is_err());
+        // What it has missed it is told once.
+        drop(release);
+        wakes_of_stuck.recv().unwrap();
+        HANDS.dismiss(&stuck);
+        HANDS.dismiss(&other);
+        drop(waker);
+        assert!(wakes_of_stuck.recv().is_err());
+    }
+}
