@@ -59,6 +59,11 @@ impl State {
         *self.leads.insert(Turn { number, wakes })
     }
 
+    /// A wake goes on.
+    fn is_busy(&self) -> bool {
+        self.leads.is_some_and(|turn| turn.wakes)
+    }
+
     fn is_over(&self) -> bool {
         self.strangers == 0 && self.queue.is_empty()
     }
@@ -124,19 +129,22 @@ impl Hands {
             state.threads = 0;
             state.leads = None;
         }
-        if state.threads > 0 {
+        // The one that leads may be stuck, and nobody stand by: the system refused it, or there was
+        // no need for a while.
+        if state.threads > 1 || (state.threads == 1 && !state.is_busy()) {
             return true;
         }
-        state.threads = 1;
+        state.threads += 1;
+        let alone = state.threads == 1;
         drop(state);
         let started = self.start().is_ok();
-        if !started {
+        if alone && !started {
             // Who came in meanwhile took it for started.
             while let Some(stranger) = self.pop() {
                 stranger.wake_here();
             }
         }
-        started
+        started || !alone
     }
 
     fn pop(&self) -> Option<Arc<Stranger>> {
@@ -166,7 +174,7 @@ impl Hands {
             return strangers.for_each(|stranger| stranger.wake_here());
         }
         state.queue.extend(strangers);
-        let busy = state.leads.is_some_and(|turn| turn.wakes);
+        let busy = state.is_busy();
         drop(state);
         if busy {
             self.watch.notify_one();
@@ -391,5 +399,23 @@ mod tests {
         HANDS.dismiss(&other);
         drop(waker);
         assert!(wakes_of_stuck.recv().is_err());
+    }
+
+    #[test]
+    fn one_that_is_stuck_while_there_is_no_other_keeps_those_to_come_from_nothing() {
+        let wake = |stranger: &Arc<Stranger>| HANDS.take_over([Arc::clone(stranger)].into_iter());
+        let (stuck, waker, wakes_of_stuck, _release) = stranger();
+        stuck.wait(waker);
+        wake(&stuck);
+        wakes_of_stuck.recv().unwrap();
+        HANDS.dismiss(&stuck);
+        // The one that stood by has ended by then.
+        thread::sleep(2 * PATIENCE);
+
+        let (other, waker, wakes, _go_on) = stranger();
+        other.wait(waker);
+        wake(&other);
+        wakes.recv().unwrap();
+        HANDS.dismiss(&other);
     }
 }
