@@ -2,24 +2,41 @@
 //!
 //! The channel itself is `async-broadcast` in overflow mode. This file keeps it open while nobody
 //! reads, and turns its overflow errors into a count on the reader's next item.
+//!
+//! It wakes, clones and drops wakers while it is locked, so no reader ever waits with it: readers
+//! wait with us, see `waiting.rs`. Then a reader's waker cannot hold up the channel, nor poison it.
+
+mod leavers;
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use async_broadcast::{InactiveReceiver, Receiver, RecvError, Sender};
+use async_broadcast::{InactiveReceiver, Receiver, Sender, TryRecvError};
+use futures::FutureExt;
 use futures::stream::{FusedStream, Stream};
+
+use crate::waiting::{Seat, Waiting};
+use leavers::Leavers;
 
 /// An item that tells its reader how many items before it the reader has lost.
 pub(crate) trait Item: Clone + Send + 'static {
     fn missed_mut(&mut self) -> &mut u64;
 }
 
-/// The sending end.
+/// The sending end. When the last clone of it is dropped, the channel is closed.
 #[derive(Debug, Clone)]
 pub(crate) struct Publisher<T> {
+    channel: Arc<Channel<T>>,
+}
+
+#[derive(Debug)]
+struct Channel<T> {
     sender: Sender<T>,
     // Without any receiver `async-broadcast` closes the channel for good.
     _keeps_open: InactiveReceiver<T>,
+    waiting: Waiting,
+    leavers: Leavers<T>,
 }
 
 /// The channel was closed.
@@ -29,27 +46,42 @@ pub(crate) struct Closed;
 impl<T: Item> Publisher<T> {
     /// `capacity` is how many items each reader may lag behind; at least one.
     pub(crate) fn new(capacity: usize) -> Publisher<T> {
-        let (mut sender, receiver) = async_broadcast::broadcast(capacity);
+        let (mut sender, mut receiver) = async_broadcast::broadcast(capacity);
         sender.set_overflow(true);
+        // It allocates what it keeps of waiting readers when it is first used. Later may be too late:
+        // the allocator may be what the program is stuck in.
+        receiver.recv_direct().now_or_never();
         Publisher {
-            sender,
-            _keeps_open: receiver.deactivate(),
+            channel: Arc::new(Channel {
+                sender,
+                _keeps_open: receiver.deactivate(),
+                waiting: Waiting::default(),
+                leavers: Leavers::default(),
+            }),
         }
     }
 
-    /// Hands `item` to every reader there is now, pushing out their oldest if they are full.
+    /// Hands `item` to every reader there is now, pushing out their oldest if they are full. It
+    /// allocates nothing, and runs no code of a reader.
     pub(crate) fn publish(&self, item: T) -> Result<(), Closed> {
-        match self.sender.try_broadcast(item) {
-            Err(error) if error.is_closed() => Err(Closed),
+        match self.channel.sender.try_broadcast(item) {
+            Ok(_pushed_out) => {
+                self.channel.waiting.wake_all();
+                self.channel.leavers.go_on();
+            }
+            Err(error) if error.is_closed() => return Err(Closed),
             // `Inactive`: nobody reads, nobody loses. `Full`: not in overflow mode.
-            Ok(_) | Err(_) => Ok(()),
+            Err(_) => {}
         }
+        Ok(())
     }
 
     /// A reader of everything published from now on.
     pub(crate) fn subscribe(&self) -> Subscription<T> {
         Subscription {
-            receiver: self.sender.new_receiver(),
+            seat: self.channel.waiting.seat(),
+            leavers: self.channel.leavers.clone(),
+            receiver: Some(self.channel.sender.new_receiver()),
             unreported: 0,
             missed: 0,
             ended: false,
@@ -58,14 +90,30 @@ impl<T: Item> Publisher<T> {
 
     /// Ends every subscription after what is buffered for it.
     pub(crate) fn close(&self) {
+        self.channel.close();
+    }
+}
+
+impl<T> Channel<T> {
+    fn close(&self) {
         self.sender.close();
+        self.waiting.wake_all();
+    }
+}
+
+impl<T> Drop for Channel<T> {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
 /// One reader's stream.
 #[derive(Debug)]
-pub(crate) struct Subscription<T> {
-    receiver: Receiver<T>,
+pub(crate) struct Subscription<T: Item> {
+    seat: Seat,
+    leavers: Leavers<T>,
+    /// Until it is dropped.
+    receiver: Option<Receiver<T>>,
     /// Lost since the last item given out.
     unreported: u64,
     /// Lost in all.
@@ -73,7 +121,7 @@ pub(crate) struct Subscription<T> {
     ended: bool,
 }
 
-impl<T> Subscription<T> {
+impl<T: Item> Subscription<T> {
     /// How many items this reader has lost so far.
     pub(crate) fn missed(&self) -> u64 {
         self.missed
@@ -85,20 +133,34 @@ impl<T: Item> Stream for Subscription<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let this = &mut *self;
-        while !this.ended {
-            match ready!(Pin::new(&mut this.receiver).poll_recv(cx)) {
-                Some(Ok(mut item)) => {
+        let mut waits = false;
+        while let Some(receiver) = this.receiver.as_mut().filter(|_| !this.ended) {
+            match receiver.try_recv() {
+                Ok(mut item) => {
                     *item.missed_mut() += std::mem::take(&mut this.unreported);
                     return Poll::Ready(Some(item));
                 }
-                Some(Err(RecvError::Overflowed(lost))) => {
+                Err(TryRecvError::Overflowed(lost)) => {
                     this.unreported += lost;
                     this.missed += lost;
                 }
-                Some(Err(RecvError::Closed)) | None => this.ended = true,
+                Err(TryRecvError::Closed) => this.ended = true,
+                Err(TryRecvError::Empty) if waits => return Poll::Pending,
+                Err(TryRecvError::Empty) => {
+                    this.seat.wait(cx.waker());
+                    waits = true;
+                }
             }
         }
         Poll::Ready(None)
+    }
+}
+
+impl<T: Item> Drop for Subscription<T> {
+    fn drop(&mut self) {
+        if let Some(receiver) = self.receiver.take() {
+            self.leavers.leave(receiver);
+        }
     }
 }
 

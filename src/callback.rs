@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use crate::broadcast::Item;
+use crate::foreign::{self, Foreign};
 use crate::sample::Sample;
+use crate::stall::Stall;
 
 /// A function that a monitor calls with each sample.
 ///
@@ -81,7 +82,7 @@ where
 }
 
 /// What can be given where callbacks are asked for: one callback, an array or a `Vec` of one type of
-/// callback, or a tuple of up to eight different ones. `()` is none.
+/// callback, or a tuple of up to eight different ones. `()` is none, of samples.
 ///
 /// ```
 /// use loopmon::{IntoCallbacks, Sample};
@@ -95,9 +96,9 @@ where
 /// assert_eq!(vec![one; 3].into_callbacks().len(), 3);
 /// assert_eq!((one, other, async |_| {}).into_callbacks().len(), 3);
 /// ```
-pub trait IntoCallbacks {
+pub trait IntoCallbacks<T = Sample> {
     /// Puts them together, whatever their types.
-    fn into_callbacks(self) -> Callbacks;
+    fn into_callbacks(self) -> Callbacks<T>;
 }
 
 /// Callbacks of any types, put together.
@@ -181,12 +182,10 @@ impl<T: Item, C: Callback<T>> Subscriber<T> for Calls<C> {
             return None;
         };
         *item.missed_mut() = std::mem::take(&mut self.missed);
-        // The panic hook has reported a panic by the time it is caught. One in the future is caught
-        // by the task it runs in.
-        let call = catch_unwind(AssertUnwindSafe(|| self.callback.call(item))).ok()?;
+        let call = foreign::call(|| self.callback.call(item)).ok()?;
         Some(Box::pin(async move {
             let _permit = permit;
-            call.await;
+            Foreign::new(call).await.ok();
         }))
     }
 }
@@ -200,54 +199,65 @@ impl<T: Item, C: Callback<T>> FromIterator<C> for Callbacks<T> {
     }
 }
 
-impl<C: Callback> IntoCallbacks for C {
-    fn into_callbacks(self) -> Callbacks {
-        [self].into_callbacks()
-    }
-}
-
-impl<C: Callback, const N: usize> IntoCallbacks for [C; N] {
-    fn into_callbacks(self) -> Callbacks {
-        self.into_iter().collect()
-    }
-}
-
-impl<C: Callback> IntoCallbacks for Vec<C> {
-    fn into_callbacks(self) -> Callbacks {
-        self.into_iter().collect()
-    }
-}
-
-impl IntoCallbacks for Callbacks {
-    fn into_callbacks(self) -> Callbacks {
+impl<T> IntoCallbacks<T> for Callbacks<T> {
+    fn into_callbacks(self) -> Callbacks<T> {
         self
     }
 }
 
-macro_rules! tuples_into_callbacks {
-    ($($name:ident)*) => {
+// Of one kind, as nothing else would tell of which.
+impl IntoCallbacks for () {
+    fn into_callbacks(self) -> Callbacks {
+        Callbacks::default()
+    }
+}
+
+/// For one kind of item at a time: only of types of this crate the compiler knows that no array and no
+/// tuple is called with them.
+macro_rules! into_callbacks {
+    ($item:ty) => {
+        impl<C: Callback<$item>> IntoCallbacks<$item> for C {
+            fn into_callbacks(self) -> Callbacks<$item> {
+                [self].into_callbacks()
+            }
+        }
+
+        impl<C: Callback<$item>, const N: usize> IntoCallbacks<$item> for [C; N] {
+            fn into_callbacks(self) -> Callbacks<$item> {
+                self.into_iter().collect()
+            }
+        }
+
+        impl<C: Callback<$item>> IntoCallbacks<$item> for Vec<C> {
+            fn into_callbacks(self) -> Callbacks<$item> {
+                self.into_iter().collect()
+            }
+        }
+
+        into_callbacks!($item: A);
+        into_callbacks!($item: A B);
+        into_callbacks!($item: A B C);
+        into_callbacks!($item: A B C D);
+        into_callbacks!($item: A B C D E);
+        into_callbacks!($item: A B C D E F);
+        into_callbacks!($item: A B C D E F G);
+        into_callbacks!($item: A B C D E F G H);
+    };
+    ($item:ty: $($name:ident)+) => {
         #[allow(non_snake_case, reason = "the type's name serves as the variable's")]
-        impl<$($name: Callback),*> IntoCallbacks for ($($name,)*) {
-            fn into_callbacks(self) -> Callbacks {
-                let ($($name,)*) = self;
-                #[allow(unused_mut, reason = "the empty tuple pushes nothing")]
+        impl<$($name: Callback<$item>),+> IntoCallbacks<$item> for ($($name,)+) {
+            fn into_callbacks(self) -> Callbacks<$item> {
+                let ($($name,)+) = self;
                 let mut callbacks = Callbacks::default();
-                $(callbacks.push($name);)*
+                $(callbacks.push($name);)+
                 callbacks
             }
         }
     };
 }
 
-tuples_into_callbacks!();
-tuples_into_callbacks!(A);
-tuples_into_callbacks!(A B);
-tuples_into_callbacks!(A B C);
-tuples_into_callbacks!(A B C D);
-tuples_into_callbacks!(A B C D E);
-tuples_into_callbacks!(A B C D E F);
-tuples_into_callbacks!(A B C D E F G);
-tuples_into_callbacks!(A B C D E F G H);
+into_callbacks!(Sample);
+into_callbacks!(Stall);
 
 #[cfg(test)]
 mod tests {

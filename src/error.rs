@@ -1,11 +1,14 @@
 //! What can go wrong when a monitor is set up.
 
+use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 /// What went wrong when a monitor, or something it is given, was set up.
 ///
 /// The kinds are told apart with the `is_*` predicates, so that new ones can be added. The message
-/// says what to do about it.
+/// says what to do about it. Where another error is behind it, such as the operating system's, it is
+/// the [`source`](StdError::source).
 ///
 /// ```
 /// use std::time::Duration;
@@ -16,9 +19,10 @@ use std::fmt;
 ///     .unwrap_err();
 /// assert!(error.is_zero_interval());
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Error {
     kind: Kind,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +40,47 @@ pub(crate) enum Kind {
     InvertedThresholds,
     ZeroStallThreshold,
     ThreadRefused,
+    DescriptorsRefused,
+    SamplerFailed,
     UnusableSignal,
     AlreadyExported,
 }
 
 impl Error {
+    pub(crate) fn new(kind: Kind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+        Error {
+            kind,
+            source: Some(Arc::from(source.into())),
+        }
+    }
+
+    /// A sampler cannot start, for the reason given: for [`Sampler::start`](crate::Sampler::start).
+    ///
+    /// ```
+    /// use std::error::Error as _;
+    ///
+    /// let error = loopmon::Error::sampler_failed("no such counter");
+    /// assert!(error.is_sampler_failed());
+    /// assert_eq!(error.source().unwrap().to_string(), "no such counter");
+    /// ```
+    #[must_use]
+    pub fn sampler_failed(reason: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+        Error::new(Kind::SamplerFailed, reason)
+    }
+
+    /// The sampler could not start.
+    #[must_use]
+    pub fn is_sampler_failed(&self) -> bool {
+        self.kind == Kind::SamplerFailed
+    }
+
+    /// The operating system refused the file descriptors that a thread of loopmon's own needs: for
+    /// the callbacks of stalls, or an export.
+    #[must_use]
+    pub fn is_descriptors_refused(&self) -> bool {
+        self.kind == Kind::DescriptorsRefused
+    }
+
     /// No Tokio runtime is current on this thread.
     #[must_use]
     pub fn is_no_runtime(&self) -> bool {
@@ -125,7 +165,8 @@ impl Error {
         self.kind == Kind::ZeroStallThreshold
     }
 
-    /// The operating system refused a thread of loopmon's own: for stalls, their callbacks or an export.
+    /// The operating system refused a thread of loopmon's own: for stalls, their callbacks, an export, or
+    /// the [`WakeSampler`](crate::WakeSampler).
     #[must_use]
     pub fn is_thread_refused(&self) -> bool {
         self.kind == Kind::ThreadRefused
@@ -134,13 +175,18 @@ impl Error {
 
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Error {
-        Error { kind }
+        Error { kind, source: None }
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Error").field(&self.kind).finish()
+        let mut error = f.debug_tuple("Error");
+        error.field(&self.kind);
+        if let Some(source) = &self.source {
+            error.field(source);
+        }
+        error.finish()
     }
 }
 
@@ -201,11 +247,23 @@ impl fmt::Display for Error {
                  two looks"
             }
             Kind::ThreadRefused => {
-                "the operating system refused a thread, which stall detection and exports need: \
-                 raise the limit on threads, or do without `stalls()`, stall callbacks and exports"
+                "the operating system refused a thread, which stall detection, exports and the wake \
+                 sampler need: raise the limit on threads, or do without them"
+            }
+            Kind::DescriptorsRefused => {
+                "the operating system refused file descriptors, which stall callbacks and exports \
+                 need three of: raise the limit on open files, or do without them"
+            }
+            Kind::SamplerFailed => {
+                "the sampler could not start: see the source of this error, or give the monitor \
+                 another sampler"
             }
         })
     }
 }
 
-impl std::error::Error for Error {}
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

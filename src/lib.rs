@@ -80,6 +80,7 @@ pub mod docs;
 mod error;
 #[cfg(any(feature = "metrics", feature = "tracing", feature = "opentelemetry"))]
 pub mod export;
+mod foreign;
 mod monitor;
 mod own_thread;
 mod per_process;
@@ -94,6 +95,7 @@ pub mod stream;
 mod sync;
 mod tasks;
 mod threads;
+mod waiting;
 mod watchdog;
 
 use std::time::Duration;

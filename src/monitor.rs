@@ -6,6 +6,7 @@ mod calls;
 mod engine;
 mod interest;
 mod latest;
+mod lent;
 mod readings;
 mod run;
 mod samples;
@@ -16,11 +17,10 @@ mod weak;
 mod work;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 
 pub use builder::Builder;
 pub use samples::Samples;
@@ -31,14 +31,17 @@ pub(crate) use weak::WeakMonitor;
 
 use crate::clock;
 use crate::error::{Error, Kind};
-use crate::own_thread::Purpose;
+use crate::own_thread::{OwnThread, Purpose};
 use crate::sample::Sample;
 use crate::stack::StackTraces;
 use crate::stall::Stall;
-use crate::tasks::OwnTasks;
+use crate::sync::Lock;
+use crate::tasks::{OwnTasks, Tasks};
 use crate::watchdog::{Request, Watch};
-use attachment::{Attachment, Driver, RunId};
+use attachment::{Attachment, Channels, Driver, RunId};
 use engine::Engine;
+use interest::Post;
+use lent::Lender;
 use run::Run;
 
 static STALL_CALLBACKS: Purpose = Purpose::new("loopmon-callbacks");
@@ -90,17 +93,17 @@ pub struct Monitor {
 struct Shared {
     name: Option<Arc<str>>,
     interval: Duration,
-    needs_timers: bool,
-    attachment: Mutex<Attachment>,
+    capacity: usize,
+    stall_capacity: usize,
+    attachment: Lock<Attachment>,
     latest: latest::Reader,
-    engine: futures::lock::Mutex<Engine>,
+    engine: Lender<Engine>,
     callbacks: Option<calls::Shared<Sample>>,
     stall_callbacks: Option<calls::Shared<Stall>>,
     stall_threshold: Duration,
     rescue_timers: bool,
     stack_traces: StackTraces,
-    /// Each task of the monitor holds a receiver.
-    tasks: watch::Sender<()>,
+    tasks: Tasks,
 }
 
 impl Monitor {
@@ -128,16 +131,17 @@ impl Monitor {
             shared: Arc::new(Shared {
                 name: builder.name,
                 interval: builder.interval,
-                needs_timers: builder.needs_timers,
-                attachment: Mutex::new(Attachment::new(builder.capacity)),
+                capacity: builder.capacity,
+                stall_capacity: builder.stall_capacity.unwrap_or(builder.capacity),
+                attachment: Lock::new(Attachment::new(Channels::new(builder.capacity))),
                 latest,
-                engine: Engine::new(builder.sampler, latest_writer).into(),
+                engine: Lender::new(Engine::new(builder.sampler, latest_writer)),
                 callbacks: calls::share(builder.callbacks),
                 stall_callbacks: calls::share(builder.stall_callbacks),
                 stall_threshold: builder.stall_threshold,
                 rescue_timers: builder.rescue_timers,
                 stack_traces: builder.stack_traces,
-                tasks: watch::Sender::new(()),
+                tasks: Tasks::default(),
             }),
         }
     }
@@ -146,10 +150,10 @@ impl Monitor {
     ///
     /// # Errors
     ///
-    /// If no runtime is current, if the monitor is attached already, or if the runtime has no timers
-    /// and the sampler is the [`SleepSampler`](crate::SleepSampler). Nothing has changed then.
-    /// (Tokio tells by a panic that timers are missing. It is caught, but the process's panic hook
-    /// reports it, and with `panic = "abort"` the process ends.)
+    /// If no runtime is current, if the monitor is attached already, if its sampler cannot
+    /// [start](crate::Sampler::start), or if somebody wants to know of stalls and the operating system
+    /// refuses what that takes. Nothing has changed then: streams go on to wait for the next run, and
+    /// may have been given a sample.
     pub fn install(&self) -> Result<(), Error> {
         self.install_on(&current_runtime()?)
     }
@@ -164,12 +168,8 @@ impl Monitor {
     ///
     /// As [`install`](Self::install), and if the runtime has shut down.
     pub fn install_on(&self, runtime: &Handle) -> Result<(), Error> {
-        let run = Run::begin(&self.shared, runtime, Driver::Task)?;
-        let id = run.id();
-        run.spawn_callbacks(runtime);
-        run.spawn(runtime);
-        self.shared.attachment().confirm(id)?;
-        self.shared.keep_watch(id).inspect_err(|_| self.stop())
+        let thread = self.shared.stall_callbacks_thread()?;
+        Run::begin(&self.shared, runtime, Driver::Task)?.spawn(runtime, thread)
     }
 
     /// Monitors the current runtime for as long as the returned future is polled, until the monitor
@@ -187,9 +187,9 @@ impl Monitor {
     /// Dropping the future ends the run, as [`stop`](Self::stop) does.
     pub async fn run(&self) -> Result<(), Error> {
         let runtime = current_runtime()?;
+        let thread = self.shared.stall_callbacks_thread()?;
         let run = Run::begin(&self.shared, &runtime, Driver::Caller)?;
-        run.spawn_callbacks(&runtime);
-        run.drive(&runtime).await
+        run.drive(&runtime, thread).await
     }
 
     /// Stops monitoring, at once and from any thread.
@@ -201,8 +201,15 @@ impl Monitor {
     /// monitor was never installed. Stopping twice is as good as once. To wait until the monitor's
     /// tasks are gone, await [`stopped`](Self::stopped).
     pub fn stop(&self) {
-        let ended = self.shared.attachment().stop();
-        ended.end();
+        let mut channels = Channels::new(self.shared.capacity);
+        let run = self
+            .shared
+            .attachment
+            .with(|attachment| attachment.stop(&mut channels));
+        channels.end();
+        if let Some(run) = run {
+            run.end();
+        }
     }
 
     /// Waits until the monitor has no tasks: it was never attached, or it has ended and calls of its
@@ -221,7 +228,7 @@ impl Monitor {
     ///
     /// Cancel safe; it can be awaited by several callers, on any runtime or none.
     pub async fn stopped(&self) {
-        self.shared.tasks.closed().await;
+        self.shared.tasks.gone().await;
     }
 
     /// A handle that stops the monitor when it is dropped.
@@ -232,13 +239,13 @@ impl Monitor {
     /// Whether the monitor is installed on a runtime, and that runtime is alive.
     #[must_use]
     pub fn is_installed(&self) -> bool {
-        self.shared.attachment().driver() == Some(Driver::Task)
+        self.shared.driver() == Some(Driver::Task)
     }
 
     /// Whether the monitor is attached to a runtime, by `install` or by `run`.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.shared.attachment().driver().is_some()
+        self.shared.driver().is_some()
     }
 
     /// About how long it waits between samples.
@@ -274,7 +281,7 @@ impl Monitor {
     /// On a runtime whose clock is paused it goes by that clock, so ask from within.
     #[must_use]
     pub fn lag(&self) -> Duration {
-        let since = self.shared.attachment().since();
+        let since = self.shared.attachment.with(|attachment| attachment.since());
         let latest = self.latest();
         let Some(since) = since else {
             return latest.map_or(Duration::ZERO, |sample| sample.lag);
@@ -292,7 +299,11 @@ impl Monitor {
     /// Also before the monitor is installed: then it gets the first. When a monitor has been
     /// stopped, a new subscription is one to its next run.
     pub fn subscribe(&self) -> Samples {
-        Samples::new(self.shared.attachment().publisher().subscribe())
+        let publisher = self
+            .shared
+            .attachment
+            .with(|attachment| attachment.samples());
+        Samples::new(publisher.subscribe())
     }
 
     /// A stream of the stalls from now on: which worker does not return to its scheduler, since when
@@ -334,21 +345,17 @@ impl Monitor {
     ///
     /// What is seen and what is not is told in [`docs::stalls`](crate::docs::stalls). On targets
     /// without 64-bit atomics Tokio does not publish what it takes: there the stream ends at once. It
-    /// also does if the operating system refuses the thread.
+    /// also does if the monitor is attached and the operating system refuses the thread.
     ///
     /// # Cost
     ///
     /// Two threads for the whole process and one task on the runtime, and a wake-up of the one thread
     /// every fifth of the smallest threshold, 1 to 20 ms. An idle runtime is not woken.
     pub fn stalls(&self) -> Stalls {
-        let mut attachment = self.shared.attachment();
-        let stalls = attachment.subscribe_stalls();
-        if self.shared.watch(&attachment).is_err() {
-            let ended = attachment.take_stalls();
-            drop(attachment);
-            if let Some(ended) = ended {
-                ended.end();
-            }
+        let (post, _) = self.shared.post();
+        let stalls = post.subscribe();
+        if self.shared.watch().is_err() {
+            post.end();
         }
         stalls
     }
@@ -366,10 +373,24 @@ impl fmt::Debug for Monitor {
 }
 
 impl Shared {
-    fn attachment(&self) -> MutexGuard<'_, Attachment> {
-        self.attachment
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn driver(&self) -> Option<Driver> {
+        self.attachment.with(|attachment| attachment.driver())
+    }
+
+    /// The run was dropped.
+    fn end(&self, id: RunId) {
+        if !self.attachment.with(|attachment| attachment.dropped(id)) {
+            return;
+        }
+        let mut channels = Channels::new(self.capacity);
+        let run = self.attachment.with(|attachment| {
+            let on = attachment.is_on(id);
+            on.then(|| attachment.stop(&mut channels)).flatten()
+        });
+        channels.end();
+        if let Some(run) = run {
+            run.end();
+        }
     }
 
     /// What the monitor's tasks on `runtime` are to hold.
@@ -377,31 +398,54 @@ impl Shared {
         OwnTasks::new(runtime, self.tasks.clone())
     }
 
+    /// The thread that calls them, if there are any.
+    fn stall_callbacks_thread(&self) -> Result<Option<Arc<OwnThread>>, Error> {
+        let callbacks = self.stall_callbacks.as_ref();
+        callbacks.map(|_| STALL_CALLBACKS.thread()).transpose()
+    }
+
+    /// The channel of stalls, and the run that is on.
+    fn post(&self) -> (Post, Option<RunId>) {
+        let mut new = None;
+        loop {
+            let mut old = None;
+            let post = self
+                .attachment
+                .with(|attachment| attachment.post(new.as_ref(), &mut old));
+            match post {
+                Some(post) => return post,
+                None => new = Some(Post::open(self.stall_capacity)),
+            }
+        }
+    }
+
     /// Has stalls looked for in a run that has just begun, if somebody wants to know of them.
-    fn keep_watch(&self, id: RunId) -> Result<(), Error> {
-        let mut attachment = self.attachment();
-        if !attachment.is_on(id) {
+    fn keep_watch(&self, id: RunId, thread: Option<Arc<OwnThread>>) -> Result<(), Error> {
+        let (Some(callbacks), Some(thread)) = (&self.stall_callbacks, thread) else {
+            return self.watch();
+        };
+        let (post, run) = self.post();
+        if run != Some(id) {
             return Ok(());
         }
-        if let Some(callbacks) = &self.stall_callbacks {
-            let thread = STALL_CALLBACKS.thread().map_err(|_| Kind::ThreadRefused)?;
-            let tasks = self.own_tasks(thread.runtime());
-            let stalls = attachment.subscribe_stalls();
-            let runtime = thread.runtime().clone();
-            calls::serve(Arc::clone(callbacks), stalls, &runtime, tasks, thread);
-        }
-        self.watch(&attachment)
+        let stalls = post.subscribe();
+        self.watch()?;
+        let runtime = thread.runtime().clone();
+        let tasks = self.own_tasks(&runtime);
+        calls::serve(callbacks.clone(), stalls, &runtime, tasks, thread);
+        Ok(())
     }
 
     /// Has stalls looked for, if a run is on and somebody wants to know of them.
-    fn watch(&self, attachment: &Attachment) -> Result<(), Error> {
-        let (Some(stalls), Some(runtime)) = (attachment.stalls(), attachment.runtime()) else {
+    fn watch(&self) -> Result<(), Error> {
+        let wanted = self.attachment.with(|attachment| attachment.wanted());
+        let Some((post, runtime)) = wanted else {
             return Ok(());
         };
-        let watched = stalls.keep_watch(|publisher| {
+        let watched = post.keep_watch(|publisher| {
             Watch::start(Request {
-                runtime: runtime.clone(),
-                tasks: self.own_tasks(runtime),
+                tasks: self.own_tasks(&runtime),
+                runtime,
                 name: self.name.clone(),
                 threshold: self.stall_threshold,
                 rescue_timers: self.rescue_timers,
@@ -409,7 +453,7 @@ impl Shared {
                 publisher,
             })
         });
-        watched.map_err(|_| Kind::ThreadRefused.into())
+        watched.map_err(|refused| Error::new(Kind::ThreadRefused, refused))
     }
 }
 

@@ -8,9 +8,10 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::runtime::{Handle, Id, worker_index};
-use tokio::sync::watch;
 
+use crate::foreign::Foreign;
 use crate::sightings::Sightings;
+use crate::waiting::Waiting;
 
 /// The counts of all runtimes that have tasks of loopmon, from however many monitors.
 static RUNTIMES: LazyLock<Mutex<HashMap<Id, Weak<RuntimeTasks>>>> = LazyLock::new(Mutex::default);
@@ -66,19 +67,61 @@ impl Drop for RuntimeTasks {
     }
 }
 
+/// Whether a monitor has tasks, on whatever runtimes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tasks(Arc<Alive>);
+
+#[derive(Debug, Default)]
+struct Alive {
+    count: AtomicUsize,
+    waiting: Waiting,
+}
+
+impl Tasks {
+    /// Waits until there are none.
+    pub(crate) async fn gone(&self) {
+        let mut seat = self.0.waiting.seat();
+        poll_fn(|cx| {
+            seat.wait(cx.waker());
+            match self.0.count.load(Ordering::Acquire) {
+                0 => Poll::Ready(()),
+                _ => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    fn token(&self) -> Token {
+        self.0.count.fetch_add(1, Ordering::Relaxed);
+        Token(self.clone())
+    }
+}
+
+/// One task that is alive.
+#[derive(Debug)]
+struct Token(Tasks);
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        let tasks = &self.0.0;
+        if tasks.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            tasks.waiting.wake_all();
+        }
+    }
+}
+
 /// Gives each task of one monitor on one runtime what it is to hold.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnTasks {
     runtime: Arc<RuntimeTasks>,
-    alive: watch::Sender<()>,
+    tasks: Tasks,
 }
 
 impl OwnTasks {
-    /// When no receiver of `alive` is left, the monitor's tasks are gone.
-    pub(crate) fn new(runtime: &Handle, alive: watch::Sender<()>) -> OwnTasks {
+    pub(crate) fn new(runtime: &Handle, tasks: Tasks) -> OwnTasks {
         OwnTasks {
             runtime: RuntimeTasks::of(runtime),
-            alive,
+            tasks,
         }
     }
 
@@ -87,7 +130,11 @@ impl OwnTasks {
     }
 
     pub(crate) fn task(&self) -> OwnTask {
-        OwnTask::new(Arc::clone(&self.runtime), self.alive.subscribe())
+        self.runtime.count.fetch_add(1, Ordering::Relaxed);
+        OwnTask {
+            runtime: Arc::clone(&self.runtime),
+            alive: Some(self.tasks.token()),
+        }
     }
 }
 
@@ -95,18 +142,14 @@ impl OwnTasks {
 #[derive(Debug)]
 pub(crate) struct OwnTask {
     runtime: Arc<RuntimeTasks>,
-    alive: watch::Receiver<()>,
+    alive: Option<Token>,
 }
 
 impl OwnTask {
-    fn new(runtime: Arc<RuntimeTasks>, alive: watch::Receiver<()>) -> OwnTask {
-        runtime.count.fetch_add(1, Ordering::Relaxed);
-        OwnTask { runtime, alive }
-    }
-
-    /// What the task is to run.
+    /// What the task is to run. A panic ends it, and does not reach the runtime, which might end
+    /// itself.
     pub(crate) async fn keep(self, future: impl Future<Output = ()>) {
-        let mut future = pin!(future);
+        let mut future = pin!(Foreign::new(future));
         poll_fn(|cx| {
             if let (Some(sightings), Some(worker)) = (self.runtime.sightings.get(), worker_index())
             {
@@ -114,14 +157,15 @@ impl OwnTask {
             }
             future.as_mut().poll(cx)
         })
-        .await;
+        .await
+        .ok();
     }
 }
 
 impl Drop for OwnTask {
     fn drop(&mut self) {
         self.runtime.count.fetch_sub(1, Ordering::Relaxed);
-        drop_after_this_task(self.alive.clone());
+        drop_after_this_task(self.alive.take());
     }
 }
 
@@ -140,4 +184,19 @@ fn drop_after_this_task(value: impl Send + Sync + 'static) {
     let yielding = pin!(tokio::task::yield_now());
     // Nothing is to be done when it is ready: the waker alone is of use.
     let (Poll::Ready(()) | Poll::Pending) = yielding.poll(&mut Context::from_waker(&waker));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_does_not_reach_the_runtime() {
+        let tasks = Tasks::default();
+        let own = OwnTasks::new(&Handle::current(), tasks.clone());
+        let panics = own.task().keep(async { panic!("somebody's own mistake") });
+        tokio::spawn(panics).await.unwrap();
+        tasks.gone().await;
+        assert_eq!(own.runtime().count(), 0);
+    }
 }

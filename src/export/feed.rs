@@ -17,7 +17,7 @@ use tokio::time;
 use super::Export;
 use super::names::{Name, Names};
 use crate::clock;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::monitor::{Monitor, Samples, Stalls, WeakMonitor};
 use crate::own_thread::Purpose;
 use crate::sample::Sample;
@@ -68,7 +68,7 @@ impl Exports {
         new: impl FnOnce(&Name) -> E + Send + 'static,
     ) -> Result<Export, Error> {
         let lease = self.names.take(monitor)?;
-        let thread = self.thread.thread().map_err(|_| Kind::ThreadRefused)?;
+        let thread = self.thread.thread()?;
         // Before this returns, so that nothing is lost.
         let run = Run::subscribe(monitor);
         let monitor = monitor.downgrade();

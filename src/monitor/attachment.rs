@@ -1,22 +1,24 @@
 //! What a monitor is attached to, and the channels of the present or the next run.
+//!
+//! All of it is behind one lock. So what is to be dropped, closed or woken is handed out.
 
 use std::convert::Infallible;
+use std::mem;
 use std::sync::Arc;
 
 use futures::channel::oneshot;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::interest::Channel;
-use super::stalls::Stalls;
+use super::interest::{Channel, Post};
 use super::work::Work;
 use crate::broadcast::Publisher;
 use crate::error::{Error, Kind};
+use crate::foreign;
 use crate::sample::Sample;
 
 #[derive(Debug)]
 pub(super) struct Attachment {
-    capacity: usize,
     channels: Channels,
     run: Option<Active>,
     runs: u64,
@@ -24,14 +26,14 @@ pub(super) struct Attachment {
 
 /// Where the present or the next run publishes.
 #[derive(Debug)]
-struct Channels {
+pub(super) struct Channels {
     samples: Publisher<Sample>,
     /// Once somebody has asked for them.
     stalls: Option<Channel>,
 }
 
 impl Channels {
-    fn new(capacity: usize) -> Channels {
+    pub(super) fn new(capacity: usize) -> Channels {
         Channels {
             samples: Publisher::new(capacity),
             stalls: None,
@@ -39,7 +41,7 @@ impl Channels {
     }
 
     /// Ends every stream after what is buffered for it.
-    fn end(self) {
+    pub(super) fn end(self) {
         self.samples.close();
         if let Some(stalls) = self.stalls {
             stalls.end();
@@ -47,25 +49,9 @@ impl Channels {
     }
 }
 
-/// What a run leaves behind.
-pub(super) struct Ended {
-    channels: Channels,
-    run: Option<Active>,
-}
-
-impl Ended {
-    /// Ends the streams, and drops what the run was doing.
-    pub(super) fn end(self) {
-        self.channels.end();
-        if let Some(run) = self.run {
-            run.work.stop();
-        }
-    }
-}
-
-/// The run that is on.
+/// A run that is on.
 #[derive(Debug)]
-struct Active {
+pub(super) struct Active {
     id: RunId,
     driver: Driver,
     runtime: Handle,
@@ -95,50 +81,71 @@ enum State {
     Accepted,
 }
 
-/// A run that has just begun.
-pub(super) struct Begun {
-    pub(super) id: RunId,
-    /// Cancelled when it is over.
-    pub(super) over: oneshot::Receiver<Infallible>,
+impl Active {
+    /// With what is cancelled when it is over.
+    pub(super) fn new(
+        driver: Driver,
+        runtime: Handle,
+        now: Instant,
+        work: Arc<Work>,
+    ) -> (Active, oneshot::Receiver<Infallible>) {
+        let (on, over) = oneshot::channel();
+        let active = Active {
+            id: RunId(0),
+            driver,
+            runtime,
+            since: now,
+            work,
+            state: State::Offered,
+            _on: on,
+        };
+        (active, over)
+    }
+
+    /// Drops what it was doing, and the handle on its runtime: if it is the last, that drops what the
+    /// runtime's hooks own.
+    pub(super) fn end(self) {
+        self.work.stop();
+        foreign::discard(self);
+    }
 }
 
 impl Attachment {
-    pub(super) fn new(capacity: usize) -> Attachment {
+    pub(super) fn new(channels: Channels) -> Attachment {
         Attachment {
-            capacity,
-            channels: Channels::new(capacity),
+            channels,
             run: None,
             runs: 0,
         }
     }
 
-    pub(super) fn publisher(&self) -> &Publisher<Sample> {
-        &self.channels.samples
+    pub(super) fn samples(&self) -> Publisher<Sample> {
+        self.channels.samples.clone()
     }
 
-    /// The channel of stalls, if somebody has asked for it.
-    pub(super) fn stalls(&self) -> Option<&Channel> {
-        self.channels.stalls.as_ref()
-    }
-
-    pub(super) fn subscribe_stalls(&mut self) -> Stalls {
-        if let Some(stalls) = self.stalls().and_then(Channel::subscribe) {
-            return stalls;
+    /// The channel of stalls and the run that is on. If there is no channel, `new` becomes it, if
+    /// there is one; and what it replaces is put into `old`.
+    pub(super) fn post(
+        &mut self,
+        new: Option<&Post>,
+        old: &mut Option<Channel>,
+    ) -> Option<(Post, Option<RunId>)> {
+        let run = self.run.as_ref().map(|run| run.id);
+        if let Some(post) = self.channels.stalls.as_ref().and_then(Channel::post) {
+            return Some((post, run));
         }
-        let (channel, stalls) = Channel::open(self.capacity);
-        self.channels.stalls = Some(channel);
-        stalls
+        let new = new?.clone();
+        *old = self.channels.stalls.replace(new.channel());
+        Some((new, run))
     }
 
-    /// For the streams of stalls alone to be ended, which runs their readers' wakers.
-    pub(super) fn take_stalls(&mut self) -> Option<Channel> {
-        self.channels.stalls.take()
-    }
-
-    /// The runtime of the run that is on, once it has taken it.
-    pub(super) fn runtime(&self) -> Option<&Handle> {
+    /// Who wants stalls to be looked for, and on which runtime: that of the run that is on, once it
+    /// has taken it.
+    pub(super) fn wanted(&self) -> Option<(Post, Handle)> {
         let run = self.run.as_ref()?;
-        (run.state == State::Accepted).then_some(&run.runtime)
+        let accepted = run.state == State::Accepted;
+        let post = self.channels.stalls.as_ref().filter(|_| accepted)?.post()?;
+        Some((post, run.runtime.clone()))
     }
 
     /// Whether this run is on.
@@ -156,31 +163,25 @@ impl Attachment {
         self.run.as_ref().map(|run| run.since)
     }
 
+    /// An error if a run is on.
+    pub(super) fn check_free(&self) -> Result<(), Error> {
+        match self.driver() {
+            Some(Driver::Task) => Err(Kind::AlreadyInstalled.into()),
+            Some(Driver::Caller) => Err(Kind::AlreadyRunning.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes `new`, unless a run is on. Returns where it is to publish.
     pub(super) fn begin(
         &mut self,
-        driver: Driver,
-        runtime: Handle,
-        now: Instant,
-        work: Arc<Work>,
-    ) -> Result<Begun, Error> {
-        match self.driver() {
-            Some(Driver::Task) => return Err(Kind::AlreadyInstalled.into()),
-            Some(Driver::Caller) => return Err(Kind::AlreadyRunning.into()),
-            None => {}
-        }
-        let (on, over) = oneshot::channel();
+        new: &mut Option<Active>,
+    ) -> Result<(RunId, Publisher<Sample>), Error> {
+        self.check_free()?;
         let id = RunId(self.runs);
         self.runs += 1;
-        self.run = Some(Active {
-            id,
-            driver,
-            runtime,
-            since: now,
-            work,
-            state: State::Offered,
-            _on: on,
-        });
-        Ok(Begun { id, over })
+        self.run = new.take().map(|run| Active { id, ..run });
+        Ok((id, self.samples()))
     }
 
     /// The run is being polled, so somebody has taken it.
@@ -193,10 +194,7 @@ impl Attachment {
     /// The runtime has been given the run: an error if it dropped it on the spot.
     pub(super) fn confirm(&mut self, id: RunId) -> Result<(), Error> {
         match self.run.as_mut().filter(|run| run.id == id) {
-            Some(run) if run.state == State::Refused => {
-                self.run = None;
-                Err(Kind::RuntimeShutDown.into())
-            }
+            Some(run) if run.state == State::Refused => Err(Kind::RuntimeShutDown.into()),
             Some(run) => {
                 run.state = State::Accepted;
                 Ok(())
@@ -206,28 +204,26 @@ impl Attachment {
         }
     }
 
-    /// The run was dropped. Returns what is to be ended: nothing if it was stopped before, or if it
-    /// was never accepted, as its readers may be served by another runtime yet.
-    pub(super) fn end(&mut self, id: RunId) -> Option<Ended> {
-        let run = self.run.as_mut().filter(|run| run.id == id)?;
-        if run.state == State::Offered {
-            run.state = State::Refused;
-            return None;
-        }
-        Some(self.stop())
-    }
-
-    /// Detaches. Returns what is to be ended, once nothing is locked.
-    #[must_use]
-    pub(super) fn stop(&mut self) -> Ended {
-        Ended {
-            run: self.run.take(),
-            channels: self.renew(),
+    /// The run was dropped. Returns whether it is to be ended: not if it was before, nor if it was
+    /// never accepted, as its readers may be served by another runtime yet.
+    pub(super) fn dropped(&mut self, id: RunId) -> bool {
+        match self.run.as_mut().filter(|run| run.id == id) {
+            Some(run) if run.state == State::Offered => {
+                run.state = State::Refused;
+                false
+            }
+            run => run.is_some(),
         }
     }
 
-    /// New channels for the next run; returns the old ones.
-    fn renew(&mut self) -> Channels {
-        std::mem::replace(&mut self.channels, Channels::new(self.capacity))
+    /// Detaches from a run that has not come about; the readers wait for the next.
+    pub(super) fn retract(&mut self, id: RunId) -> Option<Active> {
+        self.run.take_if(|run| run.id == id)
+    }
+
+    /// Detaches. `channels` are for the next run, and are exchanged for those to be ended.
+    pub(super) fn stop(&mut self, channels: &mut Channels) -> Option<Active> {
+        mem::swap(&mut self.channels, channels);
+        self.run.take()
     }
 }

@@ -1,6 +1,5 @@
 //! How a monitor is set up.
 
-use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,9 +34,9 @@ pub struct Builder {
     pub(super) name: Option<Arc<str>>,
     pub(super) interval: Duration,
     pub(super) capacity: usize,
+    pub(super) stall_capacity: Option<usize>,
     pub(super) callbacks: Callbacks,
     pub(super) sampler: Box<dyn Drive>,
-    pub(super) needs_timers: bool,
     pub(super) stall_threshold: Duration,
     pub(super) stall_callbacks: Callbacks<Stall>,
     pub(super) rescue_timers: bool,
@@ -50,9 +49,9 @@ impl Builder {
             name: None,
             interval: Monitor::DEFAULT_INTERVAL,
             capacity: Monitor::DEFAULT_CAPACITY,
+            stall_capacity: None,
             callbacks: Callbacks::default(),
             sampler: Box::new(SleepSampler),
-            needs_timers: true,
             stall_threshold: Monitor::DEFAULT_STALL_THRESHOLD,
             stall_callbacks: Callbacks::default(),
             rescue_timers: false,
@@ -84,6 +83,15 @@ impl Builder {
         self
     }
 
+    /// How many reports of stalls each reader may lag behind before it loses its oldest: as many as
+    /// [samples](Self::capacity) if not set, [`Monitor::MAX_CAPACITY`] at most.
+    ///
+    /// All readers share one buffer of this many reports, of less than 200 bytes each.
+    pub fn stall_capacity(mut self, capacity: usize) -> Builder {
+        self.stall_capacity = Some(capacity);
+        self
+    }
+
     /// Adds a function to be called with each sample. See [`Callback`].
     pub fn callback(self, callback: impl Callback) -> Builder {
         self.callbacks([callback])
@@ -96,8 +104,7 @@ impl Builder {
     }
 
     /// How lag is measured: by a [`SleepSampler`] if not set.
-    pub fn sampler<S: Sampler>(mut self, sampler: S) -> Builder {
-        self.needs_timers = TypeId::of::<S>() == TypeId::of::<SleepSampler>();
+    pub fn sampler(mut self, sampler: impl Sampler) -> Builder {
         self.sampler = Box::new(sampler);
         self
     }
@@ -139,8 +146,14 @@ impl Builder {
     ///     .build()?;
     /// # Ok::<(), loopmon::Error>(())
     /// ```
-    pub fn stall_callback(mut self, callback: impl Callback<Stall>) -> Builder {
-        self.stall_callbacks.push(callback);
+    pub fn stall_callback(self, callback: impl Callback<Stall>) -> Builder {
+        self.stall_callbacks([callback])
+    }
+
+    /// Adds several: an array, a `Vec`, or a tuple of different ones. See
+    /// [`stall_callback`](Self::stall_callback).
+    pub fn stall_callbacks(mut self, callbacks: impl IntoCallbacks<Stall>) -> Builder {
+        self.stall_callbacks.append(callbacks.into_callbacks());
         self
     }
 
@@ -173,7 +186,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// If the interval is zero or longer than timers hold, the capacity is zero or more than
+    /// If the interval is zero or longer than timers hold, a capacity is zero or more than
     /// [`Monitor::MAX_CAPACITY`], the stall threshold is zero, or the signal for stacks cannot
     /// be taken.
     pub fn build(self) -> Result<Monitor, Error> {
@@ -183,11 +196,13 @@ impl Builder {
         if self.interval > LONGEST_INTERVAL {
             return Err(Kind::IntervalTooLong.into());
         }
-        if self.capacity == 0 {
-            return Err(Kind::ZeroCapacity.into());
-        }
-        if self.capacity > Monitor::MAX_CAPACITY {
-            return Err(Kind::CapacityTooLarge.into());
+        for capacity in [self.capacity, self.stall_capacity.unwrap_or(self.capacity)] {
+            if capacity == 0 {
+                return Err(Kind::ZeroCapacity.into());
+            }
+            if capacity > Monitor::MAX_CAPACITY {
+                return Err(Kind::CapacityTooLarge.into());
+            }
         }
         if self.stall_threshold.is_zero() {
             return Err(Kind::ZeroStallThreshold.into());

@@ -1,21 +1,22 @@
 //! Serves callbacks: a task that reads their stream, and one for each call.
 
-use std::sync::Arc;
-
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 use tokio::task::coop::consume_budget;
 use tokio_stream::{Stream, StreamExt};
 
+use super::lent::Lender;
 use crate::broadcast::Item;
 use crate::callback::Callbacks;
+use crate::foreign;
 use crate::tasks::OwnTasks;
 
 /// The callbacks of a monitor, used by one run after another.
-pub(super) type Shared<T> = Arc<futures::lock::Mutex<Callbacks<T>>>;
+pub(super) type Shared<T> = Lender<Callbacks<T>>;
 
 /// `None` if there are none to serve.
 pub(super) fn share<T>(callbacks: Callbacks<T>) -> Option<Shared<T>> {
-    (!callbacks.is_empty()).then(|| Arc::new(callbacks.into()))
+    (!callbacks.is_empty()).then(|| Lender::new(callbacks))
 }
 
 /// Serves them on `runtime` until `items` end. Each task holds `kept` as long as it lives.
@@ -25,19 +26,22 @@ pub(super) fn serve<T: Item>(
     runtime: &Handle,
     tasks: OwnTasks,
     kept: impl Clone + Send + 'static,
-) {
-    runtime.spawn(tasks.task().keep(async move {
+) -> AbortHandle {
+    let serving = tasks.task().keep(async move {
         while let Some(item) = items.next().await {
             // Not held while it waits: the next run may have begun.
-            for call in callbacks.lock().await.offer(item) {
+            for call in callbacks.take().await.offer(item) {
                 let kept = kept.clone();
-                tokio::spawn(tasks.task().keep(async move {
+                let call = tasks.task().keep(async move {
                     call.await;
                     drop(kept);
-                }));
+                });
+                // To spawn runs the runtime's hooks.
+                foreign::call(|| tokio::spawn(call)).ok();
             }
             // What a slow reader finds buffered may be more than a worker should do in one go.
             consume_budget().await;
         }
-    }));
+    });
+    runtime.spawn(serving).abort_handle()
 }

@@ -9,6 +9,8 @@ use tokio::task::coop::consume_budget;
 use super::latest;
 use super::readings::Readings;
 use crate::broadcast::{Closed, Publisher};
+use crate::error::Error;
+use crate::foreign::Foreign;
 use crate::sample::Sample;
 use crate::sampler::Sampler;
 
@@ -21,6 +23,11 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new(sampler: Box<dyn Drive>, latest: latest::Writer) -> Engine {
         Engine { sampler, latest }
+    }
+
+    /// Gets what the sampler needs. To be called inside the runtime that is to be measured.
+    pub(super) fn start(&mut self, interval: Duration) -> Result<(), Error> {
+        self.sampler.start(interval)
     }
 
     /// Publishes samples until the channel is closed.
@@ -54,6 +61,8 @@ impl Output {
 /// A sampler whose type is forgotten. The loop is inside, so that its future is boxed once a run and
 /// not once a sample.
 pub(super) trait Drive: Send {
+    fn start(&mut self, interval: Duration) -> Result<(), Error>;
+
     fn drive<'a>(
         &'a mut self,
         latest: &'a mut latest::Writer,
@@ -62,6 +71,10 @@ pub(super) trait Drive: Send {
 }
 
 impl<S: Sampler> Drive for S {
+    fn start(&mut self, interval: Duration) -> Result<(), Error> {
+        Sampler::start(self, interval)
+    }
+
     fn drive<'a>(
         &'a mut self,
         latest: &'a mut latest::Writer,
@@ -69,7 +82,10 @@ impl<S: Sampler> Drive for S {
     ) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             loop {
-                let lag = self.measure(output.interval).await;
+                let lag = match Foreign::new(self.measure(output.interval)).await {
+                    Ok(lag) => lag,
+                    Err(panic) => panic.resume(),
+                };
                 if output.publish(lag, latest).is_err() {
                     return;
                 }

@@ -1,22 +1,30 @@
 //! Whether somebody wants to know of stalls, and the watch that is kept for them.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::mem;
+use std::sync::{Arc, Weak};
 
 use super::stalls::Stalls;
 use crate::broadcast::Publisher;
+use crate::foreign;
 use crate::stall::Stall;
+use crate::sync::Lock;
 use crate::watchdog::Watch;
 
 /// Shared by the streams of one channel. While the monitor is attached it has the watch, which ends
 /// with the last of the streams.
 #[derive(Debug, Default)]
-pub(super) struct Interest(Mutex<Option<Watch>>);
+pub(super) struct Interest(Lock<State>);
 
-impl Interest {
-    fn watch(&self) -> MutexGuard<'_, Option<Watch>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Unwatched,
+    /// Somebody is at it, without the lock: to start a watch spawns tasks.
+    Starting,
+    Watched(Watch),
+    /// The monitor has been detached.
+    Ended,
 }
 
 /// The channel of stalls of the present or the next run.
@@ -26,42 +34,101 @@ pub(super) struct Channel {
     interest: Weak<Interest>,
 }
 
+/// The channel in the hands of somebody who wants to know of stalls.
+#[derive(Debug, Clone)]
+pub(super) struct Post {
+    publisher: Arc<Publisher<Stall>>,
+    interest: Arc<Interest>,
+}
+
 impl Channel {
-    pub(super) fn subscribe(&self) -> Option<Stalls> {
+    /// `None` if nobody is interested, or it has ended.
+    pub(super) fn post(&self) -> Option<Post> {
         let interest = self.interest.upgrade()?;
-        Some(Stalls::new(self.publisher.subscribe(), interest))
-    }
-
-    pub(super) fn open(capacity: usize) -> (Channel, Stalls) {
-        let publisher = Arc::new(Publisher::new(capacity));
-        let interest = Arc::default();
-        let channel = Channel {
-            publisher: Arc::clone(&publisher),
-            interest: Arc::downgrade(&interest),
+        let ended = interest.0.with(|state| matches!(state, State::Ended));
+        let post = Post {
+            publisher: Arc::clone(&self.publisher),
+            interest,
         };
-        (channel, Stalls::new(publisher.subscribe(), interest))
-    }
-
-    /// Has a watch kept, if somebody wants it and there is none.
-    pub(super) fn keep_watch(
-        &self,
-        start: impl FnOnce(Arc<Publisher<Stall>>) -> io::Result<Watch>,
-    ) -> io::Result<()> {
-        if let Some(interest) = self.interest.upgrade() {
-            let mut watch = interest.watch();
-            if watch.is_none() {
-                *watch = Some(start(Arc::clone(&self.publisher))?);
-            }
-        }
-        Ok(())
+        (!ended).then_some(post)
     }
 
     /// Ends the streams: after a last look, if there is a watch.
     pub(super) fn end(self) {
-        let interest = self.interest.upgrade();
-        match interest.and_then(|interest| interest.watch().take()) {
-            Some(watch) => drop(watch),
+        match self.post() {
+            Some(post) => post.end(),
             None => self.publisher.close(),
+        }
+    }
+}
+
+impl Post {
+    pub(super) fn open(capacity: usize) -> Post {
+        Post {
+            publisher: Arc::new(Publisher::new(capacity)),
+            interest: Arc::default(),
+        }
+    }
+
+    pub(super) fn channel(&self) -> Channel {
+        Channel {
+            publisher: Arc::clone(&self.publisher),
+            interest: Arc::downgrade(&self.interest),
+        }
+    }
+
+    pub(super) fn subscribe(&self) -> Stalls {
+        Stalls::new(self.publisher.subscribe(), Arc::clone(&self.interest))
+    }
+
+    /// Has a watch kept, if there is none. If the channel ends meanwhile, so does the watch.
+    pub(super) fn keep_watch(
+        &self,
+        start: impl FnOnce(Arc<Publisher<Stall>>) -> io::Result<Watch>,
+    ) -> io::Result<()> {
+        let starts = self.interest.0.with(|state| {
+            let starts = matches!(state, State::Unwatched);
+            if starts {
+                *state = State::Starting;
+            }
+            starts
+        });
+        if !starts {
+            return Ok(());
+        }
+        // To spawn runs the runtime's hooks, which may panic.
+        let started = foreign::call(|| start(Arc::clone(&self.publisher)));
+        let (mut watch, failed) = match started {
+            Ok(Ok(watch)) => (Some(watch), Ok(Ok(()))),
+            Ok(Err(refused)) => (None, Ok(Err(refused))),
+            Err(panic) => (None, Err(panic)),
+        };
+        let ended = self.interest.0.with(|state| {
+            let ended = matches!(state, State::Ended);
+            if !ended {
+                *state = watch.take().map_or(State::Unwatched, State::Watched);
+            }
+            ended
+        });
+        if ended && watch.is_none() {
+            self.publisher.close();
+        }
+        // Otherwise this closes the channel.
+        drop(watch);
+        failed.unwrap_or_else(|panic| panic.resume())
+    }
+
+    /// Ends the streams: after a last look, if there is a watch.
+    pub(super) fn end(&self) {
+        let before = self
+            .interest
+            .0
+            .with(|state| mem::replace(state, State::Ended));
+        match before {
+            State::Watched(watch) => drop(watch),
+            State::Unwatched | State::Ended => self.publisher.close(),
+            // Whoever starts it ends it.
+            State::Starting => {}
         }
     }
 }

@@ -1,17 +1,14 @@
 //! One run of a monitor, from `install` or `run` to its end.
 
 use std::convert::Infallible;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::FutureExt;
 use futures::channel::oneshot;
-use futures::future::AbortRegistration;
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 
 use super::Shared;
-use super::attachment::{Driver, RunId};
+use super::attachment::{Active, Driver, RunId};
 use super::calls;
 use super::engine::Output;
 use super::readings::Readings;
@@ -19,7 +16,9 @@ use super::samples::Samples;
 use super::work::Work;
 use crate::broadcast::Publisher;
 use crate::clock;
-use crate::error::{Error, Kind};
+use crate::error::Error;
+use crate::foreign::Foreign;
+use crate::own_thread::OwnThread;
 use crate::sample::Sample;
 use crate::tasks::RuntimeTasks;
 
@@ -28,7 +27,6 @@ pub(super) struct Run {
     attached: Attached,
     publisher: Publisher<Sample>,
     work: Arc<Work>,
-    abort: AbortRegistration,
     over: oneshot::Receiver<Infallible>,
 }
 
@@ -38,66 +36,105 @@ impl Run {
         runtime: &Handle,
         driver: Driver,
     ) -> Result<Run, Error> {
-        if shared.needs_timers && !has_timers(runtime) {
-            return Err(Kind::TimersDisabled.into());
+        shared
+            .attachment
+            .with(|attachment| attachment.check_free())?;
+        let interval = shared.interval;
+        // An earlier run lets go of it in the moment in which it is stopped.
+        let mut engine = shared.engine.try_take();
+        if let Some(engine) = &mut engine {
+            let _entered = runtime.enter();
+            engine.start(interval)?;
         }
         let readings = Readings::new(runtime, RuntimeTasks::of(runtime));
-        let mut attachment = shared.attachment();
-        let publisher = attachment.publisher().clone();
+        let work = Arc::new(Work::default());
+        let (active, over) = Active::new(
+            driver,
+            runtime.clone(),
+            clock::tokio_now(),
+            Arc::clone(&work),
+        );
+        let mut active = Some(active);
+        let (id, publisher) = shared
+            .attachment
+            .with(|attachment| attachment.begin(&mut active))?;
+        let attached = Attached {
+            shared: Arc::clone(shared),
+            id,
+        };
         let output = Output {
-            interval: shared.interval,
+            interval,
             readings,
             publisher: publisher.clone(),
         };
-        let engine = Arc::clone(shared);
-        let (work, abort) = Work::new(Box::pin(async move {
-            // An earlier run lets go of it in the moment in which it is stopped.
-            engine.engine.lock().await.drive(output).await;
+        let lender = shared.engine.clone();
+        work.begin(Box::pin(async move {
+            let mut engine = match engine {
+                Some(engine) => engine,
+                None => {
+                    let mut engine = lender.take().await;
+                    if engine.start(interval).is_err() {
+                        return;
+                    }
+                    engine
+                }
+            };
+            engine.drive(output).await;
         }));
-        let work = Arc::new(work);
-        let now = clock::tokio_now();
-        let begun = attachment.begin(driver, runtime.clone(), now, Arc::clone(&work))?;
         Ok(Run {
-            attached: Attached {
-                shared: Arc::clone(shared),
-                id: begun.id,
-            },
+            attached,
             publisher,
             work,
-            abort,
-            over: begun.over,
+            over,
         })
     }
 
-    pub(super) fn id(&self) -> RunId {
-        self.attached.id
-    }
-
-    /// Serves the callbacks, if there are any, until the samples of this run end.
-    pub(super) fn spawn_callbacks(&self, runtime: &Handle) {
-        let shared = &self.attached.shared;
-        if let Some(callbacks) = &shared.callbacks {
-            let samples = Samples::new(self.publisher.subscribe());
-            let tasks = shared.own_tasks(runtime);
-            calls::serve(Arc::clone(callbacks), samples, runtime, tasks, ());
+    /// To be held until it is certain that the run comes about.
+    fn offer(&self) -> Offer {
+        Offer {
+            shared: Arc::clone(&self.attached.shared),
+            id: self.attached.id,
+            callbacks: None,
+            open: true,
         }
     }
 
+    /// Serves the callbacks, if there are any, until the samples of this run end.
+    fn spawn_callbacks(&self, runtime: &Handle) -> Option<AbortHandle> {
+        let shared = &self.attached.shared;
+        let callbacks = shared.callbacks.as_ref()?.clone();
+        let samples = Samples::new(self.publisher.subscribe());
+        let tasks = shared.own_tasks(runtime);
+        Some(calls::serve(callbacks, samples, runtime, tasks, ()))
+    }
+
     /// Takes samples until the monitor is stopped, as a task of `runtime`.
-    pub(super) fn spawn(self, runtime: &Handle) {
+    pub(super) fn spawn(
+        self,
+        runtime: &Handle,
+        stall_callbacks: Option<Arc<OwnThread>>,
+    ) -> Result<(), Error> {
+        let mut offer = self.offer();
+        offer.callbacks = self.spawn_callbacks(runtime);
         let own = self.attached.shared.own_tasks(runtime).task();
         runtime.spawn(own.keep(async move {
             self.attached.accept();
-            self.work.drive(self.abort).await;
+            self.work.drive().await;
         }));
+        offer.take(stall_callbacks)
     }
 
     /// Takes samples until the monitor is stopped or `runtime` ends, as a part of the caller.
-    pub(super) async fn drive(self, runtime: &Handle) -> Result<(), Error> {
+    pub(super) async fn drive(
+        self,
+        runtime: &Handle,
+        stall_callbacks: Option<Arc<OwnThread>>,
+    ) -> Result<(), Error> {
+        let mut offer = self.offer();
+        offer.callbacks = self.spawn_callbacks(runtime);
         let Run {
             attached,
             work,
-            abort,
             over,
             ..
         } = self;
@@ -108,15 +145,50 @@ impl Run {
             let _ends = ends_with_runtime;
             over.await.ok();
         }));
-        attached.shared.attachment().confirm(attached.id)?;
-        attached.shared.keep_watch(attached.id)?;
-        let driven = AssertUnwindSafe(work.drive(abort)).catch_unwind().await;
-        match driven {
-            // The runtime shuts down, on another thread, and Tokio's timers panic when they are
-            // polled at that moment.
-            Err(_) if !attached.shared.attachment().is_on(attached.id) => Ok(()),
-            Err(panic) => resume_unwind(panic),
-            Ok(()) => Ok(()),
+        offer.take(stall_callbacks)?;
+        match Foreign::new(work.drive()).await {
+            // Otherwise the runtime shuts down, on another thread, and Tokio's timers panic when
+            // they are polled at that moment.
+            Err(panic) if attached.is_on() => panic.resume(),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// A run that may still turn out not to come about. Dropping it then leaves all as it was.
+struct Offer {
+    shared: Arc<Shared>,
+    id: RunId,
+    callbacks: Option<AbortHandle>,
+    open: bool,
+}
+
+impl Offer {
+    /// The runtime has been given the run. Has all else begun that belongs to it, or fails.
+    fn take(mut self, stall_callbacks: Option<Arc<OwnThread>>) -> Result<(), Error> {
+        self.shared
+            .attachment
+            .with(|attachment| attachment.confirm(self.id))?;
+        self.shared.keep_watch(self.id, stall_callbacks)?;
+        self.open = false;
+        Ok(())
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        let run = self
+            .shared
+            .attachment
+            .with(|attachment| attachment.retract(self.id));
+        if let Some(run) = run {
+            run.end();
+        }
+        if let Some(callbacks) = &self.callbacks {
+            callbacks.abort();
         }
     }
 }
@@ -131,24 +203,20 @@ struct Attached {
 
 impl Attached {
     fn accept(&self) {
-        self.shared.attachment().accept(self.id);
+        self.shared
+            .attachment
+            .with(|attachment| attachment.accept(self.id));
+    }
+
+    fn is_on(&self) -> bool {
+        self.shared
+            .attachment
+            .with(|attachment| attachment.is_on(self.id))
     }
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        let ended = self.shared.attachment().end(self.id);
-        if let Some(ended) = ended {
-            ended.end();
-        }
+        self.shared.end(self.id);
     }
-}
-
-/// Tokio tells by a panic alone.
-fn has_timers(runtime: &Handle) -> bool {
-    catch_unwind(|| {
-        let _entered = runtime.enter();
-        drop(tokio::time::sleep(Duration::ZERO));
-    })
-    .is_ok()
 }

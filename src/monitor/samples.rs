@@ -27,9 +27,13 @@ use crate::sample::Sample;
 ///
 /// # Executors
 ///
-/// Readers are woken while the channel is locked, as `async-broadcast` does it. An executor whose
-/// waker polls the reader then and there, instead of scheduling it, deadlocks; Tokio's and those of
-/// `futures` do not.
+/// A reader can be polled by any executor; one whose waker panics, blocks or polls then and there
+/// harms nobody else. A reader that is a task of Tokio, or a part of what `block_on` drives on one of
+/// its runtimes, is woken by whoever publishes. What other wakers do is not known, so these are woken
+/// by a thread of loopmon's own, `loopmon-wakers`, with a second one that takes over when a wake takes
+/// longer than 10 ms. They are there as long as there are such readers: on `futures`' executors, or
+/// within a `FuturesUnordered`. If the operating system refuses them, the reader is woken as Tokio's
+/// are. On a paused clock, time may pass before such a reader is woken.
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
 pub struct Samples {

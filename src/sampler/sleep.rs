@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::Sampler;
 use crate::clock;
+use crate::error::{Error, Kind};
+use crate::foreign;
 
 /// Tokio's timers fire at whole milliseconds of their driver's own clock.
 const TICK: Duration = Duration::from_millis(1);
@@ -48,6 +50,11 @@ const ROUNDED_UP_BY: Duration = Duration::from_nanos(999_999);
 ///
 /// On the paused clock of `tokio::time::pause` the lag is zero, and a jump by
 /// `tokio::time::advance` looks like a stall.
+///
+/// # A runtime without timers
+///
+/// [`start`](Sampler::start) then fails. Tokio tells by a panic alone: it is caught, but the process's
+/// panic hook reports it, and with `panic = "abort"` the process ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SleepSampler;
 
@@ -60,6 +67,12 @@ impl SleepSampler {
 }
 
 impl Sampler for SleepSampler {
+    /// Fails if the runtime has no timers. Tokio tells so by a panic alone.
+    fn start(&mut self, _: Duration) -> Result<(), Error> {
+        let timer = foreign::call(|| drop(tokio::time::sleep(Duration::ZERO)));
+        timer.map_err(|_| Kind::TimersDisabled.into())
+    }
+
     async fn measure(&mut self, interval: Duration) -> Duration {
         let interval = whole_ticks(interval);
         let began = clock::tokio_now();

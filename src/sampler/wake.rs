@@ -1,14 +1,19 @@
 //! Lag as the time a woken task waits for its turn.
 
 use std::future::poll_fn;
+use std::io;
+use std::mem;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Sampler;
 use crate::clock;
+use crate::error::{Error, Kind};
+use crate::foreign;
+use crate::sync::Lock;
 
 /// A thread of its own wakes a parked task at a known instant; the lag is the time from there to
 /// the task's turn.
@@ -31,12 +36,14 @@ use crate::clock;
 ///
 /// # Threads
 ///
-/// The thread starts with the first measurement of a run and is named `loopmon-wake`. It ends when
-/// the monitor stops; an interval later if it was stopped just between two measurements.
+/// The thread starts with a run and is named `loopmon-wake`. It ends when the monitor stops; an
+/// interval later if it was stopped just between two measurements. If the operating system refuses it,
+/// so does [`start`](Sampler::start), and the monitor is not installed.
 ///
 /// # Panics
 ///
-/// If the operating system refuses the thread, the measurement panics, which ends the monitor.
+/// A measurement panics, which ends the monitor, if it has to start the thread again and the operating
+/// system refuses it: if the runtime takes longer than an interval to come to its first measurement.
 ///
 /// [`SleepSampler`]: crate::SleepSampler
 #[derive(Debug, Default)]
@@ -53,13 +60,22 @@ impl WakeSampler {
 }
 
 impl Sampler for WakeSampler {
+    fn start(&mut self, interval: Duration) -> Result<(), Error> {
+        let alarm = Alarm::start(interval, State::Idle);
+        self.alarm = Some(alarm.map_err(|refused| Error::new(Kind::ThreadRefused, refused))?);
+        Ok(())
+    }
+
     async fn measure(&mut self, interval: Duration) -> Duration {
         // While it waits the future owns the thread: dropped in the middle, it ends the thread too.
         let alarm = self
             .alarm
             .take()
-            .filter(|alarm| alarm.interval == interval && alarm.probe.arm())
-            .unwrap_or_else(|| Alarm::start(interval));
+            .filter(|alarm| alarm.interval == interval && alarm.probe.arm());
+        let alarm = alarm.unwrap_or_else(|| {
+            Alarm::start(interval, State::armed())
+                .expect("loopmon: the operating system refused the wake sampler's thread")
+        });
         let woken_at = poll_fn(|cx| alarm.probe.poll_woken(cx)).await;
         let lag = clock::now().saturating_duration_since(woken_at);
         self.alarm = Some(alarm);
@@ -77,20 +93,18 @@ struct Alarm {
 }
 
 impl Alarm {
-    /// Its probe is armed.
-    fn start(interval: Duration) -> Alarm {
-        let probe = Arc::new(Probe::armed());
+    fn start(interval: Duration, state: State) -> io::Result<Alarm> {
+        let probe = Arc::new(Probe(Lock::new(state)));
         let (alive, ended) = mpsc::channel();
         let shared = Arc::clone(&probe);
         thread::Builder::new()
             .name("loopmon-wake".to_owned())
-            .spawn(move || ring(&shared, interval, &ended))
-            .expect("loopmon: the operating system refused the wake sampler's thread");
-        Alarm {
+            .spawn(move || ring(&shared, interval, &ended))?;
+        Ok(Alarm {
             interval,
             probe,
             _alive: alive,
-        }
+        })
     }
 }
 
@@ -110,7 +124,7 @@ fn ring(probe: &Probe, interval: Duration, ended: &mpsc::Receiver<()>) {
 
 /// What the thread and the task tell each other.
 #[derive(Debug)]
-struct Probe(Mutex<State>);
+struct Probe(Lock<State>);
 
 #[derive(Debug)]
 enum State {
@@ -137,68 +151,66 @@ impl State {
 }
 
 impl Probe {
-    fn armed() -> Probe {
-        Probe(Mutex::new(State::armed()))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether the thread is still there to wake it.
     fn arm(&self) -> bool {
-        let mut state = self.lock();
-        if matches!(*state, State::Ended) {
-            return false;
-        }
-        *state = State::armed();
-        true
+        self.0.with(|state| {
+            if matches!(state, State::Ended) {
+                return false;
+            }
+            *state = State::armed();
+            true
+        })
     }
 
     fn poll_woken(&self, cx: &mut Context<'_>) -> Poll<Instant> {
-        let mut state = self.lock();
-        match &mut *state {
+        // A waker is foreign, so this clones it before, and drops one after.
+        let mut waker = Some(cx.waker().clone());
+        self.0.with(|state| match state {
             State::Woken { at } => {
                 let at = *at;
                 *state = State::Idle;
-                return Poll::Ready(at);
+                Poll::Ready(at)
             }
-            State::Armed { waker, .. } => match waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                None => *waker = Some(cx.waker().clone()),
-            },
-            State::Idle | State::Ended => {}
-        }
-        Poll::Pending
+            State::Armed { waker: before, .. } => {
+                mem::swap(before, &mut waker);
+                Poll::Pending
+            }
+            State::Idle | State::Ended => Poll::Pending,
+        })
     }
 
     /// Wakes the task if it has waited for the interval; returns how long to wait until next time,
     /// if there is one.
     fn ring(&self, now: Instant, interval: Duration) -> Option<Duration> {
-        let mut state = self.lock();
-        let (at, waker) = match &mut *state {
-            State::Armed { at, waker } => (*at, waker),
-            // Still busy with the last one: the runtime is stuck.
-            State::Woken { .. } => return Some(interval),
-            // Arming it again takes microseconds: the run is over.
-            State::Idle | State::Ended => {
-                *state = State::Ended;
-                return None;
+        let mut waker = None;
+        let next = self.0.with(|state| {
+            let at = match state {
+                State::Armed { at, .. } => *at,
+                // Still busy with the last one: the runtime is stuck.
+                State::Woken { .. } => return Some(interval),
+                // Arming it again takes microseconds: the run is over.
+                State::Idle | State::Ended => {
+                    *state = State::Ended;
+                    return None;
+                }
+            };
+            let left = interval.saturating_sub(now.saturating_duration_since(at));
+            // The task arms itself a little after it was woken. An eighth too early is near enough;
+            // waiting for the rest would cost a second wake-up each time.
+            if left > interval / 8 {
+                return Some(left);
             }
-        };
-        let left = interval.saturating_sub(now.saturating_duration_since(at));
-        // The task arms itself a little after it was woken. An eighth too early is near enough;
-        // waiting for the rest would cost a second wake-up each time.
-        if left > interval / 8 {
-            return Some(left);
-        }
-        let waker = waker.take();
-        *state = State::Woken { at: now };
-        drop(state);
+            if let State::Armed { waker: waits, .. } = state {
+                waker = waits.take();
+            }
+            *state = State::Woken { at: now };
+            Some(interval)
+        });
         if let Some(waker) = waker {
-            waker.wake();
+            // Somebody may measure with an executor of their own.
+            foreign::call(|| waker.wake()).ok();
         }
-        Some(interval)
+        next
     }
 }
 
@@ -210,9 +222,13 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_millis(80);
 
+    fn armed() -> Probe {
+        Probe(Lock::new(State::armed()))
+    }
+
     #[test]
     fn a_ring_wakes_the_waiting_task_once_and_tells_when() {
-        let probe = Probe::armed();
+        let probe = armed();
         let mut waiting = task::spawn(poll_fn(|cx| probe.poll_woken(cx)));
         assert_pending!(waiting.poll());
         let rang = clock::now() + INTERVAL;
@@ -225,17 +241,17 @@ mod tests {
 
     #[test]
     fn a_ring_that_comes_too_early_waits_for_the_rest() {
-        let probe = Probe::armed();
+        let probe = armed();
         let early = clock::now() + INTERVAL / 2;
         let left = probe.ring(early, INTERVAL).unwrap();
         assert!(left > INTERVAL / 3 && left <= INTERVAL / 2, "{left:?}");
         assert_eq!(probe.ring(early + left, INTERVAL), Some(INTERVAL));
-        assert!(matches!(*probe.lock(), State::Woken { .. }));
+        assert!(probe.0.with(|state| matches!(state, State::Woken { .. })));
     }
 
     #[test]
     fn a_ring_before_the_first_poll_is_not_lost() {
-        let probe = Probe::armed();
+        let probe = armed();
         let rang = clock::now() + INTERVAL;
         probe.ring(rang, INTERVAL);
         let mut waiting = task::spawn(poll_fn(|cx| probe.poll_woken(cx)));
@@ -244,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_thread_ends_when_nobody_measures_any_more() {
-        let probe = Probe::armed();
+        let probe = armed();
         let rang = clock::now() + INTERVAL;
         probe.ring(rang, INTERVAL);
         let mut waiting = task::spawn(poll_fn(|cx| probe.poll_woken(cx)));
@@ -256,7 +272,7 @@ mod tests {
 
     #[test]
     fn the_thread_goes_on_while_somebody_measures() {
-        let probe = Probe::armed();
+        let probe = armed();
         for _ in 0..3 {
             let rang = clock::now() + INTERVAL;
             assert_eq!(probe.ring(rang, INTERVAL), Some(INTERVAL));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use loopmon::{Callbacks, IntoCallbacks, Monitor, Sample};
+use loopmon::{Callbacks, IntoCallbacks, Monitor, Sample, Stall};
 use tokio::sync::mpsc;
 
 use crate::support::{manual, millis, recorder, settle};
@@ -45,6 +45,20 @@ fn a_bare_callback_is_enough() {
     assert_eq!(plain.into_callbacks().len(), 1);
     let eight = (plain, plain, plain, plain, plain, plain, plain, plain);
     assert_eq!(eight.into_callbacks().len(), 8);
+}
+
+#[test]
+fn callbacks_of_stalls_come_in_all_shapes_too() {
+    async fn one(_: Stall) {}
+    let two = [one, one].into_callbacks();
+    assert_eq!(two.len(), 2);
+    let builder = Monitor::builder()
+        .stall_callbacks((one, async |_| {}, async |stall: Stall| drop(stall.thread)))
+        .stall_callbacks(two)
+        .stall_callbacks(vec![one])
+        .stall_callbacks(one)
+        .stall_callback(|_| std::future::ready(()));
+    assert!(format!("{builder:?}").contains("stall_callbacks: Callbacks { len: 8 }"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,6 +20,8 @@ fn kinds(error: &Error) -> Vec<&'static str> {
         ("capacity too large", error.is_capacity_too_large()),
         ("zero stall threshold", error.is_zero_stall_threshold()),
         ("thread refused", error.is_thread_refused()),
+        ("descriptors refused", error.is_descriptors_refused()),
+        ("sampler failed", error.is_sampler_failed()),
         ("invalid percentile", error.is_invalid_percentile()),
         ("inverted thresholds", error.is_inverted_thresholds()),
         ("unusable signal", error.is_unusable_signal()),
@@ -158,6 +160,11 @@ fn bad_settings() {
     assert_is(build(usize::MAX), "capacity too large");
     assert!(build(1).is_ok());
     assert!(build(Monitor::MAX_CAPACITY).is_ok());
+
+    let build = |capacity| Monitor::builder().stall_capacity(capacity).build();
+    assert_is(build(0), "zero capacity");
+    assert_is(build(usize::MAX), "capacity too large");
+    assert!(build(1).is_ok());
 }
 
 #[test]
@@ -198,4 +205,47 @@ fn with_a_signal_that_is_not_for_programs() {
             "unusable signal",
         );
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn without_file_descriptors() {
+    const EMFILE: i32 = 24;
+    // They are the process's, so this takes one of its own.
+    if std::env::var_os("LOOPMON_TEST_DESCRIPTORS").is_some() {
+        let runtime = paused_runtime();
+        let monitor = Monitor::builder()
+            .stall_callback(async |_| {})
+            .build()
+            .unwrap();
+        let mut samples = monitor.subscribe();
+        let open = || std::fs::File::open("/dev/null");
+        let taken: Vec<_> = std::iter::from_fn(|| open().ok()).collect();
+        let refused = monitor.install_on(runtime.handle());
+        let ran = runtime.block_on(monitor.run());
+        drop(taken);
+        for refused in [refused, ran] {
+            let error = refused.clone().unwrap_err();
+            assert_is(refused, "descriptors refused");
+            let source = std::error::Error::source(&error).unwrap();
+            let source = source.downcast_ref::<std::io::Error>().unwrap();
+            assert_eq!(source.raw_os_error(), Some(EMFILE));
+        }
+        assert!(!monitor.is_running());
+        assert_eq!(read(&mut samples), Read::Nothing);
+        monitor.install_on(runtime.handle()).unwrap();
+        assert!(runtime.block_on(samples.next()).is_some());
+        return;
+    }
+    let test = std::env::current_exe().unwrap();
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
+        .arg(test)
+        .args(["--exact", "errors::without_file_descriptors"])
+        .args(["--nocapture", "--test-threads=1"])
+        .env("LOOPMON_TEST_DESCRIPTORS", "1")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
 }

@@ -1,6 +1,7 @@
 //! What only real time shows. These tests run one at a time, and assert lower bounds and ratios.
 
 mod export;
+mod hostile;
 #[cfg(feature = "histogram")]
 mod interval;
 mod lag;

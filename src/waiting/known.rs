@@ -1,0 +1,98 @@
+//! The wakers that do no more than to schedule a task or to unpark a thread.
+//!
+//! They are told by the functions they are made of. Those of Tokio are learnt by asking it.
+
+use std::future::{Future, poll_fn};
+use std::sync::OnceLock;
+use std::task::{Poll, RawWakerVTable, Waker};
+use std::thread;
+
+use futures::task::noop_waker_ref;
+
+static KNOWN: OnceLock<Vec<&'static RawWakerVTable>> = OnceLock::new();
+
+/// `waker` is a clone: one that a runtime lends to a future may differ in its functions from all
+/// clones of it.
+pub(super) fn is_known(waker: &Waker) -> bool {
+    if cfg!(loopmon_loom) {
+        // Its threads are not those of the system.
+        return true;
+    }
+    // Not `get_or_init`: a fork in the midst of it would leave the child waiting.
+    let Some(known) = KNOWN.get().or_else(learn) else {
+        return false;
+    };
+    known.iter().any(|known| *known == waker.vtable())
+}
+
+/// `None` if the system refuses a thread.
+fn learn() -> Option<&'static Vec<&'static RawWakerVTable>> {
+    // Not here: this may be a thread of a runtime, which must not drive another.
+    let learning = thread::Builder::new()
+        .name("loopmon-learns".to_owned())
+        .spawn(of_tokio)
+        .ok()?;
+    let mut known = learning.join().ok()?;
+    known.extend([
+        Waker::noop().clone().vtable(),
+        noop_waker_ref().clone().vtable(),
+    ]);
+    Some(KNOWN.get_or_init(|| known))
+}
+
+/// Those of a task, of what `block_on` drives on a runtime, and of what it drives beside one.
+fn of_tokio() -> Vec<&'static RawWakerVTable> {
+    // Without drivers it needs no file descriptor.
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else {
+        return Vec::new();
+    };
+    let task = runtime.block_on(runtime.spawn(vtable())).ok();
+    let on = runtime.block_on(vtable());
+    let beside = runtime.handle().block_on(vtable());
+    task.into_iter().chain([on, beside]).collect()
+}
+
+fn vtable() -> impl Future<Output = &'static RawWakerVTable> {
+    poll_fn(|cx| Poll::Ready(cx.waker().clone().vtable()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::Wake;
+
+    use tokio::runtime::Builder;
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    fn known() -> impl Future<Output = bool> {
+        poll_fn(|cx| Poll::Ready(is_known(&cx.waker().clone())))
+    }
+
+    #[test]
+    fn tokios_wakers_are_known_on_every_flavour() {
+        let current = Builder::new_current_thread().enable_all().build().unwrap();
+        let multi = Builder::new_multi_thread()
+            .worker_threads(1)
+            .build()
+            .unwrap();
+        for runtime in [&current, &multi] {
+            assert!(runtime.block_on(known()));
+            assert!(runtime.handle().block_on(known()));
+            assert!(runtime.block_on(runtime.spawn(known())).unwrap());
+            assert!(LocalSet::new().block_on(runtime, known()));
+        }
+        assert!(is_known(Waker::noop()));
+    }
+
+    #[test]
+    fn others_are_not() {
+        struct Other;
+        impl Wake for Other {
+            fn wake(self: Arc<Other>) {}
+        }
+        assert!(!is_known(&Waker::from(Arc::new(Other))));
+        assert!(!futures::executor::block_on(known()));
+    }
+}
