@@ -4,20 +4,25 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::runtime::{Handle, Id, worker_index};
 
 use crate::foreign::Foreign;
+use crate::per_process::PerProcess;
 use crate::sightings::Sightings;
 use crate::waiting::Waiting;
 
 /// The counts of all runtimes that have tasks of loopmon, from however many monitors.
-static RUNTIMES: LazyLock<Mutex<HashMap<Id, Weak<RuntimeTasks>>>> = LazyLock::new(Mutex::default);
+static RUNTIMES: PerProcess<Mutex<HashMap<Id, Weak<RuntimeTasks>>>> =
+    PerProcess::new(Mutex::default);
 
 fn runtimes() -> MutexGuard<'static, HashMap<Id, Weak<RuntimeTasks>>> {
-    RUNTIMES.lock().unwrap_or_else(PoisonError::into_inner)
+    RUNTIMES
+        .get()
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The tasks of loopmon on one runtime.

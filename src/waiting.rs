@@ -76,7 +76,9 @@ impl Waiting {
         loop {
             let mut calls = [const { None }; AT_ONCE];
             let next = self.0.with(|seats| seats.call(from, &mut calls));
-            HANDS.take_over(calls.iter_mut().filter_map(Call::take_stranger));
+            HANDS
+                .get()
+                .take_over(calls.iter_mut().filter_map(Call::take_stranger));
             for call in calls {
                 if let Some(Call::Known(waker)) = call {
                     foreign::call(|| waker.wake()).ok();
@@ -168,10 +170,10 @@ impl Seat {
             return Call::Known(waker);
         }
         if self.stranger.is_none() {
-            self.stranger = HANDS.admit();
+            self.stranger = HANDS.get().admit();
         }
         match &self.stranger {
-            Some(stranger) if HANDS.are_there() => {
+            Some(stranger) if HANDS.get().are_there() => {
                 stranger.wait(waker);
                 Call::Stranger(Arc::clone(stranger))
             }
@@ -186,7 +188,7 @@ impl Drop for Seat {
         let before = self.waiting.0.with(|seats| seats.stand_up(self.index));
         foreign::discard(before);
         if let Some(stranger) = &self.stranger {
-            HANDS.dismiss(stranger);
+            HANDS.get().dismiss(stranger);
         }
     }
 }

@@ -6,7 +6,6 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::task::{Context, Poll, Waker};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Sampler;
@@ -14,6 +13,7 @@ use crate::clock;
 use crate::error::{Error, Kind};
 use crate::foreign;
 use crate::sync::Lock;
+use crate::threads;
 
 /// A thread of its own wakes a parked task at a known instant; the lag is the time from there to
 /// the task's turn.
@@ -97,9 +97,7 @@ impl Alarm {
         let probe = Arc::new(Probe(Lock::new(state)));
         let (alive, ended) = mpsc::channel();
         let shared = Arc::clone(&probe);
-        thread::Builder::new()
-            .name("loopmon-wake".to_owned())
-            .spawn(move || ring(&shared, interval, &ended))?;
+        threads::spawn("loopmon-wake", move || ring(&shared, interval, &ended))?;
         Ok(Alarm {
             interval,
             probe,

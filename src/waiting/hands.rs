@@ -9,19 +9,19 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::process;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::thread;
 use std::time::Duration;
 
 use crate::foreign;
+use crate::per_process::PerProcess;
 use crate::sync::Lock;
+use crate::threads;
 
 /// For how long a wake may keep other strangers waiting.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-pub(super) static HANDS: Hands = Hands::new();
+pub(super) static HANDS: PerProcess<Hands> = PerProcess::new(Hands::new);
 
 #[derive(Debug)]
 pub(super) struct Hands {
@@ -39,8 +39,6 @@ struct State {
     strangers: usize,
     /// Those that lead or stand by. One that is stuck does neither.
     threads: usize,
-    /// The process they are threads of: a fork has none of them.
-    process: u32,
     leads: Option<Turn>,
     turns: u64,
 }
@@ -70,13 +68,12 @@ impl State {
 }
 
 impl Hands {
-    const fn new() -> Hands {
+    fn new() -> Hands {
         Hands {
             state: Mutex::new(State {
                 queue: VecDeque::new(),
                 strangers: 0,
                 threads: 0,
-                process: 0,
                 leads: None,
                 turns: 0,
             }),
@@ -121,14 +118,7 @@ impl Hands {
 
     /// Whether there is a thread to wake strangers; starts it if not.
     pub(super) fn are_there(&'static self) -> bool {
-        let process = process::id();
         let mut state = self.lock();
-        if state.process != process {
-            // Those of the parent process stayed there.
-            state.process = process;
-            state.threads = 0;
-            state.leads = None;
-        }
         // The one that leads may be stuck, and nobody stand by: the system refused it, or there was
         // no need for a while.
         if state.threads > 1 || (state.threads == 1 && !state.is_busy()) {
@@ -153,10 +143,7 @@ impl Hands {
 
     /// The thread has been counted already.
     fn start(&'static self) -> io::Result<()> {
-        let started = thread::Builder::new()
-            .name("loopmon-wakers".to_owned())
-            .spawn(|| self.serve());
-        started.map(drop).inspect_err(|_| {
+        threads::spawn("loopmon-wakers", || self.serve()).inspect_err(|_| {
             self.lock().threads -= 1;
         })
     }
@@ -189,7 +176,7 @@ impl Hands {
         foreign::discard(waker);
         let mut state = self.lock();
         state.queue.retain(|queued| !Arc::ptr_eq(queued, stranger));
-        state.strangers -= 1;
+        state.strangers = state.strangers.saturating_sub(1);
         let over = state.is_over();
         drop(state);
         if over {
@@ -350,6 +337,7 @@ impl Stranger {
 mod tests {
     use std::sync::mpsc;
     use std::task::Wake;
+    use std::thread;
 
     use super::*;
 
@@ -371,12 +359,13 @@ mod tests {
         let (go_on, goes_on) = mpsc::channel();
         let goes_on = Mutex::new(goes_on);
         let waker = Waker::from(Arc::new(Slow { woken, goes_on }));
-        (HANDS.admit().unwrap(), waker, wakes, go_on)
+        (HANDS.get().admit().unwrap(), waker, wakes, go_on)
     }
 
     #[test]
     fn one_that_is_stuck_is_not_woken_again_and_keeps_nobody_waiting() {
-        let wake = |stranger: &Arc<Stranger>| HANDS.take_over([Arc::clone(stranger)].into_iter());
+        let wake =
+            |stranger: &Arc<Stranger>| HANDS.get().take_over([Arc::clone(stranger)].into_iter());
         let (stuck, waker, wakes_of_stuck, release) = stranger();
         stuck.wait(waker.clone());
         wake(&stuck);
@@ -395,20 +384,21 @@ mod tests {
         // What it has missed it is told once.
         drop(release);
         wakes_of_stuck.recv().unwrap();
-        HANDS.dismiss(&stuck);
-        HANDS.dismiss(&other);
+        HANDS.get().dismiss(&stuck);
+        HANDS.get().dismiss(&other);
         drop(waker);
         assert!(wakes_of_stuck.recv().is_err());
     }
 
     #[test]
     fn one_that_is_stuck_while_there_is_no_other_keeps_those_to_come_from_nothing() {
-        let wake = |stranger: &Arc<Stranger>| HANDS.take_over([Arc::clone(stranger)].into_iter());
+        let wake =
+            |stranger: &Arc<Stranger>| HANDS.get().take_over([Arc::clone(stranger)].into_iter());
         let (stuck, waker, wakes_of_stuck, _release) = stranger();
         stuck.wait(waker);
         wake(&stuck);
         wakes_of_stuck.recv().unwrap();
-        HANDS.dismiss(&stuck);
+        HANDS.get().dismiss(&stuck);
         // The one that stood by has ended by then.
         thread::sleep(2 * PATIENCE);
 
@@ -416,6 +406,6 @@ mod tests {
         other.wait(waker);
         wake(&other);
         wakes.recv().unwrap();
-        HANDS.dismiss(&other);
+        HANDS.get().dismiss(&other);
     }
 }
