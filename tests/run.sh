@@ -10,6 +10,8 @@ step() { printf '\n== %s\n' "$*"; }
 for features in --all-features --no-default-features; do
     step "tests, $features"
     cargo test --quiet "$features" --lib --test it -- --skip realtime
+    step "a program whose allocator is stuck, $features"
+    cargo test --quiet "$features" --test closed_look
     step "tests in real time, one by one, $features"
     cargo test --quiet "$features" --test it -- realtime --test-threads=1
 done

@@ -94,7 +94,19 @@ impl Hands {
             self.lock().strangers -= 1;
             return None;
         }
+        // Later may be too late: the allocator may be what the program is stuck in.
+        self.have_one_stand_by();
         Some(Arc::default())
+    }
+
+    fn have_one_stand_by(&'static self) {
+        let mut state = self.lock();
+        if state.threads == 1 {
+            state.threads += 1;
+            drop(state);
+            // If it is refused, others wait for whoever gets stuck.
+            self.start().ok();
+        }
     }
 
     /// So that to queue never allocates.
@@ -238,10 +250,8 @@ impl Hands {
                 continue;
             };
             if state.threads == 1 {
-                state.threads += 1;
                 drop(state);
-                // If it is refused, others wait for whoever gets stuck.
-                self.start().ok();
+                self.have_one_stand_by();
                 state = self.lock();
             }
             let turn = state.turn(true);
