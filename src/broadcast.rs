@@ -193,3 +193,59 @@ macro_rules! stream_of_subscription {
 }
 
 pub(crate) use stream_of_subscription;
+
+#[cfg(all(test, not(loopmon_loom)))]
+mod tests {
+    use allocation_counter::measure;
+    use tokio_test::task;
+
+    use super::*;
+    use crate::stall::{Phase, Stall};
+
+    fn stall() -> Stall {
+        Stall::of(0, Phase::Started)
+    }
+
+    #[test]
+    fn publishing_and_reading_allocate_nothing_whoever_waits() {
+        let publisher = Publisher::new(4);
+        let subscribe = |_| task::spawn(publisher.subscribe());
+        // `task::spawn` wakes as some executor does, `now_or_never` as none.
+        let mut strangers: Vec<_> = (0..50).map(subscribe).collect();
+        let mut known: Vec<_> = (0..50).map(subscribe).collect();
+        for _ in 0..3 {
+            for reader in &mut strangers {
+                while reader.poll_next().is_ready() {}
+            }
+            let read = measure(|| {
+                for reader in &mut known {
+                    while futures::StreamExt::next(&mut **reader)
+                        .now_or_never()
+                        .is_some()
+                    {}
+                }
+            });
+            let published = measure(|| publisher.publish(stall()).unwrap());
+            assert_eq!((read.count_total, published.count_total), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_reader_that_goes_while_far_behind_leaves_nothing() {
+        let publisher = Publisher::new(2_000);
+        let behind = publisher.subscribe();
+        let name: Arc<str> = "main".into();
+        let publish = |count| {
+            for _ in 0..count {
+                let monitor = Some(Arc::clone(&name));
+                publisher.publish(Stall { monitor, ..stall() }).unwrap();
+            }
+        };
+        publish(2_000);
+        drop(behind);
+        assert!(Arc::strong_count(&name) > 1_800);
+        // Each of these reads more than it adds.
+        publish(20);
+        assert!(Arc::strong_count(&name) < 5);
+    }
+}

@@ -10,7 +10,8 @@ use tokio::task::AbortHandle;
 use super::Shared;
 use super::attachment::{Active, Driver, RunId};
 use super::calls;
-use super::engine::Output;
+use super::engine::{Engine, Output};
+use super::lent::{Lender, Lent};
 use super::readings::Readings;
 use super::samples::Samples;
 use super::work::Work;
@@ -67,20 +68,11 @@ impl Run {
             readings,
             publisher: publisher.clone(),
         };
-        let lender = shared.engine.clone();
-        work.begin(Box::pin(async move {
-            let mut engine = match engine {
-                Some(engine) => engine,
-                None => {
-                    let mut engine = lender.take().await;
-                    if engine.start(interval).is_err() {
-                        return;
-                    }
-                    engine
-                }
-            };
-            engine.drive(output).await;
-        }));
+        work.begin(Box::pin(take_samples(
+            engine,
+            shared.engine.clone(),
+            output,
+        )));
         Ok(Run {
             attached,
             publisher,
@@ -153,6 +145,22 @@ impl Run {
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+/// Takes samples until the output is closed.
+async fn take_samples(engine: Option<Lent<Engine>>, lender: Lender<Engine>, output: Output) {
+    let mut engine = match engine {
+        Some(started) => started,
+        // An earlier run had it still.
+        None => {
+            let mut engine = lender.take().await;
+            if engine.start(output.interval).is_err() {
+                return;
+            }
+            engine
+        }
+    };
+    engine.drive(output).await;
 }
 
 /// A run that may still turn out not to come about. Dropping it then leaves all as it was.
