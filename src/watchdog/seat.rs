@@ -13,6 +13,9 @@ use super::worker::{Counters, Driven, Finding, Look, Worker};
 use crate::clock;
 use crate::stall::{Cause, Phase, Stall, StallId};
 
+/// On a crowded machine the inspector may wait for a CPU for that long.
+const SHORTEST_ANSWER: Duration = Duration::from_millis(100);
+
 #[derive(Debug)]
 pub(super) struct Seat {
     index: usize,
@@ -206,7 +209,7 @@ impl Seat {
         let report = Report {
             publisher: Arc::clone(&subject.publisher),
             number: self.reports,
-            answer_within: is_asked.then_some(subject.threshold),
+            answer_within: is_asked.then_some(subject.threshold.max(SHORTEST_ANSWER)),
             stall,
         };
         match posts.report(News::Report(report)) {

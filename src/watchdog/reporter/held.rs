@@ -1,6 +1,6 @@
 //! The reports that wait: pure reckoning.
 //!
-//! A report waits for what the inspector says of it, for no longer than the threshold; then for its
+//! A report waits for what the inspector says of it, for no longer than the threshold or 100 ms; then for its
 //! stack to be taken and read, until there is news of the same worker, the watch ends, or
 //! [`LONGEST_WAIT`] has passed. So the reports of a worker keep their order, no more than one of them
 //! waits, and nobody else's waits for it.

@@ -14,7 +14,7 @@ mod pauses;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use loopmon::{Builder, Cause, Monitor, Phase, Stall, Stalls};
+use loopmon::{Builder, Cause, Monitor, OsThread, Phase, Stall, Stalls};
 use tokio::runtime::Runtime;
 use tokio::time::sleep;
 
@@ -142,6 +142,14 @@ impl Heard {
 
 fn in_phase(stalls: &[Stall], phase: Phase) -> impl Iterator<Item = &Stall> {
     stalls.iter().filter(move |stall| stall.phase == phase)
+}
+
+/// The thread that the latest report has that has one: on a crowded machine the first may come before
+/// that is known.
+#[track_caller]
+fn thread(stalls: &[Stall]) -> &OsThread {
+    let thread = stalls.iter().rev().find_map(|stall| stall.thread.as_ref());
+    thread.unwrap_or_else(|| panic!("{stalls:?}"))
 }
 
 /// One stall of this worker, from its start to its end.

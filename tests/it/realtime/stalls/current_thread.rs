@@ -55,7 +55,7 @@ fn the_root_future_blocks() {
         let stalls = heard.to_the_end();
         assert_one(&stalls, 0);
         if cfg!(target_os = "linux") {
-            let here = stalls[0].thread.as_ref().unwrap();
+            let here = super::thread(&stalls);
             assert_eq!(here.name.as_deref(), thread::current().name());
             assert!(here.id.is_some());
         }
@@ -256,7 +256,7 @@ fn another_thread_drives_it_and_blocks() {
     monitor.stop();
     let stalls = heard.to_the_end();
     assert_one(&stalls, 0);
-    let thread = stalls[0].thread.as_ref().unwrap();
+    let thread = super::thread(&stalls);
     assert_eq!(thread.name.as_deref(), Some("another"));
 }
 

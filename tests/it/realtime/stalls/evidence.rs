@@ -1,7 +1,7 @@
 //! Whose thread it is, and what it does: nothing is said that is not certain.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc;
 use std::thread::sleep;
 
 use loopmon::{Cause, Phase, Stall};
@@ -16,20 +16,19 @@ fn own_id() -> Option<u32> {
     path.file_name()?.to_str()?.parse().ok()
 }
 
-/// Tasks that move their worker to another thread all the time, until `moves` is dropped.
-fn keep_moving(runtime: &Runtime) -> mpsc::Sender<()> {
-    let (moves, ended) = mpsc::channel::<()>();
-    let ended = std::sync::Arc::new(std::sync::Mutex::new(ended));
+/// Tasks that move their worker to another thread all the time, until they are to end.
+fn keep_moving(runtime: &Runtime) -> Arc<AtomicBool> {
+    let end = Arc::new(AtomicBool::new(false));
     for index in 0..8 {
-        let ended = std::sync::Arc::clone(&ended);
+        let end = Arc::clone(&end);
         runtime.spawn(async move {
-            while ended.lock().unwrap().try_recv() == Err(mpsc::TryRecvError::Empty) {
+            while !end.load(Ordering::Relaxed) {
                 tokio::task::block_in_place(|| sleep(millis(5)));
                 tokio::time::sleep(millis(3 + index % 3)).await;
             }
         });
     }
-    moves
+    end
 }
 
 /// The reports of the time in which `blocking` ran as a task, with the thread that it ran on.
@@ -55,7 +54,7 @@ fn a_worker_that_has_moved_is_told_with_its_own_thread_or_with_none() {
     let runtime = multi_thread(4);
     let monitor = watching().install_on(runtime.handle()).unwrap();
     let heard = Heard::of(monitor.stalls());
-    let moves = keep_moving(&runtime);
+    let end = keep_moving(&runtime);
     rest(&runtime, millis(500));
     let (mut known, mut all) = (0, 0);
     for round in 0..10 {
@@ -80,7 +79,7 @@ fn a_worker_that_has_moved_is_told_with_its_own_thread_or_with_none() {
     }
     println!("{known} of {all} reports have a thread");
     assert!(all > 0);
-    drop(moves);
+    end.store(true, Ordering::Relaxed);
     rest(&runtime, millis(50));
     monitor.stop();
 }

@@ -41,7 +41,7 @@ fn thread_per_core_programs_build_their_own_runtimes() {
         let stalls = heard.to_the_end();
         assert_one(&stalls, 0);
         assert_eq!(stalls[0].monitor.as_deref(), Some(&*core.to_string()));
-        let thread = stalls[0].thread.as_ref().unwrap();
+        let thread = super::thread(&stalls);
         assert_eq!(thread.name.as_deref(), Some(&*format!("core-{core}")));
     }
 }

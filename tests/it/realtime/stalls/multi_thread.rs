@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Barrier};
 
-use loopmon::{Cause, Monitor, OsThread, Phase};
+use loopmon::{Cause, Monitor, Phase};
 use tokio::runtime::{Runtime, worker_index};
 use tokio::time::sleep;
 
@@ -15,10 +15,6 @@ fn watch(runtime: &Runtime) -> (Monitor, Heard) {
     let heard = Heard::of(monitor.stalls());
     rest(runtime, millis(100));
     (monitor, heard)
-}
-
-fn id(thread: Option<&OsThread>) -> Option<u32> {
-    thread.and_then(|thread| thread.id)
 }
 
 /// The calling thread's id, as `/proc` has it.
@@ -50,7 +46,7 @@ fn one_worker_of_four_blocks() {
     monitor.stop();
     let stalls = heard.to_the_end();
     assert_one(&stalls, worker);
-    assert_eq!(id(stalls[0].thread.as_ref()), thread);
+    assert_eq!(super::thread(&stalls).id, thread);
 }
 
 #[test]
@@ -79,7 +75,7 @@ fn both_workers_block() {
         let mut of_worker = stalls.clone();
         of_worker.retain(|stall| stall.worker == worker);
         assert_one(&of_worker, worker);
-        assert_eq!(id(of_worker[0].thread.as_ref()), thread);
+        assert_eq!(super::thread(&of_worker).id, thread);
     }
 }
 
@@ -111,7 +107,7 @@ fn a_stall_on_the_thread_that_took_over_from_block_in_place() {
     monitor.stop();
     let stalls = heard.to_the_end();
     assert_one(&stalls, 0);
-    assert_eq!(id(stalls[0].thread.as_ref()), thread.unwrap());
+    assert_eq!(super::thread(&stalls).id, thread.unwrap());
 }
 
 #[test]
