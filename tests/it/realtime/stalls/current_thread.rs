@@ -6,7 +6,9 @@ use loopmon::{Cause, Phase};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
-use super::{BLOCK, Heard, assert_one, block, current_thread, in_phase, rest, spin, watching};
+use super::{
+    BLOCK, Heard, assert_one, block, current_thread, in_phase, rest, spin, unstarved, watching,
+};
 use crate::support::millis;
 
 #[test]
@@ -129,7 +131,7 @@ fn medium_polls_with_a_sleep_between() {
 
 #[test]
 fn many_medium_polls_in_a_row() {
-    current_thread().block_on(async {
+    let polls = async || {
         let monitor = watching().install().unwrap();
         let heard = Heard::of(monitor.stalls());
         sleep(millis(50)).await;
@@ -141,9 +143,10 @@ fn many_medium_polls_in_a_row() {
         }
         sleep(millis(50)).await;
         monitor.stop();
-        let stalls = assert_one(&heard.to_the_end(), 0).clone();
-        assert_eq!(stalls.cause, Cause::ManyPolls);
-    });
+        heard.to_the_end()
+    };
+    let stalls = unstarved(|| current_thread().block_on(polls()));
+    assert_eq!(assert_one(&stalls, 0).cause, Cause::ManyPolls);
 }
 
 #[test]

@@ -6,7 +6,9 @@ use loopmon::{Cause, Monitor, Phase};
 use tokio::runtime::{Runtime, worker_index};
 use tokio::time::sleep;
 
-use super::{BLOCK, Heard, assert_one, block, in_phase, multi_thread, rest, spin, watching};
+use super::{
+    BLOCK, Heard, assert_one, block, in_phase, multi_thread, rest, spin, unstarved, watching,
+};
 use crate::support::millis;
 
 /// Watches a runtime, and lets it settle.
@@ -136,19 +138,21 @@ fn the_core_is_left_unattended_as_the_blocking_pool_is_full() {
 
 #[test]
 fn many_medium_polls_in_a_row_on_one_worker() {
-    let runtime = multi_thread(1);
-    let (monitor, heard) = watch(&runtime);
-    runtime.block_on(async {
-        let tasks: Vec<_> = (0..60)
-            .map(|_| tokio::spawn(async { std::thread::sleep(millis(5)) }))
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
-        }
-        sleep(millis(50)).await;
+    let stalls = unstarved(|| {
+        let runtime = multi_thread(1);
+        let (monitor, heard) = watch(&runtime);
+        runtime.block_on(async {
+            let tasks: Vec<_> = (0..60)
+                .map(|_| tokio::spawn(async { std::thread::sleep(millis(5)) }))
+                .collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+            sleep(millis(50)).await;
+        });
+        monitor.stop();
+        heard.to_the_end()
     });
-    monitor.stop();
-    let stalls = heard.to_the_end();
     let last = in_phase(&stalls, Phase::Ended).last().unwrap();
     assert_eq!(last.cause, Cause::ManyPolls, "{stalls:?}");
 }
