@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use allocation_counter::measure;
 
+use super::super::alternate;
 use super::super::handler::Registers;
 use super::super::raw::own_id;
 use super::super::threads::introduce;
@@ -320,4 +321,81 @@ fn a_signal_of_nobodys_is_handled_undisturbed_and_on_a_stack_of_its_own() {
     // SAFETY: as above.
     let masks = |signal| unsafe { libc::sigismember(&raw const ours.sa_mask, signal) } == 1;
     assert!(!(1..=64).any(masks));
+}
+
+/// What `handle` takes of the calling thread's alternate stack, in bytes.
+fn used(handle: impl Fn()) -> usize {
+    const PAINT: u8 = 0xa5;
+    let stack = alternate::current().unwrap();
+    // What is set up only once.
+    handle();
+    // SAFETY: it is mapped for as long as the thread lives, and not in use.
+    unsafe { stack.ss_sp.write_bytes(PAINT, stack.ss_size) };
+    handle();
+    // SAFETY: as above; all of it has been written.
+    let bytes = unsafe { std::slice::from_raw_parts(stack.ss_sp.cast(), stack.ss_size) };
+    stack.ss_size - bytes.iter().position(|byte: &u8| *byte != PAINT).unwrap()
+}
+
+extern "C" fn nothing(_: c_int) {}
+
+#[track_caller]
+fn assert_has_room(what: &str) {
+    const OURS: c_int = 61;
+    const BARE: c_int = 62;
+    introduce();
+    let memory = || File::open("/proc/self/mem").ok();
+    let bare = used(|| {
+        set_with(BARE, libc::SA_ONSTACK, nothing);
+        send(own_id(), BARE).unwrap();
+    });
+    let all = used(|| {
+        let asked = ask(OURS).ask(own_id(), Question::new(memory(), 1 << 16));
+        assert!(matches!(asked, Asked::Answered(_)), "{asked:?}");
+    });
+    let frame = alternate::frame();
+    println!("{what}: {all} bytes, {bare} of them the kernel's, which may be {frame}");
+    assert!(bare <= frame, "{what}: {bare}");
+    assert!(all - bare <= alternate::HANDLER_BYTES, "{what}: {all}");
+}
+
+#[test]
+fn the_handler_takes_no_more_of_the_stack_than_it_is_given_room_for() {
+    assert_has_room("as it is");
+    #[cfg(target_arch = "x86_64")]
+    if may_use_amx() {
+        use_amx();
+        assert_has_room("with AMX in use");
+    }
+}
+
+/// Asks the kernel for it, for the whole process.
+#[cfg(target_arch = "x86_64")]
+fn may_use_amx() -> bool {
+    const REQUEST: c_int = 0x1023;
+    const TILE_DATA: c_int = 18;
+    // SAFETY: it takes two integers.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILE_DATA) == 0 }
+}
+
+/// From here on the thread has tiles to be saved.
+#[cfg(target_arch = "x86_64")]
+fn use_amx() {
+    #[repr(align(64))]
+    struct Tiles([u8; 64]);
+    let mut tiles = Tiles([0; 64]);
+    // The first kind of table; one tile of 16 rows, of 64 bytes each.
+    tiles.0[0] = 1;
+    tiles.0[16] = 64;
+    tiles.0[48] = 16;
+    // SAFETY: the processor has these instructions, or the kernel would not let it use them.
+    unsafe {
+        std::arch::asm!(
+            "ldtilecfg [{tiles}]",
+            // tilezero tmm0
+            ".byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0",
+            tiles = in(reg) &raw const tiles,
+            options(nostack),
+        );
+    }
 }
