@@ -61,14 +61,17 @@ impl Ask {
         let Some(asking) = self.turn() else {
             return Asked::NoAnswer;
         };
-        if let Err(refusal) = self.take_into_use() {
-            return Asked::Refused(refusal);
+        if !program::is_main() {
+            return Asked::Refused(Refusal::InLibrary);
         }
         if !threads::is_ready(thread) {
             return match send(thread, NO_SIGNAL) {
                 Ok(()) => Asked::Refused(Refusal::NoRoom),
                 Err(asked) => asked,
             };
+        }
+        if let Err(refusal) = self.take_into_use() {
+            return Asked::Refused(refusal);
         }
         if clock::now() >= self.until {
             // There is no time left for an answer.
@@ -123,9 +126,6 @@ impl Ask {
 
     /// Installs the handler, or sees that it is still there.
     fn take_into_use(self) -> Result<(), Refusal> {
-        if !program::is_main() {
-            return Err(Refusal::InLibrary);
-        }
         let before = usize::try_from(self.signal)
             .ok()
             .and_then(|signal| BEFORE.get(signal));

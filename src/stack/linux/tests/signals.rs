@@ -88,12 +88,11 @@ fn a_profilers_handler_is_never_called_on_top_of_ours() {
         }
     });
     let mut stacks = 0;
-    while stacks < 300 {
+    while stacks < 300 || CALLS.load(Ordering::Relaxed) < 300 {
         stacks += u32::from(by_signal(subject.target(), StackTraces::new()).is_ok());
     }
     profiler.end();
     subject.end();
-    assert!(CALLS.load(Ordering::Relaxed) >= 300);
     assert_eq!(NESTED.load(Ordering::Relaxed), 0);
 }
 
