@@ -52,8 +52,9 @@
 //! **No signal to who cannot take it.** To a thread that masks it, or has one of ours pending, none is sent:
 //! real-time ones would pile up (`no_signal_is_sent_to_who_masks_it`).
 //!
-//! **It always comes back.** A handler that interrupts ours and leaves it by `siglongjmp` keeps the question
-//! for good; under the full mask that is left to those for faults, and ours makes none.
+//! **It always comes back.** A handler that interrupted ours and left it by `siglongjmp` would keep the
+//! question for good. Under the full mask only a fault could, and ours makes none; where the signal is
+//! shared, the program's own mask says who can.
 
 mod roll;
 mod slot;

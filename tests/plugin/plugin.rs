@@ -14,6 +14,10 @@ static REFUSALS: AtomicU32 = AtomicU32::new(0);
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
 /// Stalls again and again, by what the host does in `stall`, until it is stopped.
+///
+/// # Panics
+///
+/// Where no runtime or monitor is to be had.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_run(stall: extern "C" fn()) {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();

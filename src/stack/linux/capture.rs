@@ -310,6 +310,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn that_no_file_can_be_opened_is_not_taken_for_a_secret() {
+        for (error, expected) in [
+            (libc::EMFILE, NoStack::NoFiles),
+            (libc::ENFILE, NoStack::NoFiles),
+            (libc::EACCES, NoStack::Hidden),
+            (libc::ENOENT, NoStack::Hidden),
+        ] {
+            assert_eq!(hidden(&io::Error::from_raw_os_error(error)), expected);
+        }
+    }
+
+    #[test]
     fn what_waits_to_be_read_is_bounded_by_its_size() {
         static ALL: AtomicUsize = AtomicUsize::new(0);
         for (bytes, expected) in [
