@@ -9,8 +9,9 @@ use std::ptr;
 
 use super::program::auxiliary;
 
-/// What the handler takes at most beside what the kernel saves, in bytes. A test measures it.
-pub(super) const HANDLER_BYTES: usize = 2 << 10;
+/// What the handler takes at most beside what the kernel saves, in bytes, whatever the build, be it
+/// for a sanitizer. A test measures it.
+pub(super) const HANDLER_BYTES: usize = 4 << 10;
 
 /// What a handler of the program's may have taken when ours comes on top of it, beside what the
 /// kernel saves.
@@ -128,9 +129,18 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// As a program may do it that has a stack of its own.
-    pub(in super::super) fn put_back(before: &libc::stack_t) {
-        assert!(set(before));
+    /// Has the calling thread's handlers run on a stack that is too small while `work` is done.
+    pub(in super::super) fn on_a_small_one(work: impl FnOnce()) {
+        let before = current().unwrap();
+        let mut memory = vec![0_u8; needed() - 1];
+        let small = libc::stack_t {
+            ss_sp: memory.as_mut_ptr().cast(),
+            ss_flags: 0,
+            ss_size: memory.len(),
+        };
+        assert!(set(&small));
+        work();
+        assert!(set(&before));
     }
 
     fn is_mapped(address: *mut c_void) -> bool {

@@ -145,12 +145,16 @@ mod tests {
     #[test]
     fn a_thread_whose_stack_for_handlers_was_replaced_by_a_small_one_is_not_asked() {
         let replaces = thread::Builder::new().spawn(|| {
-            let before = alternate::current().unwrap();
-            introduce();
-            alternate::tests::put_back(&before);
-            introduce();
-            assert!(!is_ready(raw::own_id()));
-            assert!(!runs_tokio());
+            // Whatever it had before, from here on it has ours.
+            alternate::tests::on_a_small_one(|| {
+                introduce();
+                assert!(is_ready(raw::own_id()));
+                alternate::tests::on_a_small_one(introduce);
+                assert!(!is_ready(raw::own_id()));
+                assert!(!runs_tokio());
+                introduce();
+                assert!(is_ready(raw::own_id()));
+            });
         });
         replaces.unwrap().join().unwrap();
     }
