@@ -164,6 +164,8 @@ pub enum NoStack {
     NoAnswer,
     /// The thread went on meanwhile, or has ended.
     Moved,
+    /// A child of the process runs on the stack of the thread, which waits for it in `vfork`.
+    Lent,
     /// Too many stacks wait to be read.
     Busy,
     /// The thread is inside of `tokio::task::block_in_place`: it has handed its worker over to
@@ -184,6 +186,7 @@ impl fmt::Display for NoStack {
             NoStack::WouldInterrupt => "a signal might break a system call",
             NoStack::NoAnswer => "the thread did not answer in time",
             NoStack::Moved => "the thread went on meanwhile",
+            NoStack::Lent => "a child of the process runs on the thread's stack, by `vfork`",
             NoStack::Busy => "too many stacks wait to be read",
             NoStack::HandedOver => "the thread has handed its worker over, by `block_in_place`",
         })

@@ -11,7 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::memory;
-use super::patience::bears_signals;
+use super::patience::{bears_signals, has_lent_its_stack};
 use super::running::{Run, Status};
 use crate::clock;
 use crate::procfs::{Activity, Blocked, Thread};
@@ -204,6 +204,9 @@ fn take(
             // It may be about to block.
             (Activity::Running, None) if !seen_running => seen_running = true,
             (Activity::Running, None) => return Err(NoStack::SignalsOff),
+            (Activity::Blocked(blocked), _) if has_lent_its_stack(&blocked) => {
+                return Err(NoStack::Lent);
+            }
             (Activity::Blocked(blocked), _) if SHOWN_WHEN_BLOCKED => {
                 seen_running = false;
                 let bytes = read(&memory, blocked.sp, settings.bytes);
