@@ -63,6 +63,16 @@ pub(super) struct Image {
 }
 
 impl Image {
+    fn new(registers: Registers, mut bytes: Vec<u8>, read: usize, waiting: Waiting) -> Image {
+        bytes.truncate(read);
+        bytes.shrink_to_fit();
+        Image {
+            registers,
+            _waiting: waiting.with(read),
+            bytes,
+        }
+    }
+
     /// Where what was copied of the stack ends.
     pub(super) fn end(&self) -> u64 {
         self.registers.sp.saturating_add(self.bytes.len() as u64)
@@ -209,17 +219,9 @@ fn take(
             }
             (Activity::Blocked(blocked), _) if SHOWN_WHEN_BLOCKED => {
                 seen_running = false;
-                let bytes = read(&memory, blocked.sp, settings.bytes);
-                if has_kept_still(thread, blocked, before) {
-                    return Ok(Image {
-                        registers: Registers {
-                            pc: blocked.pc,
-                            sp: blocked.sp,
-                            ..Registers::default()
-                        },
-                        _waiting: waiting.with(bytes.len()),
-                        bytes,
-                    });
+                let copied = copy(thread, blocked, before, &memory, settings);
+                if let Some((registers, bytes, read)) = copied {
+                    return Ok(Image::new(registers, bytes, read, waiting));
                 }
             }
             (Activity::Blocked(_), None) => return Err(NoStack::WouldInterrupt),
@@ -231,6 +233,25 @@ fn take(
         }
     }
     Err(reason)
+}
+
+/// The innermost piece of a blocked thread's stack, and how much of it could be read. `None` if the thread
+/// has gone on meanwhile.
+fn copy(
+    thread: Thread,
+    blocked: Blocked,
+    before: Option<u64>,
+    memory: &File,
+    settings: StackTraces,
+) -> Option<(Registers, Vec<u8>, usize)> {
+    let registers = Registers {
+        pc: blocked.pc,
+        sp: blocked.sp,
+        ..Registers::default()
+    };
+    let mut bytes = vec![0; settings.bytes];
+    let read = memory.read_at(&mut bytes, blocked.sp).unwrap_or(0);
+    has_kept_still(thread, blocked, before).then_some((registers, bytes, read))
 }
 
 /// Whether the thread has been where it was found blocked all the time since `before` was read,
@@ -262,15 +283,10 @@ pub(super) fn take_by_signal(
     identified: &mut Option<Identity>,
 ) -> Result<Image, NoStack> {
     match ask.ask(target.own, Question::new(Some(memory), settings.bytes)) {
-        Asked::Answered(mut answer) => {
+        Asked::Answered(answer) => {
             *identified = Some(identity(&answer));
-            answer.stack.truncate(answer.filled);
-            answer.stack.shrink_to_fit();
-            Ok(Image {
-                registers: answer.registers,
-                _waiting: waiting.with(answer.stack.len()),
-                bytes: answer.stack,
-            })
+            let (registers, read) = (answer.registers, answer.filled);
+            Ok(Image::new(registers, answer.stack, read, waiting))
         }
         Asked::NoAnswer => Err(NoStack::NoAnswer),
         Asked::Gone => Err(NoStack::Moved),
@@ -297,15 +313,6 @@ fn identity(answer: &Question) -> Identity {
         worker: answer.worker,
         task: answer.task,
     }
-}
-
-/// As much as there is.
-fn read(memory: &File, address: u64, wanted: usize) -> Vec<u8> {
-    let mut bytes = vec![0; wanted];
-    let read = memory.read_at(&mut bytes, address).unwrap_or(0);
-    bytes.truncate(read);
-    bytes.shrink_to_fit();
-    bytes
 }
 
 #[cfg(test)]
