@@ -26,6 +26,9 @@ RUSTFLAGS="${RUSTFLAGS:-} --cfg loopmon_loom" LOOM_MAX_PREEMPTIONS=3 \
 step "examples"
 tests/examples.sh
 
+step "a library in another program"
+tests/plugin.sh
+
 step "Prometheus"
 tests/prometheus.sh
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the tests of the signal and its handler under AddressSanitizer and under valgrind, as far as
-# they are there. Both slow everything down, so the heavy work is less, and valgrind's long waits are
-# left out.
+# Runs the tests of the signal and its handler under AddressSanitizer, ThreadSanitizer and valgrind, as
+# far as they are there. All slow everything down, so the heavy work is less, and valgrind's long waits
+# are left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,6 +17,19 @@ step "AddressSanitizer"
 RUSTC_BOOTSTRAP=1 RUSTFLAGS="${RUSTFLAGS:-} -Zsanitizer=address" LOOPMON_STRESS=100 \
     cargo test --quiet --features stack --lib --target x86_64-unknown-linux-gnu \
     --target-dir target/asan stack:: -- --test-threads=2
+
+step "ThreadSanitizer"
+# It takes the place of every handler and calls it later, on another stack. So only the tests that do not
+# look at that, and whose threads allocate, which is when it calls them. Rust's own library is not
+# instrumented: what that does so that threads may share things is not seen.
+suppressions=$(mktemp)
+trap 'rm -f "$suppressions"' EXIT
+printf 'race:%s\n' std::sync::mpmc alloc::sync::Arc test:: >"$suppressions"
+RUSTC_BOOTSTRAP=1 LOOPMON_STRESS=50 TSAN_OPTIONS="suppressions=$suppressions" \
+    RUSTFLAGS="${RUSTFLAGS:-} -Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
+    cargo test --quiet --features stack --lib --target x86_64-unknown-linux-gnu \
+    --target-dir target/tsan -- --test-threads=1 \
+    slot::tests roll:: threads:: raw:: program:: stress::while_it_allocates stress::while_it_ends
 
 step "valgrind"
 if ! command -v valgrind >/dev/null; then

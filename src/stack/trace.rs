@@ -153,18 +153,31 @@ pub enum NoStack {
     /// The process may not read its own memory through `/proc`: there is none, or
     /// `PR_SET_DUMPABLE` is 0, as in programs with set-user-id or capabilities.
     Hidden,
+    /// The process, or the system, can open no more files.
+    NoFiles,
     /// The thread runs, and [no signal may be sent](crate::StackTraces::without_signals).
     SignalsOff,
     /// The thread runs, and the program handles the [signal](crate::StackTraces::signal) itself.
     SignalTaken,
+    /// The thread has masked the [signal](crate::StackTraces::signal).
+    SignalMasked,
+    /// The thread runs, and loopmon is part of a library that the program has loaded, such as an
+    /// extension of Python's or a `dylib`. A handler there would not be safe.
+    InLibrary,
+    /// The thread runs, and has no room for a handler: its alternate stack is small, and it has set it
+    /// itself, or could get no larger one.
+    NoRoom,
     /// A signal might break a system call, and here the stack is not to be had without. The thread is
     /// blocked in one that ends with `EINTR` then; or it may be on its way out of one, as it has not
     /// been seen to use a CPU since it last slept.
     WouldInterrupt,
-    /// The thread did not come to handle the signal in time: it has masked it, or gets no CPU.
+    /// The thread did not come to handle the signal in time: it gets no CPU, or is in a long system
+    /// call.
     NoAnswer,
     /// The thread went on meanwhile, or has ended.
     Moved,
+    /// A child of the process runs on the stack of the thread, which waits for it in `vfork`.
+    Lent,
     /// Too many stacks wait to be read.
     Busy,
     /// The thread is inside of `tokio::task::block_in_place`: it has handed its worker over to
@@ -176,11 +189,16 @@ impl fmt::Display for NoStack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             NoStack::Hidden => "the process may not read its own memory",
+            NoStack::NoFiles => "no more files can be opened",
             NoStack::SignalsOff => "the thread runs, and no signal may be sent",
             NoStack::SignalTaken => "the thread runs, and the program handles the signal itself",
+            NoStack::SignalMasked => "the thread has masked the signal",
+            NoStack::InLibrary => "the thread runs, and no signal may be handled in a library",
+            NoStack::NoRoom => "the thread runs, and has no room for a signal's handler",
             NoStack::WouldInterrupt => "a signal might break a system call",
             NoStack::NoAnswer => "the thread did not answer in time",
             NoStack::Moved => "the thread went on meanwhile",
+            NoStack::Lent => "a child of the process runs on the thread's stack, by `vfork`",
             NoStack::Busy => "too many stacks wait to be read",
             NoStack::HandedOver => "the thread has handed its worker over, by `block_in_place`",
         })

@@ -4,14 +4,15 @@
 //! the taken bytes mean is found out later, elsewhere.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::memory;
-use super::patience::bears_signals;
-use super::running::{Run, count};
+use super::patience::{bears_signals, has_lent_its_stack};
+use super::running::{Run, Status};
 use crate::clock;
 use crate::procfs::{Activity, Blocked, Thread};
 use crate::stack::settings::StackTraces;
@@ -62,6 +63,16 @@ pub(super) struct Image {
 }
 
 impl Image {
+    fn new(registers: Registers, mut bytes: Vec<u8>, read: usize, waiting: Waiting) -> Image {
+        bytes.truncate(read);
+        bytes.shrink_to_fit();
+        Image {
+            registers,
+            _waiting: waiting.with(read),
+            bytes,
+        }
+    }
+
     /// Where what was copied of the stack ends.
     pub(super) fn end(&self) -> u64 {
         self.registers.sp.saturating_add(self.bytes.len() as u64)
@@ -157,18 +168,22 @@ pub(crate) fn identify(
 ) -> Option<Identity> {
     let ask = ask(settings, until)?;
     let thread = Thread(target.shown);
-    let may_be_asked = match thread.activity() {
-        Activity::Running | Activity::Hidden => run.goes_on(thread),
-        Activity::Blocked(blocked) => bears_signals(thread, &blocked),
-        Activity::Gone => false,
-    };
-    if !may_be_asked {
-        return None;
-    }
+    bears(thread, &thread.activity(), run, ask.signal).ok()?;
     match ask.ask(target.own, Question::new(None, 0)) {
-        Asked::Answered(answer) => identity(&answer),
+        Asked::Answered(answer) => Some(identity(&answer)),
         Asked::NoAnswer | Asked::Gone | Asked::Refused(_) => None,
     }
+}
+
+/// Whether a signal goes unnoticed by what the thread does, and comes through.
+fn bears(thread: Thread, does: &Activity, run: &mut Run, signal: i32) -> Result<(), NoStack> {
+    let status = match does {
+        Activity::Running | Activity::Hidden => run.goes_on(thread),
+        Activity::Blocked(blocked) if bears_signals(thread, blocked) => Status::of(thread),
+        Activity::Blocked(_) => None,
+        Activity::Gone => return Err(NoStack::Moved),
+    };
+    status.ok_or(NoStack::WouldInterrupt)?.takes(signal)
 }
 
 fn take(
@@ -180,7 +195,7 @@ fn take(
     identity: &mut Option<Identity>,
 ) -> Result<Image, NoStack> {
     let waiting = Waiting::begin().ok_or(NoStack::Busy)?;
-    let memory = memory::open().map_err(|_| NoStack::Hidden)?;
+    let memory = memory::open().map_err(|error| hidden(&error))?;
     let thread = Thread(target.shown);
     let mut seen_running = false;
     let mut reason = NoStack::Moved;
@@ -199,34 +214,44 @@ fn take(
             // It may be about to block.
             (Activity::Running, None) if !seen_running => seen_running = true,
             (Activity::Running, None) => return Err(NoStack::SignalsOff),
-            (Activity::Running | Activity::Hidden, Some(ask)) => {
-                if run.goes_on(thread) {
-                    return take_by_signal(target, ask, settings, memory, waiting, identity);
-                }
-                reason = NoStack::WouldInterrupt;
+            (Activity::Blocked(blocked), _) if has_lent_its_stack(&blocked) => {
+                return Err(NoStack::Lent);
             }
             (Activity::Blocked(blocked), _) if SHOWN_WHEN_BLOCKED => {
                 seen_running = false;
-                let bytes = read(&memory, blocked.sp, settings.bytes);
-                if has_kept_still(thread, blocked, before) {
-                    return Ok(Image {
-                        registers: Registers {
-                            pc: blocked.pc,
-                            sp: blocked.sp,
-                            ..Registers::default()
-                        },
-                        _waiting: waiting.with(bytes.len()),
-                        bytes,
-                    });
+                let copied = copy(thread, blocked, before, &memory, settings);
+                if let Some((registers, bytes, read)) = copied {
+                    return Ok(Image::new(registers, bytes, read, waiting));
                 }
             }
-            (Activity::Blocked(blocked), Some(ask)) if bears_signals(thread, &blocked) => {
-                return take_by_signal(target, ask, settings, memory, waiting, identity);
-            }
-            (Activity::Blocked(_), _) => reason = NoStack::WouldInterrupt,
+            (Activity::Blocked(_), None) => return Err(NoStack::WouldInterrupt),
+            (_, Some(ask)) => match bears(thread, &activity, run, ask.signal) {
+                Ok(()) => return take_by_signal(target, ask, settings, memory, waiting, identity),
+                Err(NoStack::WouldInterrupt) => reason = NoStack::WouldInterrupt,
+                Err(other) => return Err(other),
+            },
         }
     }
     Err(reason)
+}
+
+/// The innermost piece of a blocked thread's stack, and how much of it could be read. `None` if the thread
+/// has gone on meanwhile.
+fn copy(
+    thread: Thread,
+    blocked: Blocked,
+    before: Option<u64>,
+    memory: &File,
+    settings: StackTraces,
+) -> Option<(Registers, Vec<u8>, usize)> {
+    let registers = Registers {
+        pc: blocked.pc,
+        sp: blocked.sp,
+        ..Registers::default()
+    };
+    let mut bytes = vec![0; settings.bytes];
+    let read = memory.read_at(&mut bytes, blocked.sp).unwrap_or(0);
+    has_kept_still(thread, blocked, before).then_some((registers, bytes, read))
 }
 
 /// Whether the thread has been where it was found blocked all the time since `before` was read,
@@ -238,11 +263,15 @@ fn has_kept_still(thread: Thread, blocked: Blocked, before: Option<u64>) -> bool
 /// How often it has been put on a CPU, or taken off it, which is slower to read.
 fn turns(thread: Thread) -> Option<u64> {
     let times = thread.times().map(|times| times.turns);
-    times.or_else(|| {
-        let status = thread.read("status").ok()?;
-        let of = |name| count(&status, name);
-        Some(of("voluntary_ctxt_switches:")? + of("nonvoluntary_ctxt_switches:")?)
-    })
+    times.or_else(|| Status::of(thread).map(Status::turns))
+}
+
+/// Why the memory of the process cannot be read.
+fn hidden(error: &io::Error) -> NoStack {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => NoStack::NoFiles,
+        _ => NoStack::Hidden,
+    }
 }
 
 pub(super) fn take_by_signal(
@@ -254,19 +283,16 @@ pub(super) fn take_by_signal(
     identified: &mut Option<Identity>,
 ) -> Result<Image, NoStack> {
     match ask.ask(target.own, Question::new(Some(memory), settings.bytes)) {
-        Asked::Answered(mut answer) => {
-            *identified = identity(&answer);
-            answer.stack.truncate(answer.filled);
-            answer.stack.shrink_to_fit();
-            Ok(Image {
-                registers: answer.registers,
-                _waiting: waiting.with(answer.stack.len()),
-                bytes: answer.stack,
-            })
+        Asked::Answered(answer) => {
+            *identified = Some(identity(&answer));
+            let (registers, read) = (answer.registers, answer.filled);
+            Ok(Image::new(registers, answer.stack, read, waiting))
         }
         Asked::NoAnswer => Err(NoStack::NoAnswer),
         Asked::Gone => Err(NoStack::Moved),
         Asked::Refused(Refusal::Taken) => Err(NoStack::SignalTaken),
+        Asked::Refused(Refusal::InLibrary) => Err(NoStack::InLibrary),
+        Asked::Refused(Refusal::NoRoom) => Err(NoStack::NoRoom),
         Asked::Refused(Refusal::Denied) => Err(NoStack::SignalsOff),
     }
 }
@@ -282,25 +308,28 @@ pub(super) fn ask(settings: StackTraces, until: Instant) -> Option<Ask> {
     })
 }
 
-fn identity(answer: &Question) -> Option<Identity> {
-    answer.runs_tokio.then_some(Identity {
+fn identity(answer: &Question) -> Identity {
+    Identity {
         worker: answer.worker,
         task: answer.task,
-    })
-}
-
-/// As much as there is.
-fn read(memory: &File, address: u64, wanted: usize) -> Vec<u8> {
-    let mut bytes = vec![0; wanted];
-    let read = memory.read_at(&mut bytes, address).unwrap_or(0);
-    bytes.truncate(read);
-    bytes.shrink_to_fit();
-    bytes
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_no_file_can_be_opened_is_not_taken_for_a_secret() {
+        for (error, expected) in [
+            (libc::EMFILE, NoStack::NoFiles),
+            (libc::ENFILE, NoStack::NoFiles),
+            (libc::EACCES, NoStack::Hidden),
+            (libc::ENOENT, NoStack::Hidden),
+        ] {
+            assert_eq!(hidden(&io::Error::from_raw_os_error(error)), expected);
+        }
+    }
 
     #[test]
     fn what_waits_to_be_read_is_bounded_by_its_size() {

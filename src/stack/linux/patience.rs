@@ -24,6 +24,20 @@ pub(super) fn bears_signals(thread: Thread, blocked: &Blocked) -> bool {
     }
 }
 
+/// Whether a child of the process runs on the stack of the thread, which waits for it.
+pub(super) fn has_lent_its_stack(blocked: &Blocked) -> bool {
+    let [flags, stack, ..] = blocked.arguments;
+    match blocked.call.map(libc::c_long::from) {
+        #[cfg(target_arch = "x86_64")]
+        Some(libc::SYS_vfork) => true,
+        Some(libc::SYS_clone) => {
+            let waits = u64::from(libc::CLONE_VFORK.unsigned_abs());
+            flags & waits != 0 && stack == 0
+        }
+        _ => false,
+    }
+}
+
 /// Whether the file of this number is a pipe.
 fn is_pipe(thread: Thread, file: u64) -> bool {
     let link = std::fs::read_link(format!("/proc/self/task/{}/fd/{file}", thread.0));
@@ -47,14 +61,34 @@ mod tests {
 
     use super::*;
 
-    fn bears(call: libc::c_long, arguments: [u64; 6]) -> bool {
-        let blocked = Blocked {
+    fn blocked(call: libc::c_long, arguments: [u64; 6]) -> Blocked {
+        Blocked {
             call: u32::try_from(call).ok(),
             arguments,
             sp: 0,
             pc: 0,
-        };
-        bears_signals(Thread(std::process::id()), &blocked)
+        }
+    }
+
+    fn bears(call: libc::c_long, arguments: [u64; 6]) -> bool {
+        bears_signals(Thread(std::process::id()), &blocked(call, arguments))
+    }
+
+    #[test]
+    fn only_a_child_without_a_stack_of_its_own_is_lent_one() {
+        const VFORK: u64 = 0x4000;
+        for (call, flags, stack, expected) in [
+            (libc::SYS_clone, VFORK | 0x111, 0, true),
+            // As `posix_spawn` does it.
+            (libc::SYS_clone, VFORK | 0x111, 0x7ffd_0000, false),
+            (libc::SYS_clone, 0x111, 0, false),
+            (libc::SYS_futex, VFORK, 0, false),
+        ] {
+            let blocked = blocked(call, [flags, stack, 0, 0, 0, 0]);
+            assert_eq!(has_lent_its_stack(&blocked), expected, "{flags} {stack}");
+        }
+        #[cfg(target_arch = "x86_64")]
+        assert!(has_lent_its_stack(&blocked(libc::SYS_vfork, [0; 6])));
     }
 
     #[test]

@@ -18,6 +18,7 @@
 use std::time::Duration;
 
 use crate::procfs::Thread;
+use crate::stack::trace::NoStack;
 
 /// More than it takes to leave a call whose time is over. The kernel brings the time on a CPU up to
 /// date every 1 to 10 ms.
@@ -37,35 +38,95 @@ struct Look {
     on_cpu: Duration,
 }
 
-impl Run {
-    /// Looks at the thread: the more often, the sooner it is seen. Whether it runs, and has run since
-    /// it last slept.
-    pub(super) fn goes_on(&mut self, thread: Thread) -> bool {
-        self.look(|| on_cpu(thread), || sleeps(thread))
-            .unwrap_or(false)
+/// What `status` says of a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Status {
+    /// How often it has gone to sleep in its life, and how often it was taken off a CPU.
+    sleeps: u64,
+    preemptions: u64,
+    /// The signals that it does not take, and those that it has been sent and not taken yet: a bit each.
+    masked: u64,
+    pending: u64,
+}
+
+impl Status {
+    /// `None` where the kernel does not tell all of it.
+    pub(super) fn of(thread: Thread) -> Option<Status> {
+        Status::parse(&thread.read("status").ok()?)
     }
 
-    /// `None` where the kernel does not count it.
+    fn parse(text: &str) -> Option<Status> {
+        let [mut sleeps, mut preemptions, mut masked, mut pending] = [None; 4];
+        for line in text.lines() {
+            let Some((name, value)) = line.split_once(':') else {
+                continue;
+            };
+            let signals = || u64::from_str_radix(value.trim(), 16).ok();
+            let count = || value.trim().parse().ok();
+            match name {
+                "SigPnd" => pending = signals(),
+                "SigBlk" => masked = signals(),
+                "voluntary_ctxt_switches" => sleeps = count(),
+                "nonvoluntary_ctxt_switches" => preemptions = count(),
+                _ => {}
+            }
+        }
+        Some(Status {
+            sleeps: sleeps?,
+            preemptions: preemptions?,
+            masked: masked?,
+            pending: pending?,
+        })
+    }
+
+    /// How often the thread has come to and from a CPU.
+    pub(super) fn turns(self) -> u64 {
+        self.sleeps.wrapping_add(self.preemptions)
+    }
+
+    /// Whether a signal would come through. One that does not stays with the thread; real-time ones pile
+    /// up, as far as the user may have any.
+    pub(super) fn takes(self, signal: i32) -> Result<(), NoStack> {
+        let bit =
+            u32::try_from(signal - 1).map_or(0, |shift| 1_u64.checked_shl(shift).unwrap_or(0));
+        if self.masked & bit != 0 {
+            return Err(NoStack::SignalMasked);
+        }
+        if self.pending & bit != 0 {
+            return Err(NoStack::NoAnswer);
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    /// Looks at the thread: the more often, the sooner it is seen. What it says of itself, if it runs
+    /// and has run since it last slept.
+    pub(super) fn goes_on(&mut self, thread: Thread) -> Option<Status> {
+        self.look(|| on_cpu(thread), || Status::of(thread))
+    }
+
     fn look(
         &mut self,
         on_cpu: impl Fn() -> Option<Duration>,
-        sleeps: impl Fn() -> Option<u64>,
-    ) -> Option<bool> {
+        status: impl Fn() -> Option<Status>,
+    ) -> Option<Status> {
         let runs_for = on_cpu()?;
         // Last, so that the signal comes next.
-        let now = sleeps()?;
+        let now = status()?;
         match self.since {
-            Some(since) if since.sleeps == now => {
-                Some(runs_for.saturating_sub(since.on_cpu) >= LEAVES_ANY_CALL)
+            Some(since) if since.sleeps == now.sleeps => {
+                let ran = runs_for.saturating_sub(since.on_cpu);
+                (ran >= LEAVES_ANY_CALL).then_some(now)
             }
             _ => {
                 // The time from before may be that of before the sleep.
                 let on_cpu = on_cpu()?;
                 self.since = Some(Look {
-                    sleeps: now,
+                    sleeps: now.sleeps,
                     on_cpu,
                 });
-                Some(false)
+                None
             }
         }
     }
@@ -75,30 +136,29 @@ fn on_cpu(thread: Thread) -> Option<Duration> {
     thread.times().map(|times| times.on_cpu)
 }
 
-fn sleeps(thread: Thread) -> Option<u64> {
-    count(&thread.read("status").ok()?, "voluntary_ctxt_switches:")
-}
-
-/// A line of many.
-pub(super) fn count(status: &str, name: &str) -> Option<u64> {
-    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
-    value.trim().parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
 
     use super::*;
 
-    fn look(run: &mut Run, sleeps: u64, on_cpu: u64) -> Option<bool> {
-        run.look(|| Some(Duration::from_micros(on_cpu)), || Some(sleeps))
+    const STATUS: Status = Status {
+        sleeps: 7,
+        preemptions: 0,
+        masked: 0,
+        pending: 0,
+    };
+
+    fn runs(run: &mut Run, sleeps: u64, on_cpu: u64) -> bool {
+        let status = Status { sleeps, ..STATUS };
+        let seen = run.look(|| Some(Duration::from_micros(on_cpu)), || Some(status));
+        seen.inspect(|seen| assert_eq!(*seen, status)).is_some()
     }
 
     #[test]
     fn a_thread_runs_if_it_has_used_the_cpu_and_has_not_slept() {
         let mut run = Run::default();
-        for (sleeps, on_cpu, runs) in [
+        for (sleeps, on_cpu, expected) in [
             (7, 100, false),
             (7, 100, false),
             // On its way out of a call.
@@ -109,34 +169,51 @@ mod tests {
             (8, 9_999, false),
             (8, 10_000, true),
         ] {
-            let seen = look(&mut run, sleeps, on_cpu);
-            assert_eq!(seen, Some(runs), "{sleeps} {on_cpu}");
+            assert_eq!(
+                runs(&mut run, sleeps, on_cpu),
+                expected,
+                "{sleeps} {on_cpu}"
+            );
         }
     }
 
     #[test]
     fn what_it_ran_before_it_slept_does_not_count() {
         let mut run = Run::default();
-        look(&mut run, 7, 0);
+        runs(&mut run, 7, 0);
         // It goes to sleep while it is looked at.
         let on_cpu = Cell::new(5_000);
         let read = || Some(Duration::from_micros(on_cpu.get()));
         let slept = || {
             on_cpu.set(8_000);
-            Some(8)
+            Some(Status {
+                sleeps: 8,
+                ..STATUS
+            })
         };
-        assert_eq!(run.look(read, slept), Some(false));
-        assert_eq!(look(&mut run, 8, 8_000), Some(false));
+        assert_eq!(run.look(read, slept), None);
+        assert!(!runs(&mut run, 8, 8_000));
     }
 
     #[test]
     fn what_is_not_counted_proves_nothing() {
         let mut run = Run::default();
-        assert_eq!(run.look(|| None, || Some(1)), None);
+        assert_eq!(run.look(|| None, || Some(STATUS)), None);
         assert_eq!(run.look(|| Some(Duration::MAX), || None), None);
-        let status = "Name:\tx\nvoluntary_ctxt_switches:\t3\nnonvoluntary_ctxt_switches:\t4\n";
-        assert_eq!(count(status, "voluntary_ctxt_switches:"), Some(3));
-        assert_eq!(count(status, "nonvoluntary_ctxt_switches:"), Some(4));
-        assert_eq!(count("Name:\tx\n", "voluntary_ctxt_switches:"), None);
+        assert_eq!(Status::parse("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn reads_what_is_told_of_signals_and_switches() {
+        let text = "Name:\tSigBlk\nSigPnd:\t0000000000400000\nShdPnd:\t0000000000000200\n\
+                    SigBlk:\t8000000000000000\nvoluntary_ctxt_switches:\t3\n\
+                    nonvoluntary_ctxt_switches:\t4\n";
+        let status = Status::parse(text).unwrap();
+        assert_eq!(status.turns(), 7);
+        assert_eq!(status.takes(64), Err(NoStack::SignalMasked));
+        assert_eq!(status.takes(23), Err(NoStack::NoAnswer));
+        for signal in [1, 10, 22, 24, 63] {
+            assert_eq!(status.takes(signal), Ok(()));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Stacks of threads that do what stalled workers do.
 
 mod interrupted;
+mod signals;
 mod stress;
 
 use std::sync::atomic::{AtomicBool, Ordering};

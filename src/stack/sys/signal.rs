@@ -1,98 +1,25 @@
-//! The signal: how it is taken into use, sent and handled.
+//! How the signal is taken into use and sent.
 
-use std::cell::Cell;
-use std::ffi::{c_int, c_void};
-use std::fs::File;
-use std::hint;
+use std::ffi::c_int;
 use std::io;
-use std::mem::{self, MaybeUninit};
-use std::os::unix::fs::FileExt;
+use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{Ordering, compiler_fence};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use tokio::{runtime, task};
-
-use super::slot::Slot;
+use super::handler::{BEFORE, Question, SLOT, handler};
+use super::{program, threads};
 use crate::clock;
 
 /// How often an answer is looked for.
 const LOOK_INTERVAL: Duration = Duration::from_micros(20);
 
-static SLOT: Slot<Question> = Slot::new();
-
 /// Whoever holds it may ask.
 static ASKING: Mutex<()> = Mutex::new(());
 
-/// For each signal that has been taken into use, the action it had before.
-static BEFORE: [OnceLock<libc::sigaction>; 65] = [const { OnceLock::new() }; 65];
-
-thread_local! {
-    /// Tokio has run on this thread, so that to ask it sets nothing up. Has no destructor, so that
-    /// the handler may look at it.
-    static RUNS_TOKIO: Cell<bool> = const { Cell::new(false) };
-}
-
-/// What a thread is asked, and what it answers.
-#[derive(Debug)]
-pub(in super::super) struct Question {
-    /// Where the stack is read from.
-    pub(in super::super) memory: Option<File>,
-    /// As long as what is wanted of the stack; the answer fills its beginning.
-    pub(in super::super) stack: Vec<u8>,
-    pub(in super::super) filled: usize,
-    pub(in super::super) registers: Registers,
-    /// Whether the rest is known.
-    pub(in super::super) runs_tokio: bool,
-    /// The worker that runs on the thread, and the task that it polls.
-    pub(in super::super) worker: Option<usize>,
-    pub(in super::super) task: Option<task::Id>,
-}
-
-/// The registers that unwinding begins with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in super::super) struct Registers {
-    pub(in super::super) pc: u64,
-    pub(in super::super) sp: u64,
-    /// Unknown if the stack was not taken by a signal.
-    pub(in super::super) fp: Option<u64>,
-    /// The return address, where the processor has a register for it.
-    pub(in super::super) lr: u64,
-}
-
-impl Question {
-    /// Asks for up to `wanted` bytes of the stack.
-    pub(in super::super) fn new(memory: Option<File>, wanted: usize) -> Question {
-        Question {
-            memory,
-            stack: vec![0; wanted],
-            filled: 0,
-            registers: Registers::default(),
-            runs_tokio: false,
-            worker: None,
-            task: None,
-        }
-    }
-
-    /// In the handler.
-    fn answer(&mut self, registers: Registers) {
-        self.registers = registers;
-        if let Some(memory) = &self.memory {
-            self.filled = memory.read_at(&mut self.stack, registers.sp).unwrap_or(0);
-        }
-        self.runs_tokio = RUNS_TOKIO.get();
-        // Tokio answers from what it keeps for each thread: a cell that is copied, and a pointer that is
-        // set for as long as what it leads to is there. It sets each by one store, so whatever has been
-        // interrupted, there is the one or the other. It takes no lock and, as a test has it, does not
-        // allocate. That is so in 1.54, and no promise of Tokio's: to be read again with a new version.
-        if self.runs_tokio {
-            self.worker = runtime::worker_index();
-            self.task = task::try_id();
-        }
-    }
-}
+/// Sent, it only shows whether there is somebody to be sent one.
+const NO_SIGNAL: c_int = 0;
 
 /// How asking ended.
 #[derive(Debug)]
@@ -110,6 +37,10 @@ pub(in super::super) enum Asked {
 pub(in super::super) enum Refusal {
     /// The program handles this signal itself.
     Taken,
+    /// The handler would be that of a library, which may be closed.
+    InLibrary,
+    /// The thread has no room for the handler, or has not introduced itself.
+    NoRoom,
     /// The system does not let us.
     Denied,
 }
@@ -127,8 +58,18 @@ pub(in super::super) struct Ask {
 impl Ask {
     /// Asks a thread, by the number that it has in its own process.
     pub(in super::super) fn ask(self, thread: u32, question: Question) -> Asked {
-        // Where two watchdogs run, as in tests, one waits for the other.
-        let asking: MutexGuard<'_, ()> = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(asking) = self.turn() else {
+            return Asked::NoAnswer;
+        };
+        if !program::is_main() {
+            return Asked::Refused(Refusal::InLibrary);
+        }
+        if !threads::is_ready(thread) {
+            return match send(thread, NO_SIGNAL) {
+                Ok(()) => Asked::Refused(Refusal::NoRoom),
+                Err(asked) => asked,
+            };
+        }
         if let Err(refusal) = self.take_into_use() {
             return Asked::Refused(refusal);
         }
@@ -140,16 +81,31 @@ impl Ask {
             // A handler has begun and got no CPU since.
             return Asked::NoAnswer;
         }
-        if let Err(error) = send(thread, self.signal) {
+        if let Err(asked) = send(thread, self.signal) {
             drop(SLOT.withdraw(thread));
-            return match error.raw_os_error() {
-                Some(libc::ESRCH) => Asked::Gone,
-                _ => Asked::Refused(Refusal::Denied),
-            };
+            return asked;
         }
         let answer = self.wait(thread);
         drop(asking);
-        answer.map_or(Asked::NoAnswer, Asked::Answered)
+        match answer {
+            Some(answer) if answer.runs_tokio => Asked::Answered(answer),
+            // The thread that was meant has ended, and another has its number.
+            Some(_) => Asked::Gone,
+            None => Asked::NoAnswer,
+        }
+    }
+
+    /// Where two watchdogs run, as in tests, one waits for the other. In a child of the process, whoever
+    /// held it may not be there any longer.
+    fn turn(self) -> Option<MutexGuard<'static, ()>> {
+        loop {
+            match ASKING.try_lock() {
+                Ok(asking) => return Some(asking),
+                Err(TryLockError::Poisoned(error)) => return Some(error.into_inner()),
+                Err(TryLockError::WouldBlock) if clock::now() >= self.until => return None,
+                Err(TryLockError::WouldBlock) => sleep(LOOK_INTERVAL),
+            }
+        }
     }
 
     fn wait(self, thread: u32) -> Option<Question> {
@@ -196,18 +152,6 @@ impl Ask {
     }
 }
 
-/// Says that Tokio runs on the calling thread, so that the thread can be asked what it runs.
-pub(crate) fn introduce() {
-    if RUNS_TOKIO.get() {
-        return;
-    }
-    // Tokio sets up what it keeps for each thread when it is asked first. That allocates, so it has
-    // to be done before the handler asks.
-    hint::black_box((runtime::worker_index(), task::try_id()));
-    compiler_fence(Ordering::SeqCst);
-    RUNS_TOKIO.set(true);
-}
-
 fn is_ours(action: &libc::sigaction) -> bool {
     action.sa_sigaction == handler as *const () as usize
 }
@@ -232,125 +176,46 @@ fn can_be_shared(action: &libc::sigaction) -> bool {
 }
 
 fn ours_instead_of(before: &libc::sigaction) -> libc::sigaction {
-    let stack = if is_handled(before) {
-        // On the stack that it was made for: the alternate one has room for small handlers only.
-        before.sa_flags & libc::SA_ONSTACK
+    let mut ours = *before;
+    ours.sa_sigaction = handler as *const () as usize;
+    ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+    if is_handled(before) {
+        // The program's own is called as it was: under its mask, and on the stack that it was made for.
+        ours.sa_flags |= before.sa_flags & libc::SA_ONSTACK;
     } else {
-        // The thread may have little left of its own.
-        libc::SA_ONSTACK
-    };
-    libc::sigaction {
-        sa_sigaction: handler as *const () as usize,
-        sa_flags: libc::SA_SIGINFO | libc::SA_RESTART | stack,
-        // The mask stays.
-        ..*before
+        // The thread may have little left of its own stack. And the alternate one has room for one
+        // handler on top of ours, not for that of a profiler, which expects a whole stack.
+        ours.sa_flags |= libc::SA_ONSTACK;
+        // SAFETY: the set is valid, and is overwritten.
+        unsafe { libc::sigfillset(&raw mut ours.sa_mask) };
     }
+    ours
 }
 
 /// The action that was there before. `None` if the system refuses the new one.
 fn install(signal: c_int, action: &libc::sigaction) -> Option<libc::sigaction> {
     let mut before = MaybeUninit::uninit();
-    // SAFETY: our handler has the signature that SA_SIGINFO asks for, and keeps to what a handler may
-    // do; any other action is the program's own, put back as it was.
+    // SAFETY: our handler has the signature that SA_SIGINFO asks for, is part of the main program, which
+    // stays, and keeps to the rules in `sys`; any other action is the program's own, put back as it was.
     let installed = unsafe { libc::sigaction(signal, action, before.as_mut_ptr()) };
     // SAFETY: it has been written.
     (installed == 0).then(|| unsafe { before.assume_init() })
 }
 
-fn send(thread: u32, signal: c_int) -> io::Result<()> {
+/// Sends a signal; or sees whether the thread lives, without one.
+fn send(thread: u32, signal: c_int) -> Result<(), Asked> {
     let process = std::process::id();
-    // SAFETY: the call takes three integers. The handler is installed, and the process' own id keeps
-    // the signal from another process that may have a thread of this id by now.
+    // SAFETY: the call takes three integers. The handler is installed. The process' own id keeps the
+    // signal from another process that may have a thread of this id by now; if another thread of this
+    // process has it, the handler finds out, and that thread bears the signal as any does.
     let sent = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, signal) };
     if sent == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+        return Ok(());
     }
-}
-
-/// The calling thread's number in its own pid namespace, by which a signal is sent to it.
-pub(crate) fn own_id() -> Option<u32> {
-    // SAFETY: it takes nothing and always succeeds. glibc has had a function for it since 2.30 only.
-    let thread = unsafe { libc::syscall(libc::SYS_gettid) };
-    u32::try_from(thread).ok()
-}
-
-extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    let error = error_number();
-    let answered = own_id().is_some_and(|thread| {
-        SLOT.answer(thread, |question| {
-            question.answer(registers(context.cast()));
-        })
-    });
-    if !answered {
-        pass_on(signal, info, context);
-    }
-    set_error_number(error);
-}
-
-fn registers(context: *const libc::ucontext_t) -> Registers {
-    // SAFETY: the kernel hands a handler installed with SA_SIGINFO a valid context, which nobody
-    // else knows of.
-    let context = unsafe { &*context };
-    #[cfg(target_arch = "x86_64")]
-    {
-        let register = |index: c_int| context.uc_mcontext.gregs[index as usize] as u64;
-        Registers {
-            pc: register(libc::REG_RIP),
-            sp: register(libc::REG_RSP),
-            fp: Some(register(libc::REG_RBP)),
-            lr: 0,
-        }
-    }
-    #[cfg(target_arch = "aarch64")]
-    {
-        let machine = &context.uc_mcontext;
-        Registers {
-            pc: machine.pc,
-            sp: machine.sp,
-            fp: Some(machine.regs[29]),
-            lr: machine.regs[30],
-        }
-    }
-}
-
-/// A signal that was not an answer, to whoever handled it before. One of ours that comes after we
-/// have given up waiting looks like any other.
-fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    let before = usize::try_from(signal)
-        .ok()
-        .and_then(|signal| BEFORE.get(signal)?.get());
-    let Some(before) = before else {
-        return;
-    };
-    let function = before.sa_sigaction;
-    if function == libc::SIG_DFL || function == libc::SIG_IGN {
-        return;
-    }
-    let function = ptr::with_exposed_provenance::<c_void>(function);
-    if before.sa_flags & libc::SA_SIGINFO == 0 {
-        // SAFETY: the program has installed it as a handler that takes the signal alone.
-        let function: extern "C" fn(c_int) = unsafe { mem::transmute(function) };
-        function(signal);
-    } else {
-        // SAFETY: the program has installed it as a handler with this signature.
-        let function: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) =
-            unsafe { mem::transmute(function) };
-        function(signal, info, context);
-    }
-}
-
-fn error_number() -> c_int {
-    io::Error::last_os_error().raw_os_error().unwrap_or(0)
-}
-
-/// The interrupted code may be about to read it.
-fn set_error_number(error: c_int) {
-    // SAFETY: it returns where this thread has its own.
-    let place = unsafe { libc::__errno_location() };
-    // SAFETY: the place is valid for as long as the thread lives.
-    unsafe { *place = error };
+    Err(match io::Error::last_os_error().raw_os_error() {
+        Some(libc::ESRCH) => Asked::Gone,
+        _ => Asked::Refused(Refusal::Denied),
+    })
 }
 
 #[cfg(test)]

@@ -1,11 +1,17 @@
 //! What becomes of signals that are not ours, and of ours that do not come through.
 
+use std::fs::File;
+use std::hint;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use allocation_counter::measure;
 
+use super::super::alternate;
+use super::super::handler::Registers;
+use super::super::raw::own_id;
+use super::super::threads::introduce;
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,7 +38,8 @@ impl Spinner {
         let (told, id) = mpsc::channel();
         let until = Arc::clone(&ends);
         let spawned = thread::Builder::new().spawn(move || {
-            told.send(own_id().unwrap()).unwrap();
+            introduce();
+            told.send(own_id()).unwrap();
             while !until.load(Ordering::Relaxed) {
                 hint::spin_loop();
             }
@@ -50,6 +57,12 @@ impl Drop for Spinner {
         self.ends.store(true, Ordering::Relaxed);
         self.thread.take().unwrap().join().unwrap();
     }
+}
+
+/// The calling thread, which can be asked: it answers before anybody waits.
+fn here() -> u32 {
+    introduce();
+    own_id()
 }
 
 static CALLS: AtomicU32 = AtomicU32::new(0);
@@ -96,7 +109,7 @@ fn a_signal_that_is_shared_goes_to_both() {
     let asked = shared.ask(spinner.id, Question::new(None, 0));
     assert!(matches!(asked, Asked::Answered(_)), "{asked:?}");
     assert_eq!(CALLS.load(Ordering::SeqCst), 0);
-    send(own_id().unwrap(), SIGNAL).unwrap();
+    send(own_id(), SIGNAL).unwrap();
     assert_eq!(CALLS.load(Ordering::SeqCst), 1);
 }
 
@@ -124,7 +137,7 @@ fn a_handler_that_would_notice_is_not_shared_with() {
         libc::SA_RESTART | libc::SA_NODEFER,
     ] {
         set_with(SIGNAL, flags, count);
-        let asked = shared.ask(own_id().unwrap(), Question::new(None, 0));
+        let asked = shared.ask(here(), Question::new(None, 0));
         assert!(matches!(asked, Asked::Refused(Refusal::Taken)), "{asked:?}");
     }
 }
@@ -143,9 +156,9 @@ fn a_large_handler_is_called_on_the_stack_that_it_was_made_for() {
         ..ask(SIGNAL)
     };
     set_with(SIGNAL, libc::SA_RESTART, large);
-    let asked = shared.ask(own_id().unwrap(), Question::new(None, 0));
+    let asked = shared.ask(here(), Question::new(None, 0));
     assert!(matches!(asked, Asked::Answered(_)), "{asked:?}");
-    send(own_id().unwrap(), SIGNAL).unwrap();
+    send(own_id(), SIGNAL).unwrap();
     assert_eq!(LARGE.load(Ordering::SeqCst), 1);
 }
 
@@ -161,12 +174,12 @@ fn a_handler_that_the_program_has_removed_is_called_no_more() {
         ..ask(SIGNAL)
     };
     set_with(SIGNAL, libc::SA_RESTART, removed);
-    let asked = shared.ask(own_id().unwrap(), Question::new(None, 0));
+    let asked = shared.ask(here(), Question::new(None, 0));
     assert!(matches!(asked, Asked::Answered(_)), "{asked:?}");
     set(SIGNAL, libc::SIG_IGN);
-    let asked = shared.ask(own_id().unwrap(), Question::new(None, 0));
+    let asked = shared.ask(here(), Question::new(None, 0));
     assert!(matches!(asked, Asked::Refused(Refusal::Taken)), "{asked:?}");
-    send(own_id().unwrap(), SIGNAL).unwrap();
+    send(own_id(), SIGNAL).unwrap();
     assert_eq!(REMOVED.load(Ordering::SeqCst), 0);
 }
 
@@ -178,7 +191,7 @@ fn no_signal_is_sent_when_there_is_no_time_left() {
         ..ask(SIGNAL)
     };
     // This thread would have answered before anybody looks at the clock again.
-    let asked = late.ask(own_id().unwrap(), Question::new(None, 0));
+    let asked = late.ask(here(), Question::new(None, 0));
     assert!(matches!(asked, Asked::NoAnswer), "{asked:?}");
 }
 
@@ -215,8 +228,9 @@ fn a_thread_that_masks_the_signal_answers_no_later_question() {
     let (go_on, may_go_on) = mpsc::channel();
     let (told, id) = mpsc::channel();
     let masking = thread::Builder::new().spawn(move || {
+        introduce();
         mask(libc::SIG_BLOCK, SIGNAL);
-        told.send(own_id().unwrap()).unwrap();
+        told.send(own_id()).unwrap();
         may_go_on.recv().unwrap();
         mask(libc::SIG_UNBLOCK, SIGNAL);
     });
@@ -238,12 +252,12 @@ fn a_thread_that_masks_the_signal_answers_no_later_question() {
 
 #[test]
 fn what_cannot_be_handled_is_denied() {
-    let asked = ask(libc::SIGKILL).ask(own_id().unwrap(), Question::new(None, 0));
+    let asked = ask(libc::SIGKILL).ask(here(), Question::new(None, 0));
     assert!(
         matches!(asked, Asked::Refused(Refusal::Denied)),
         "{asked:?}"
     );
-    let asked = ask(99).ask(own_id().unwrap(), Question::new(None, 0));
+    let asked = ask(99).ask(here(), Question::new(None, 0));
     assert!(
         matches!(asked, Asked::Refused(Refusal::Denied)),
         "{asked:?}"
@@ -254,13 +268,134 @@ fn what_cannot_be_handled_is_denied() {
 fn the_interrupted_code_keeps_its_error_number() {
     const SIGNAL: c_int = 54;
     let memory = File::open("/dev/null").unwrap();
-    set_error_number(libc::EXDEV);
+    let thread = here();
+    // SAFETY: it returns where this thread has its own.
+    let number = unsafe { libc::__errno_location() };
+    // SAFETY: the place is valid for as long as the thread lives.
+    unsafe { *number = libc::EXDEV };
     // Answered on this thread, at once; reading fails, as the file is not one of memory.
-    let asked = ask(SIGNAL).ask(own_id().unwrap(), Question::new(Some(memory), 8));
-    let error = error_number();
+    let asked = ask(SIGNAL).ask(thread, Question::new(Some(memory), 8));
+    // SAFETY: as above.
+    let error = unsafe { *number };
     let Asked::Answered(answer) = asked else {
         panic!("{asked:?}");
     };
     assert_eq!(answer.filled, 0);
     assert_eq!(error, libc::EXDEV);
+}
+
+#[test]
+fn a_thread_that_has_not_introduced_itself_is_not_asked() {
+    const SIGNAL: c_int = 59;
+    let (told, id) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let stranger = thread::Builder::new().spawn(move || {
+        told.send(own_id()).unwrap();
+        may_go_on.recv().unwrap();
+    });
+    let id = id.recv().unwrap();
+    let asked = ask(SIGNAL).ask(id, Question::new(None, 0));
+    assert!(
+        matches!(asked, Asked::Refused(Refusal::NoRoom)),
+        "{asked:?}"
+    );
+    go_on.send(()).unwrap();
+    stranger.unwrap().join().unwrap();
+    let asked = ask(SIGNAL).ask(u32::MAX >> 1, Question::new(None, 0));
+    assert!(matches!(asked, Asked::Gone), "{asked:?}");
+}
+
+#[test]
+fn a_signal_of_nobodys_is_handled_undisturbed_and_on_a_stack_of_its_own() {
+    let free = action(60).unwrap();
+    let ours = ours_instead_of(&free);
+    assert_eq!(ours.sa_flags & libc::SA_ONSTACK, libc::SA_ONSTACK);
+    // SAFETY: the set is valid.
+    let masks = |signal| unsafe { libc::sigismember(&raw const ours.sa_mask, signal) } == 1;
+    // But for those that the C library keeps to itself.
+    assert!((1..=64).all(|signal| masks(signal) || matches!(signal, 32..35)));
+    // The program's own is called as it was.
+    set_with(60, libc::SA_RESTART, count);
+    let ours = ours_instead_of(&action(60).unwrap());
+    assert_eq!(ours.sa_flags & libc::SA_ONSTACK, 0);
+    // SAFETY: as above.
+    let masks = |signal| unsafe { libc::sigismember(&raw const ours.sa_mask, signal) } == 1;
+    assert!(!(1..=64).any(masks));
+}
+
+/// What `handle` takes of the calling thread's alternate stack, in bytes.
+fn used(handle: impl Fn()) -> usize {
+    const PAINT: u8 = 0xa5;
+    let stack = alternate::current().unwrap();
+    // What is set up only once.
+    handle();
+    // SAFETY: it is mapped for as long as the thread lives, and not in use.
+    unsafe { stack.ss_sp.write_bytes(PAINT, stack.ss_size) };
+    handle();
+    // SAFETY: as above; all of it has been written.
+    let bytes = unsafe { std::slice::from_raw_parts(stack.ss_sp.cast(), stack.ss_size) };
+    stack.ss_size - bytes.iter().position(|byte: &u8| *byte != PAINT).unwrap()
+}
+
+extern "C" fn nothing(_: c_int) {}
+
+#[track_caller]
+fn assert_has_room(what: &str) {
+    const OURS: c_int = 61;
+    const BARE: c_int = 62;
+    introduce();
+    let memory = || File::open("/proc/self/mem").ok();
+    let bare = used(|| {
+        set_with(BARE, libc::SA_ONSTACK, nothing);
+        send(own_id(), BARE).unwrap();
+    });
+    let all = used(|| {
+        let asked = ask(OURS).ask(own_id(), Question::new(memory(), 1 << 16));
+        assert!(matches!(asked, Asked::Answered(_)), "{asked:?}");
+    });
+    let frame = alternate::frame();
+    println!("{what}: {all} bytes, {bare} of them the kernel's, which may be {frame}");
+    assert!(bare <= frame, "{what}: {bare}");
+    assert!(all - bare <= alternate::HANDLER_BYTES, "{what}: {all}");
+}
+
+#[test]
+fn the_handler_takes_no_more_of_the_stack_than_it_is_given_room_for() {
+    assert_has_room("as it is");
+    #[cfg(target_arch = "x86_64")]
+    if may_use_amx() {
+        use_amx();
+        assert_has_room("with AMX in use");
+    }
+}
+
+/// Asks the kernel for it, for the whole process.
+#[cfg(target_arch = "x86_64")]
+fn may_use_amx() -> bool {
+    const REQUEST: c_int = 0x1023;
+    const TILE_DATA: c_int = 18;
+    // SAFETY: it takes two integers.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILE_DATA) == 0 }
+}
+
+/// From here on the thread has tiles to be saved.
+#[cfg(target_arch = "x86_64")]
+fn use_amx() {
+    #[repr(align(64))]
+    struct Tiles([u8; 64]);
+    let mut tiles = Tiles([0; 64]);
+    // The first kind of table; one tile of 16 rows, of 64 bytes each.
+    tiles.0[0] = 1;
+    tiles.0[16] = 64;
+    tiles.0[48] = 16;
+    // SAFETY: the processor has these instructions, or the kernel would not let it use them.
+    unsafe {
+        std::arch::asm!(
+            "ldtilecfg [{tiles}]",
+            // tilezero tmm0
+            ".byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0",
+            tiles = in(reg) &raw const tiles,
+            options(nostack),
+        );
+    }
 }

@@ -1,0 +1,110 @@
+//! Whether this code is part of the main program, or of a library that came with it or later.
+//!
+//! In the main program a thread's own variables lie in a block that each thread has from its start,
+//! and its code stays where it is. In a library they may be set up or moved when they are looked at,
+//! under the allocator's lock, and the code is gone once the library is closed.
+
+use std::ops::Range;
+use std::ptr;
+use std::slice;
+use std::thread;
+
+use libc::{Elf64_Ehdr, Elf64_Phdr};
+
+use super::handler::handler;
+
+/// Whether the handler is part of the main program, and with it all that it calls: Tokio is nowhere
+/// else if Rust's library is not, as that is then loaded beside it.
+pub(super) fn is_main() -> bool {
+    let park: fn() = thread::park;
+    main_has(handler as *const () as u64) && main_has(park as *const () as u64)
+}
+
+fn main_has(address: u64) -> bool {
+    let headers = main_headers();
+    let bias = bias(headers);
+    let loaded = |header: &&Elf64_Phdr| header.p_type == libc::PT_LOAD;
+    bias.is_some_and(|bias| {
+        let mut ranges = headers.iter().filter(loaded).map(|it| range(it, bias));
+        ranges.any(|range| range.contains(&address))
+    })
+}
+
+fn range(header: &Elf64_Phdr, bias: u64) -> Range<u64> {
+    let start = header.p_vaddr.wrapping_add(bias);
+    start..start.saturating_add(header.p_memsz)
+}
+
+/// How far from where it asked for the main program is loaded. `None` if that cannot be told.
+fn bias(headers: &[Elf64_Phdr]) -> Option<u64> {
+    let table = headers.as_ptr() as u64;
+    let of_type = |wanted| headers.iter().filter(move |it| it.p_type == wanted);
+    if let Some(own) = of_type(libc::PT_PHDR).next() {
+        return Some(table.wrapping_sub(own.p_vaddr));
+    }
+    // One that needs no loader may not list the table. It follows the header at the file's start.
+    let first = of_type(libc::PT_LOAD).find(|header| header.p_offset == 0)?;
+    let start = table.checked_sub(size_of::<Elf64_Ehdr>() as u64)?;
+    Some(start.wrapping_sub(first.p_vaddr))
+}
+
+/// The kernel hands over where they are. A loader that was started as the program itself corrects it.
+fn main_headers() -> &'static [Elf64_Phdr] {
+    let [table, count] = [libc::AT_PHDR, libc::AT_PHNUM].map(auxiliary);
+    if table == 0 {
+        return &[];
+    }
+    let table = ptr::with_exposed_provenance(table);
+    // SAFETY: it is the program's own table, of as many entries, which is loaded with the program and
+    // stays; nobody writes to it.
+    unsafe { slice::from_raw_parts(table, count) }
+}
+
+/// What the kernel has told the program at its start; zero if it has not.
+pub(super) fn auxiliary(kind: u64) -> usize {
+    // SAFETY: it takes a number, and looks it up.
+    unsafe { libc::getauxval(kind) as usize }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_main_program_has_is_its_own() {
+        assert!(is_main());
+        // What the kernel brings along.
+        assert!(!main_has(auxiliary(libc::AT_SYSINFO_EHDR) as u64));
+        assert!(!main_has(0));
+        assert!(!main_has(&raw const *Box::new(1) as u64));
+    }
+
+    fn header(kind: u32, offset: u64, address: u64) -> Elf64_Phdr {
+        Elf64_Phdr {
+            p_type: kind,
+            p_flags: 0,
+            p_offset: offset,
+            p_vaddr: address,
+            p_paddr: 0,
+            p_filesz: 0,
+            p_memsz: 0x100,
+            p_align: 0,
+        }
+    }
+
+    #[test]
+    fn it_is_told_where_a_program_is_loaded() {
+        let dynamic = [header(libc::PT_PHDR, 64, 0x40), header(libc::PT_LOAD, 0, 0)];
+        let table = dynamic.as_ptr() as u64;
+        assert_eq!(bias(&dynamic), Some(table - 0x40));
+        let without_a_loader = [
+            header(libc::PT_LOAD, 0x1000, 0x40_1000),
+            header(libc::PT_LOAD, 0, 0x40_0000),
+        ];
+        let table = without_a_loader.as_ptr() as u64;
+        let expected = (table - 64).wrapping_sub(0x40_0000);
+        assert_eq!(bias(&without_a_loader), Some(expected));
+        assert_eq!(bias(&[header(libc::PT_LOAD, 0x1000, 0)]), None);
+        assert_eq!(bias(&[]), None);
+    }
+}

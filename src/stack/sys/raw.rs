@@ -1,0 +1,95 @@
+//! The system calls of the handler, without the C library: what that has for them may be a point
+//! where a thread is cancelled, sets `errno`, may be replaced by a preloaded library, and may have to
+//! be found first, under the loader's lock.
+
+use std::arch::asm;
+use std::ffi::c_long;
+use std::os::fd::RawFd;
+
+/// The calling thread's number in its own pid namespace, by which a signal is sent to it.
+pub(super) fn own_id() -> u32 {
+    // SAFETY: it takes nothing.
+    let thread = unsafe { call(libc::SYS_gettid, [0; 4]) };
+    // It always succeeds, and no number is longer.
+    thread as u32
+}
+
+/// Reads what there is of a file from `start` on; nothing if that fails.
+pub(super) fn read_at(file: RawFd, into: &mut [u8], start: u64) -> usize {
+    let arguments = [
+        file as u64,
+        into.as_mut_ptr() as u64,
+        into.len() as u64,
+        start,
+    ];
+    // SAFETY: the kernel writes into the slice alone. If the number is that of no file, it says so.
+    let read = unsafe { call(libc::SYS_pread64, arguments) };
+    usize::try_from(read).unwrap_or(0)
+}
+
+/// Makes a system call.
+///
+/// # Safety
+///
+/// Whatever the call does with its arguments must be sound.
+unsafe fn call(number: c_long, arguments: [u64; 4]) -> i64 {
+    let [first, second, third, fourth] = arguments;
+    let returned;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the registers are those of Linux's convention, and the two that the instruction itself
+    // overwrites are given. What it does to memory is the caller's part.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number => returned,
+            in("rdi") first,
+            in("rsi") second,
+            in("rdx") third,
+            in("r10") fourth,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: the registers are those of Linux's convention. What the call does to memory is the
+    // caller's part.
+    unsafe {
+        asm!(
+            "svc 0",
+            in("x8") number,
+            inlateout("x0") first => returned,
+            in("x1") second,
+            in("x2") third,
+            in("x3") fourth,
+            options(nostack),
+        );
+    }
+    returned
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_knows_its_number() {
+        let shown = std::fs::read_link("/proc/thread-self").unwrap();
+        assert_eq!(shown.file_name().unwrap(), &*own_id().to_string());
+    }
+
+    #[test]
+    fn what_can_be_read_is_and_nothing_fails_loudly() {
+        let memory = File::open("/proc/self/mem").unwrap();
+        let words = [1_u8, 2, 3];
+        let mut read = [0; 3];
+        let here = words.as_ptr() as u64;
+        assert_eq!(read_at(memory.as_raw_fd(), &mut read, here), 3);
+        assert_eq!(read, words);
+        assert_eq!(read_at(memory.as_raw_fd(), &mut read, 8), 0);
+        assert_eq!(read_at(-1, &mut read, here), 0);
+    }
+}
