@@ -14,6 +14,7 @@ use super::patience::bears_signals;
 use super::running::{Run, count};
 use crate::clock;
 use crate::procfs::{Activity, Blocked, Thread};
+use crate::stall::Syscall;
 use crate::stack::settings::StackTraces;
 use crate::stack::sys::{Ask, Asked, Question, Refusal, Registers};
 use crate::stack::trace::{Facts, NoStack};
@@ -133,8 +134,14 @@ pub(crate) fn capture(
 pub(super) fn facts(thread: Thread) -> Facts {
     let times = thread.times();
     let wait_channel = thread.read("wchan").ok();
+    let activity = thread.activity();
+    let call = match activity {
+        Activity::Blocked(blocked) => blocked.call,
+        Activity::Running | Activity::Gone | Activity::Hidden => None,
+    };
     Facts {
-        syscall: thread.syscall(),
+        running: activity == Activity::Running,
+        syscall: call.map(Syscall::new),
         wait_channel: wait_channel.filter(|channel| channel != "0" && !channel.is_empty()),
         on_cpu: times.map(|times| times.on_cpu),
         waited_for_cpu: times.map(|times| times.waited),
