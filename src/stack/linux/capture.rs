@@ -14,11 +14,11 @@ use super::patience::bears_signals;
 use super::running::{Run, count};
 use crate::clock;
 use crate::procfs::{Activity, Blocked, Thread};
-use crate::stall::Syscall;
 use crate::stack::settings::StackTraces;
 use crate::stack::sys::{Ask, Asked, Question, Refusal, Registers};
 use crate::stack::trace::{Facts, NoStack};
 use crate::stack::{Identity, Target};
+use crate::stall::Syscall;
 
 /// How often a thread is looked at that does not keep still, such as one that writes to a disk.
 const LOOKS: u32 = 40;

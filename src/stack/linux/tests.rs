@@ -1,5 +1,6 @@
 //! Stacks of threads that do what stalled workers do.
 
+mod doubts;
 mod interrupted;
 mod stress;
 

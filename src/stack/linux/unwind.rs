@@ -25,6 +25,10 @@ const MOST_STEPS: usize = 100_000;
 /// How often a walk may lose its way and find another.
 const MOST_GAPS: usize = 8;
 
+/// How far from the innermost an unwinder is that sets the stack to that of another call: it has that
+/// done by one function, which has another copy. Before it does so, it calls more.
+const NEAR: usize = 3;
+
 /// How many rules are kept: those of some hundred stacks.
 const MOST_RULES: usize = 4096;
 
@@ -173,8 +177,12 @@ impl Unwinder {
             if walk.addresses.len() == MOST_FRAMES {
                 return (walk, frame, Stop::Beyond);
             }
-            match self.caller(image, &mut frame, &mut walk.unwinding) {
-                Ok(caller) => frame = caller,
+            let near = walk.addresses.len() <= NEAR;
+            match self.caller(image, &mut frame) {
+                Ok((caller, is_unwinder)) => {
+                    walk.unwinding |= is_unwinder && near;
+                    frame = caller;
+                }
                 Err(stop) => {
                     walk.complete = stop == Stop::Outermost;
                     return (walk, frame, stop);
@@ -195,16 +203,11 @@ impl Unwinder {
         further.unwrap_or(walk)
     }
 
-    /// Fills in the frame pointer, where it is needed and can be computed.
-    fn caller(
-        &mut self,
-        image: &Image,
-        frame: &mut Frame,
-        unwinding: &mut bool,
-    ) -> Result<Frame, Stop> {
+    /// Fills in the frame pointer, where it is needed and can be computed. Also returns whether that
+    /// is left by an exception.
+    fn caller(&mut self, image: &Image, frame: &mut Frame) -> Result<(Frame, bool), Stop> {
         self.steps_left = self.steps_left.saturating_sub(1);
         let rules = self.rules(frame.lookup()).ok_or(Stop::Lost)?;
-        *unwinding |= rules.is_unwinder;
         if rules.is_outermost(frame.is_innermost) {
             return Err(Stop::Outermost);
         }
@@ -231,7 +234,9 @@ impl Unwinder {
         let takes_none = cfg!(target_arch = "aarch64") && caller.sp() == frame.sp();
         let is_further = caller.sp() > frame.sp() || takes_none && pc != frame.pc;
         let is_plausible = rules.is_signal_frame || is_further && self.is_return_address(pc);
-        is_plausible.then_some(caller).ok_or(Stop::Lost)
+        is_plausible
+            .then_some((caller, rules.is_unwinder))
+            .ok_or(Stop::Lost)
     }
 
     fn rules(&mut self, address: u64) -> Option<Rc<Rules>> {
