@@ -63,6 +63,15 @@ pub(super) struct Image {
 }
 
 impl Image {
+    #[cfg(test)]
+    pub(super) fn new(registers: Registers, bytes: Vec<u8>, waiting: Waiting) -> Image {
+        Image {
+            registers,
+            _waiting: waiting.with(bytes.len()),
+            bytes,
+        }
+    }
+
     /// Where what was copied of the stack ends.
     pub(super) fn end(&self) -> u64 {
         self.registers.sp.saturating_add(self.bytes.len() as u64)

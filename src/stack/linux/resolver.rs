@@ -99,11 +99,6 @@ impl Resolver {
         frames
     }
 
-    #[cfg(test)]
-    pub(super) fn cost(&self) -> String {
-        format!("{:?} {:?}", self.tables, self.debug_information)
-    }
-
     fn named(&self, walk: &Walk) -> Vec<Frame> {
         let module_of = |address| self.module_of(address);
         symbols::frames(&walk.addresses, module_of, &self.debug_information)

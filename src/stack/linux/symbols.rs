@@ -210,6 +210,64 @@ mod tests {
         assert_eq!(path("[vdso]"), None);
     }
 
+    /// This program, as if it had been loaded from `path`.
+    fn own_module(path: &Path) -> (Module, u64) {
+        let memory = Rc::new(Memory(memory::open().unwrap()));
+        let here = own_module as fn(_) -> _ as usize as u64 + 1;
+        let modules = modules::load(&memory, &memory::mappings(), Vec::new(), &plenty());
+        let mut modules = modules.into_iter();
+        let mut module = modules.find(|it| it.range.contains(&here)).unwrap();
+        module.name = path.to_str().unwrap().to_owned();
+        (module, here)
+    }
+
+    fn names(module: &Module, address: u64, budget: &Rc<Budget>) -> Vec<Option<String>> {
+        let frames = frames(&[address], |_| Some(module), budget);
+        frames.into_iter().map(|frame| frame.function).collect()
+    }
+
+    #[test]
+    fn a_file_that_is_cut_or_written_anew_gives_no_names() {
+        let path = std::env::temp_dir().join(format!("loopmon-deployed-{}", std::process::id()));
+        let program = std::env::current_exe().unwrap();
+        let budget = plenty();
+        let elsewhere = |here| here - 64..here + 4096;
+        for size in [0, 4096, fs::metadata(&program).unwrap().len()] {
+            fs::copy(&program, &path).unwrap();
+            let (mut module, here) = own_module(&path);
+            let names_here = names(&module, here, &budget);
+            assert!(names_here[0].as_ref().unwrap().ends_with("own_module"));
+            assert!(module.symbols.are_unchanged());
+            // As a deploy by copy does: it cuts the file, and writes the new one into it.
+            fs::File::create(&path).unwrap().set_len(size).unwrap();
+            assert!(!module.symbols.are_unchanged());
+            // What has been read may be there, and nothing else.
+            for address in elsewhere(here).step_by(16) {
+                names(&module, address, &budget);
+            }
+            module.symbols = Symbols::default();
+            assert_eq!(names(&module, here, &budget), [None]);
+        }
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn beyond_the_budget_the_table_of_symbols_gives_names() {
+        let budget = Budget::new(64 << 10, u64::MAX);
+        let (module, here) = own_module(&std::env::current_exe().unwrap());
+        let calls = frames(&[here], |_| Some(&module), &budget);
+        assert_eq!(calls.len(), 1);
+        assert!(calls[0].function().unwrap().ends_with("own_module"));
+        assert_eq!(calls[0].line(), None);
+        assert!(budget.fell_short());
+
+        let budget = Budget::new(u64::MAX, 10_000);
+        let (module, here) = own_module(&std::env::current_exe().unwrap());
+        let names = names(&module, here, &budget);
+        assert!(names[0].as_ref().unwrap().ends_with("own_module"));
+        assert!(budget.fell_short());
+    }
+
     #[test]
     fn only_a_symbol_of_the_same_function_names_it() {
         let memory = Rc::new(Memory(memory::open().unwrap()));
