@@ -98,6 +98,10 @@ impl Debug {
     }
 
     /// A unit that is in a file of its own, or in a package of them.
+    #[allow(
+        clippy::arc_with_non_send_sync,
+        reason = "that is what the lookup takes"
+    )]
     fn split(&self, load: &SplitDwarfLoad<Window>) -> Option<Arc<Dwarf<Window>>> {
         let packaged = self.package.as_ref().and_then(|it| it.unit(load.dwo_id));
         let mut dwarf = match packaged {

@@ -131,7 +131,8 @@ impl Rules {
             .registers
             .iter()
             .any(|(register, _)| *register == number::RA);
-        !has_rule && !(is_innermost && cfg!(target_arch = "aarch64"))
+        let calls_none = is_innermost && cfg!(target_arch = "aarch64");
+        !has_rule && !calls_none
     }
 
     /// The registers as they are in the caller, with where it goes on as `RA`.
