@@ -147,10 +147,7 @@ impl fmt::Display for Trace {
                 self.unwinding,
                 "in the middle of a panic: outer calls may be wrong",
             ),
-            (
-                self.guessed_frame_pointer && full,
-                "the frame pointer is guessed",
-            ),
+            (self.guessed_frame_pointer, "the frame pointer is guessed"),
             (
                 self.truncated && frames.len() == self.frames.len(),
                 "outer calls are missing",
@@ -248,5 +245,63 @@ impl fmt::Display for Facts {
             write!(f, ", {:.3} s waiting for one", waited.as_secs_f64())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_what_is_in_doubt() {
+        let trace = Trace {
+            frames: vec![Frame {
+                function: Some("app::work".to_owned()),
+                file: None,
+                line: None,
+                module: Some("/bin/app".to_owned()),
+                offset: 0x10,
+                inlined: false,
+            }],
+            users: 1,
+            ..Trace::default()
+        };
+        assert_eq!(trace.to_string(), "   0: app::work (app+0x10)");
+        let doubtful = |change: fn(&mut Trace)| {
+            let mut trace = trace.clone();
+            change(&mut trace);
+            let text = trace.to_string();
+            text.lines().nth(1).unwrap().trim().to_owned()
+        };
+        for (text, doubt) in [
+            (
+                doubtful(|trace| trace.unwinding = true),
+                "(in the middle of a panic: outer calls may be wrong)",
+            ),
+            (
+                doubtful(|trace| trace.guessed_frame_pointer = true),
+                "(the frame pointer is guessed)",
+            ),
+            (
+                doubtful(|trace| trace.beyond_budget = true),
+                "(too much debug information: names come from the symbol table)",
+            ),
+            (
+                doubtful(|trace| trace.without_debug_information = true),
+                "(no debug information: set `debug = \"limited\"` in the profile)",
+            ),
+        ] {
+            assert_eq!(text, doubt);
+        }
+    }
+
+    #[test]
+    fn claims_no_more_than_is_known_of_a_running_thread() {
+        let mut facts = Facts::default();
+        assert_eq!(facts.to_string(), "in no system call");
+        facts.running = true;
+        assert_eq!(facts.to_string(), "running, perhaps in a system call");
+        facts.syscall = Some(Syscall::new(u32::MAX));
+        assert_eq!(facts.to_string(), "in system call 4294967295");
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn load(
     let beginnings = mappings
         .iter()
         .filter(|mapping| mapping.offset == 0 && is_named(mapping));
-    // A file may also be mapped to be read, as symbolising does.
+    // A file may also be mapped to be read.
     let is_code = |start| code(mappings).any(|mapping| mapping.range.contains(&start));
     let modules = beginnings.filter_map(|beginning| {
         let (image, bias) = image(memory, beginning)?;

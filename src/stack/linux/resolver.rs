@@ -19,7 +19,7 @@ const TABLES: u64 = 32 << 20;
 /// How much debug information is held at once, in bytes: what is read of files, and what is unpacked.
 const DEBUG_INFORMATION: u64 = 64 << 20;
 
-/// How often it is looked at. That bounds what is made of it.
+/// How often each of them is looked at. That bounds the time, and what is made of them.
 const LOOKS: u64 = 16_000_000;
 
 /// Holds what it has read of the program, for the next time, until it is dropped.
@@ -38,7 +38,7 @@ impl Default for Resolver {
         Resolver {
             unwinder: None,
             code: Vec::new(),
-            tables: Budget::new(TABLES, u64::MAX),
+            tables: Budget::new(TABLES, LOOKS),
             debug_information: Budget::new(DEBUG_INFORMATION, LOOKS),
             is_short: false,
         }
@@ -125,7 +125,7 @@ impl Resolver {
         let here = functions as fn(_) -> _ as usize as u64;
         self.module_of(here).is_some_and(|own| {
             let mut addresses = walk.addresses.iter();
-            own.symbols.are_all() && addresses.any(|address| own.range.contains(address))
+            own.symbols.lack_lines() && addresses.any(|address| own.range.contains(address))
         })
     }
 
@@ -134,7 +134,7 @@ impl Resolver {
         let mappings = memory::mappings();
         if self.tables.fell_short() {
             self.unwinder = None;
-            self.tables = Budget::new(TABLES, u64::MAX);
+            self.tables = Budget::new(TABLES, LOOKS);
         }
         let unwinder = match self.unwinder.take() {
             Some(unwinder) if modules::code(&mappings).eq(&self.code) => unwinder,

@@ -43,7 +43,7 @@ impl Symbols {
     }
 
     /// Whether the file was read, and tells of no lines.
-    pub(super) fn are_all(&self) -> bool {
+    pub(super) fn lack_lines(&self) -> bool {
         let known = self.0.get().and_then(Option::as_ref);
         known.is_some_and(|known| known.file.section(".debug_info").is_none())
     }

@@ -90,7 +90,7 @@ fn none_is_wrong(work: fn()) -> (usize, usize) {
     while !begun.load(Ordering::Relaxed) {
         thread::yield_now();
     }
-    let rounds = std::env::var("LOOPMON_STRESS").map_or(150, |rounds| rounds.parse().unwrap());
+    let rounds = std::env::var("LOOPMON_STRESS").map_or(100, |rounds| rounds.parse().unwrap());
     let mut resolver = Resolver::default();
     let (mut seen, mut flagged) = (0, 0);
     for _ in 0..rounds {

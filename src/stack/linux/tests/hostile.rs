@@ -18,9 +18,9 @@ use super::super::paged::{Budget, Paged};
 use super::super::unwind::Unwinder;
 use crate::stack::sys::Registers;
 
-fn rounds(short: usize) -> usize {
+fn rounds() -> usize {
     let asked = std::env::var("LOOPMON_STRESS").ok();
-    asked.map_or(short, |rounds| rounds.parse().unwrap())
+    asked.map_or(300, |rounds| rounds.parse().unwrap())
 }
 
 /// Xorshift, so that a failure is the same again.
@@ -111,7 +111,7 @@ fn tables_for_unwinding() {
         (index.unwrap_or_default(), frames.unwrap_or_default())
     });
     let tables: Vec<_> = tables.collect();
-    for round in 0..rounds(500) {
+    for round in 0..rounds() {
         if round % 16 == 0 {
             for (module, (index, frames)) in modules.iter_mut().zip(&tables) {
                 let (mut index, mut frames) = (index.clone(), frames.clone());
@@ -159,7 +159,8 @@ fn debug_information() {
     let sections = sections.map(|name| intact.section(name).map(|it| (it.offset, it.size)));
     let text = intact.section(".text").unwrap();
     let (start, size) = (text.address, text.size);
-    for _ in 0..rounds(8) {
+    // Each takes as long as a hundred stacks.
+    for _ in 0..rounds().div_ceil(100) {
         let mut changed = Vec::new();
         for &(offset, size) in sections.iter().flatten() {
             for _ in 0..1 + random.below(12) {
