@@ -120,7 +120,8 @@ impl Rules {
             expressions,
             encoding: entry.cie().encoding(),
             is_signal_frame: entry.is_signal_trampoline(),
-            is_unwinder,
+            // Every register is kept where a signal has interrupted something.
+            is_unwinder: is_unwinder && !entry.is_signal_trampoline(),
         })
     }
 

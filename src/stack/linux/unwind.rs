@@ -233,7 +233,8 @@ impl Unwinder {
         // A call takes room. A signal's handler may have a stack of its own.
         let takes_none = cfg!(target_arch = "aarch64") && caller.sp() == frame.sp();
         let is_further = caller.sp() > frame.sp() || takes_none && pc != frame.pc;
-        let is_plausible = rules.is_signal_frame || is_further && self.is_return_address(pc);
+        let is_plausible = rules.is_signal_frame
+            || is_further && (self.is_return_address(pc) || self.returns_from_signal(pc));
         is_plausible
             .then_some((caller, rules.is_unwinder))
             .ok_or(Stop::Lost)
@@ -378,6 +379,12 @@ impl Unwinder {
         // It costs about as much.
         self.steps_left = self.steps_left.saturating_sub(1);
         self.call_before(word).is_some()
+    }
+
+    /// Nothing has called what a signal's handler returns to; it is made to look so.
+    fn returns_from_signal(&mut self, word: u64) -> bool {
+        let rules = self.rules(word.wrapping_sub(1));
+        rules.is_some_and(|rules| rules.is_signal_frame)
     }
 
     fn call_before(&self, address: u64) -> Option<Call> {

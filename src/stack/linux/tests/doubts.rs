@@ -200,6 +200,43 @@ fn while_it_formats() {
     });
 }
 
+static HANDLED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn handles_by_name(_: i32) {
+    while !HANDLED.load(Ordering::Relaxed) {
+        std::hint::spin_loop();
+    }
+}
+
+#[inline(never)]
+fn raises_by_name() {
+    // SAFETY: the handler does nothing that a handler may not do.
+    unsafe { libc::signal(libc::SIGUSR1, handles_by_name as *const () as usize) };
+    // SAFETY: it is handled.
+    unsafe { libc::raise(libc::SIGUSR1) };
+    beat();
+}
+
+#[test]
+fn inside_of_a_handler_what_it_has_interrupted_is_shown() {
+    let subject = Subject::start(|_| raises_by_name());
+    let traces = std::iter::repeat_with(|| read(asked(subject.id), &mut Resolver::default()));
+    let is_in = |trace: &Trace, function| {
+        let mut names = trace.frames().iter().filter_map(Frame::function);
+        names.any(|name| name.ends_with(function))
+    };
+    let trace = traces
+        .into_iter()
+        .find(|trace| is_in(trace, "handles_by_name"));
+    let trace = trace.unwrap();
+    assert!(
+        is_in(&trace, "raises_by_name") && !is_flagged(&trace),
+        "{trace:#}"
+    );
+    HANDLED.store(true, Ordering::Relaxed);
+    subject.end();
+}
+
 // Code that tells nothing of its stack: a loop in a leaf; one with much on the stack, that has its own
 // use for the frame pointer; one that calls the first; and one that calls back.
 #[cfg(target_arch = "x86_64")]
