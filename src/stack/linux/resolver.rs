@@ -19,8 +19,9 @@ const TABLES: u64 = 32 << 20;
 /// How much debug information is held at once, in bytes: what is read of files, and what is unpacked.
 const DEBUG_INFORMATION: u64 = 64 << 20;
 
-/// How often each of them is looked at. That bounds the time, and what is made of them.
-const LOOKS: u64 = 16_000_000;
+/// How often each of them is looked at. That bounds the time, and what is made of them: mostly some ten
+/// bytes for each look.
+const LOOKS: u64 = 8_000_000;
 
 /// Holds what it has read of the program, for the next time, until it is dropped.
 pub(crate) struct Resolver {

@@ -182,7 +182,7 @@ fn debug_information() {
 }
 
 fn look_up(path: &Path, addresses: &[u64]) {
-    let budget = Budget::new(64 << 20, 16_000_000);
+    let budget = Budget::new(64 << 20, 8_000_000);
     let Some(file) = ElfFile::read(Source::open(path).unwrap()) else {
         return;
     };
