@@ -5,6 +5,12 @@ use super::super::capture::Image;
 use super::super::rules::number;
 use super::{Frame, LARGEST_FRAME, Stop, Unwinder, Walk};
 
+/// How many calls make a way that is no chance.
+const LEADS_ON: usize = 4;
+
+/// How many calls to the function at hand are followed where there are no rules either.
+const MOST_PROVEN: usize = 4;
+
 impl Unwinder {
     /// Finds another way where the rules lead no further.
     pub(super) fn go_on(
@@ -67,17 +73,17 @@ impl Unwinder {
         })
     }
 
-    /// Searches for the next return address from which the outermost call is reached. What lies
-    /// there may be left from a call that is over: so one whose call is to another function comes
-    /// after all others.
+    /// Searches for the next return address from which the outermost call is reached; or, as the C
+    /// code of musl has no rules for that either, from which the way leads furthest. What lies there
+    /// may be left from a call that is over: so one whose call is to another function comes last.
     fn bridge(&mut self, image: &Image, known: &Walk, last: Frame, gaps: usize) -> Option<Walk> {
         let gaps = gaps.checked_sub(1)?;
-        let (mut further, mut unlikely) = (None, None);
+        let mut proven_left = MOST_PROVEN;
+        let mut best: Option<((u64, bool), Walk)> = None;
         for place in words(image, last.sp()) {
-            if self.steps_left == 0 {
+            let Some(word) = image.word(place).filter(|_| self.steps_left > 0) else {
                 break;
-            }
-            let word = image.word(place)?;
+            };
             if !self.is_return_address(word) {
                 continue;
             }
@@ -85,25 +91,26 @@ impl Unwinder {
             for fp in frame_pointers(image, last, place) {
                 let start = Frame::called_from(word, place + 8, fp);
                 let (rest, end, stop) = self.walk_from(image, start);
+                let leads_on = rest.addresses.len() >= LEADS_ON || stop == Stop::Outermost;
                 let is_sure = last.is_innermost && place == last.sp() && call == Some(true);
                 let mut walk = known.clone().followed_by(rest);
                 walk.scanned |= !is_sure;
-                match (stop, call) {
-                    (Stop::Outermost, Some(true) | None) => return Some(walk),
-                    (Stop::Outermost, Some(false)) => unlikely = unlikely.or(Some(walk)),
-                    // There is hardly a better one.
-                    (_, Some(true)) => {
-                        let walk = self.go_on(image, walk, end, stop, gaps);
-                        if walk.complete {
-                            return Some(walk);
-                        }
-                        further = further.or(Some(walk));
-                    }
-                    _ => {}
+                if !leads_on && call == Some(true) && proven_left > 0 {
+                    proven_left -= 1;
+                    walk = self.go_on(image, walk, end, stop, gaps);
+                }
+                if walk.complete && call != Some(false) {
+                    return Some(walk);
+                }
+                let reached = if walk.complete { u64::MAX } else { end.sp() };
+                let merit = (reached, call != Some(false));
+                let is_better = best.as_ref().is_none_or(|(most, _)| merit > *most);
+                if is_better && (leads_on || walk.complete) {
+                    best = Some((merit, walk));
                 }
             }
         }
-        unlikely.or(further)
+        best.map(|(_, walk)| walk)
     }
 
     /// For each call, whether it is to the function that is there; `None` if the code does not say
