@@ -8,7 +8,7 @@ use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::rc::Rc;
 
-use addr2line::gimli::{Error, LittleEndian, Reader, ReaderOffsetId, Result};
+use addr2line::gimli::{Error, LittleEndian, Reader, ReaderOffsetId, Result, leb128};
 
 const PAGE: usize = 1 << PAGE_BITS;
 const PAGE_BITS: u32 = 14;
@@ -321,19 +321,52 @@ impl Reader for Window {
         Ok(here[0])
     }
 
+    /// At once, as dev builds make no function of the many small ones. What is over the edge of a page,
+    /// or too long, is for the slow way.
+    fn read_uleb128(&mut self) -> Result<u64> {
+        let here = self.of.from(self.at).unwrap_or_default();
+        let (mut value, mut size) = (0, 0);
+        while size < 9 && size < here.len() && size < self.len {
+            let byte = here[size];
+            value |= u64::from(byte & 0x7f) << (7 * size);
+            size += 1;
+            if byte & 0x80 == 0 {
+                self.at += size;
+                self.len -= size;
+                self.of.budget.step()?;
+                return Ok(value);
+            }
+        }
+        leb128::read::unsigned(self)
+    }
+
     fn read_slice(&mut self, bytes: &mut [u8]) -> Result<()> {
         self.of.budget.step()?;
-        if bytes.len() > self.len {
+        let size = bytes.len();
+        if size > self.len {
             return Err(Error::UnexpectedEof(self.offset_id()));
         }
-        self.of.read(self.at, bytes).ok_or(Error::Io)?;
-        self.skip(bytes.len())
+        let here = self.of.from(self.at).unwrap_or_default();
+        if size <= here.len() {
+            bytes.copy_from_slice(&here[..size]);
+        } else {
+            self.of.read(self.at, bytes).ok_or(Error::Io)?;
+        }
+        self.at += size;
+        self.len -= size;
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Origin for Paged {
+        fn read(&self, at: u64, bytes: &mut [u8]) -> Option<()> {
+            Paged::read(self, at as usize, bytes)
+        }
+    }
 
     #[derive(Debug)]
     struct Counting(Cell<usize>);
@@ -371,6 +404,28 @@ mod tests {
         assert!(all.find(200).is_err());
         assert!(all.part(99_999, 2).is_none());
         assert!(all.part(u64::MAX, 2).is_none());
+    }
+
+    #[test]
+    fn numbers_of_any_length_are_read_over_the_edge_of_a_page() {
+        let number = |before: usize, bytes: &[u8]| {
+            let all = [&vec![0; before], bytes].concat();
+            let budget = Budget::new(u64::MAX, u64::MAX);
+            let origin = Paged::whole(all, &budget);
+            let paged = Paged::of(Rc::new(origin), 0, (before + bytes.len()) as u64, &budget);
+            let all = Window::from(Rc::new(paged.unwrap()));
+            let mut rest = all.part(before as u64, bytes.len() as u64).unwrap();
+            rest.read_uleb128().map(|number| (number, rest.len()))
+        };
+        for before in [0, PAGE - 2, PAGE - 1] {
+            assert_eq!(number(before, &[5, 1]), Ok((5, 1)));
+            assert_eq!(number(before, &[0xe5, 0x8e, 0x26, 7]), Ok((624_485, 1)));
+            let longest = [[0xff; 9].as_slice(), &[1]].concat();
+            assert_eq!(number(before, &longest), Ok((u64::MAX, 0)));
+            let too_long = [[0xff; 9].as_slice(), &[2]].concat();
+            assert!(number(before, &too_long).is_err());
+            assert!(number(before, &[0xff, 0xff]).is_err());
+        }
     }
 
     #[test]
