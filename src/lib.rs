@@ -57,7 +57,7 @@
 //! | `metrics` | `export::Metrics`: samples and stalls for Prometheus and others | `metrics` |
 //! | `opentelemetry` | `export::OpenTelemetry`: instruments, and stalls as spans | `opentelemetry` |
 //! | `serde` | `Serialize` and `Deserialize` for [`Sample`], [`Stall`] and what they are made of | `serde` |
-//! | `stack` | [`Stall::trace`]: the stack of a stuck worker, on Linux | `addr2line`, `framehop`, `libc` |
+//! | `stack` | [`Stall::trace`]: the stack of a stuck worker, on Linux | `addr2line`, `libc`, `miniz_oxide`, `ruzstd` |
 //! | `tracing` | `export::Tracing`: stalls and pauses as events | `tracing` |
 //! | `full` | all of them | |
 //!

@@ -7,7 +7,8 @@ use std::path::Path;
 /// One call on the stack of a stuck thread, from [`Trace::frames`](crate::Trace::frames).
 ///
 /// What is known of it depends on how the program was built; see the [guide](crate::docs::stacks).
-/// `Display` prints one or two lines as a Rust backtrace does.
+/// `Display` prints one or two lines as a Rust backtrace does, and where the line is not known the
+/// module and the [offset](Frame::offset) in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Frame {
@@ -59,13 +60,12 @@ impl Frame {
 
     /// Without the path of the directory that the program runs in, if `near` is that.
     pub(super) fn write(&self, f: &mut fmt::Formatter<'_>, near: Option<&Path>) -> fmt::Result {
+        let module = self.module.as_deref().unwrap_or("unknown");
+        let module = module.rsplit('/').next().unwrap_or(module);
         match &self.function {
-            Some(function) => f.write_str(function)?,
-            None => {
-                let module = self.module.as_deref().unwrap_or("unknown");
-                let name = module.rsplit('/').next().unwrap_or(module);
-                write!(f, "{name}+{:#x}", self.offset)?;
-            }
+            Some(function) if self.line.is_some() => f.write_str(function)?,
+            Some(function) => write!(f, "{function} ({module}+{:#x})", self.offset)?,
+            None => write!(f, "{module}+{:#x}", self.offset)?,
         }
         let Some(file) = &self.file else {
             return Ok(());
@@ -85,5 +85,31 @@ impl Frame {
 impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(f, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_line_can_be_looked_up() {
+        let mut frame = Frame {
+            function: Some("app::work".to_owned()),
+            file: Some("/src/app.rs".to_owned()),
+            line: Some(7),
+            module: Some("/bin/app".to_owned()),
+            offset: 0x1c0d5,
+            inlined: false,
+        };
+        let located = "app::work\n             at /src/app.rs:7";
+        assert_eq!(frame.to_string(), located);
+        frame.file = None;
+        frame.line = None;
+        assert_eq!(frame.to_string(), "app::work (app+0x1c0d5)");
+        frame.function = None;
+        assert_eq!(frame.to_string(), "app+0x1c0d5");
+        frame.module = None;
+        assert_eq!(frame.to_string(), "unknown+0x1c0d5");
     }
 }

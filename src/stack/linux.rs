@@ -3,14 +3,21 @@
 mod calls;
 mod capture;
 mod cut;
+mod debug;
 mod elf;
+mod elf_file;
+mod file;
+mod index;
 mod memory;
 mod modules;
+mod paged;
 mod patience;
 mod prologue;
 mod resolver;
+mod rules;
 mod running;
 mod symbols;
+mod unpack;
 mod unwind;
 
 pub(crate) use capture::{Capture, capture, follow, identify};

@@ -25,6 +25,9 @@ pub struct Trace {
     pub(super) truncated: bool,
     pub(super) guessed_frame_pointer: bool,
     pub(super) scanned: bool,
+    pub(super) unwinding: bool,
+    pub(super) beyond_budget: bool,
+    pub(super) without_debug_information: bool,
     pub(super) no_stack: Option<NoStack>,
     pub(super) facts: Facts,
     pub(super) capture_time: Duration,
@@ -63,11 +66,31 @@ impl Trace {
         self.guessed_frame_pointer
     }
 
-    /// Whether calls next to the innermost may be missing: the code there tells nothing of its stack,
-    /// so that the next call was searched for.
+    /// Whether calls may be missing, or be left from before: somewhere on the stack is code that tells
+    /// nothing of it, so that the next call was searched for.
     #[must_use]
     pub fn is_scanned(&self) -> bool {
         self.scanned
+    }
+
+    /// Whether the thread was in the middle of a panic, or of another exception: with the unwinder,
+    /// which is about to set the stack to that of an outer call. What is outside of it may be wrong.
+    #[must_use]
+    pub fn is_unwinding(&self) -> bool {
+        self.unwinding
+    }
+
+    /// Whether the program's debug information was too large to be read, or a part of it. What is
+    /// missing of names and lines is found by the [offsets](Frame::offset).
+    #[must_use]
+    pub fn exceeds_budget(&self) -> bool {
+        self.beyond_budget
+    }
+
+    /// Whether the program comes without debug information, so that no frame of it has a line.
+    #[must_use]
+    pub fn lacks_debug_information(&self) -> bool {
+        self.without_debug_information
     }
 
     /// Why there are no frames. `None` if there are some.
@@ -128,14 +151,26 @@ impl fmt::Display for Trace {
             frame.write(f, here.as_deref())?;
         }
         let doubts = [
-            (self.scanned, "calls next to the innermost may be missing"),
             (
-                self.guessed_frame_pointer && full,
-                "the frame pointer is guessed",
+                self.scanned,
+                "some code tells nothing of its stack: calls may be missing",
             ),
+            (
+                self.unwinding,
+                "in the middle of a panic: outer calls may be wrong",
+            ),
+            (self.guessed_frame_pointer, "the frame pointer is guessed"),
             (
                 self.truncated && frames.len() == self.frames.len(),
                 "outer calls are missing",
+            ),
+            (
+                self.beyond_budget,
+                "too much debug information: names come from the symbol table",
+            ),
+            (
+                self.without_debug_information,
+                "no debug information: set `debug = \"limited\"` in the profile",
             ),
         ];
         for (_, doubt) in doubts.iter().filter(|(doubtful, _)| *doubtful) {
@@ -210,6 +245,9 @@ impl fmt::Display for NoStack {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Facts {
+    /// Whether the thread was on a CPU, or waited for one. It may have been in a system call: which
+    /// one, the system does not tell then.
+    pub running: bool,
     /// The system call that the thread is blocked in.
     pub syscall: Option<Syscall>,
     /// What the thread waits for in the kernel, by the kernel's own name for it.
@@ -224,6 +262,7 @@ impl fmt::Display for Facts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.syscall {
             Some(syscall) => write!(f, "in {syscall}")?,
+            None if self.running => f.write_str("running, perhaps in a system call")?,
             None => f.write_str("in no system call")?,
         }
         if let Some(channel) = &self.wait_channel {
@@ -236,5 +275,63 @@ impl fmt::Display for Facts {
             write!(f, ", {:.3} s waiting for one", waited.as_secs_f64())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_what_is_in_doubt() {
+        let trace = Trace {
+            frames: vec![Frame {
+                function: Some("app::work".to_owned()),
+                file: None,
+                line: None,
+                module: Some("/bin/app".to_owned()),
+                offset: 0x10,
+                inlined: false,
+            }],
+            users: 1,
+            ..Trace::default()
+        };
+        assert_eq!(trace.to_string(), "   0: app::work (app+0x10)");
+        let doubtful = |change: fn(&mut Trace)| {
+            let mut trace = trace.clone();
+            change(&mut trace);
+            let text = trace.to_string();
+            text.lines().nth(1).unwrap().trim().to_owned()
+        };
+        for (text, doubt) in [
+            (
+                doubtful(|trace| trace.unwinding = true),
+                "(in the middle of a panic: outer calls may be wrong)",
+            ),
+            (
+                doubtful(|trace| trace.guessed_frame_pointer = true),
+                "(the frame pointer is guessed)",
+            ),
+            (
+                doubtful(|trace| trace.beyond_budget = true),
+                "(too much debug information: names come from the symbol table)",
+            ),
+            (
+                doubtful(|trace| trace.without_debug_information = true),
+                "(no debug information: set `debug = \"limited\"` in the profile)",
+            ),
+        ] {
+            assert_eq!(text, doubt);
+        }
+    }
+
+    #[test]
+    fn claims_no_more_than_is_known_of_a_running_thread() {
+        let mut facts = Facts::default();
+        assert_eq!(facts.to_string(), "in no system call");
+        facts.running = true;
+        assert_eq!(facts.to_string(), "running, perhaps in a system call");
+        facts.syscall = Some(Syscall::new(u32::MAX));
+        assert_eq!(facts.to_string(), "in system call 4294967295");
     }
 }

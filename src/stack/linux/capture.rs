@@ -19,6 +19,7 @@ use crate::stack::settings::StackTraces;
 use crate::stack::sys::{Ask, Asked, Question, Refusal, Registers};
 use crate::stack::trace::{Facts, NoStack};
 use crate::stack::{Identity, Target};
+use crate::stall::Syscall;
 
 /// How often a thread is looked at that does not keep still, such as one that writes to a disk.
 const LOOKS: u32 = 40;
@@ -63,7 +64,12 @@ pub(super) struct Image {
 }
 
 impl Image {
-    fn new(registers: Registers, mut bytes: Vec<u8>, read: usize, waiting: Waiting) -> Image {
+    pub(super) fn new(
+        registers: Registers,
+        mut bytes: Vec<u8>,
+        read: usize,
+        waiting: Waiting,
+    ) -> Image {
         bytes.truncate(read);
         bytes.shrink_to_fit();
         Image {
@@ -144,8 +150,14 @@ pub(crate) fn capture(
 pub(super) fn facts(thread: Thread) -> Facts {
     let times = thread.times();
     let wait_channel = thread.read("wchan").ok();
+    let activity = thread.activity();
+    let call = match activity {
+        Activity::Blocked(blocked) => blocked.call,
+        Activity::Running | Activity::Gone | Activity::Hidden => None,
+    };
     Facts {
-        syscall: thread.syscall(),
+        running: activity == Activity::Running,
+        syscall: call.map(Syscall::new),
         wait_channel: wait_channel.filter(|channel| channel != "0" && !channel.is_empty()),
         on_cpu: times.map(|times| times.on_cpu),
         waited_for_cpu: times.map(|times| times.waited),

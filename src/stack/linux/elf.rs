@@ -1,4 +1,4 @@
-//! What of an ELF image in memory says where its code and its unwind tables are.
+//! What of an ELF image says where its code, its unwind tables and its sections are.
 //!
 //! 64 bits and little-endian, as all the processors are of which stacks are taken.
 
@@ -8,6 +8,9 @@ use std::ops::Range;
 pub(super) const HEADER_SIZE: u64 = 64;
 /// The size of what describes one segment.
 const SEGMENT_SIZE: u64 = 56;
+
+/// How a file header begins.
+const IDENTITY: &[u8] = &[0x7f, b'E', b'L', b'F', 2, 1];
 
 /// Segments that are in memory.
 const LOADED: u32 = 1;
@@ -35,12 +38,11 @@ pub(super) struct Image {
 
 impl Header {
     pub(super) fn parse(bytes: &[u8]) -> Option<Header> {
-        const IDENTITY: &[u8] = &[0x7f, b'E', b'L', b'F', 2, 1];
         let header = Header {
-            segments_at: u64::from_le_bytes(chunk(bytes, 32)?),
-            segments: u16::from_le_bytes(chunk(bytes, 56)?),
+            segments_at: u64_at(bytes, 32)?,
+            segments: u16_at(bytes, 56)?,
         };
-        let size = u16::from_le_bytes(chunk(bytes, 54)?);
+        let size = u16_at(bytes, 54)?;
         (bytes.starts_with(IDENTITY) && u64::from(size) == SEGMENT_SIZE).then_some(header)
     }
 
@@ -56,14 +58,14 @@ impl Header {
             ..Image::default()
         };
         for segment in table.chunks_exact(SEGMENT_SIZE as usize) {
-            let start = u64::from_le_bytes(chunk(segment, 16)?);
-            let size = u64::from_le_bytes(chunk(segment, 40)?);
+            let start = u64_at(segment, 16)?;
+            let size = u64_at(segment, 40)?;
             let range = start..start.checked_add(size)?;
-            match u32::from_le_bytes(chunk(segment, 0)?) {
+            match u32_at(segment, 0)? {
                 LOADED => {
                     image.lowest = image.lowest.min(start & !(PAGE - 1));
                     image.highest = image.highest.max(range.end);
-                    if u32::from_le_bytes(chunk(segment, 4)?) & EXECUTABLE != 0 {
+                    if u32_at(segment, 4)? & EXECUTABLE != 0 {
                         image.code.push(range.clone());
                     }
                     image.loaded.push(range);
@@ -76,49 +78,82 @@ impl Header {
     }
 }
 
-/// Where the table for unwinding begins, from its index, which is at `index_at`.
-pub(super) fn frames_at(index_at: u64, index: &[u8]) -> Option<u64> {
-    // Of the ways there are to write it down, linkers use one: relative to where it is written.
-    const VERSION: u8 = 1;
-    const RELATIVE_32: u8 = 0x1b;
-    const AT: usize = 4;
-    let &[VERSION, RELATIVE_32, ..] = index else {
-        return None;
-    };
-    let distance = i32::from_le_bytes(chunk(index, AT)?);
-    index_at
-        .wrapping_add(AT as u64)
-        .checked_add_signed(distance.into())
+/// Where a file tells of its sections.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SectionTable {
+    pub(super) at: u64,
+    count: u16,
+    /// The section that has the names of all.
+    pub(super) names: usize,
 }
 
-/// The beginning of the function that an address is in, from the index.
-pub(super) fn function_at(index_at: u64, index: &[u8], address: u64) -> Option<u64> {
-    const VERSION: u8 = 1;
-    const COUNT_32: u8 = 0x03;
-    const RELATIVE_TO_INDEX_32: u8 = 0x3b;
-    const ENTRIES_AT: usize = 12;
-    const ENTRY_SIZE: usize = 8;
-    let &[VERSION, _, COUNT_32, RELATIVE_TO_INDEX_32, ..] = index else {
-        return None;
-    };
-    let count = u32::from_le_bytes(chunk(index, 8)?) as usize;
-    let start = |entry: usize| {
-        let distance = i32::from_le_bytes(chunk(index, ENTRIES_AT + entry * ENTRY_SIZE)?);
-        index_at.checked_add_signed(distance.into())
-    };
-    let (mut before, mut after) = (0, count.min(index.len() / ENTRY_SIZE));
-    while before < after {
-        let middle = before.midpoint(after);
-        if start(middle)? <= address {
-            before = middle + 1;
-        } else {
-            after = middle;
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SectionHeader {
+    /// Where its name is among the names.
+    pub(super) name: u32,
+    pub(super) kind: u32,
+    pub(super) is_in_file: bool,
+    pub(super) is_packed: bool,
+    /// By the image's own addresses.
+    pub(super) address: u64,
+    pub(super) offset: u64,
+    pub(super) size: u64,
+    /// The section that belongs to it.
+    pub(super) link: usize,
+}
+
+impl SectionTable {
+    const ENTRY_SIZE: u16 = 64;
+
+    pub(super) fn parse(header: &[u8]) -> Option<SectionTable> {
+        if !header.starts_with(IDENTITY) || u16_at(header, 58)? != SectionTable::ENTRY_SIZE {
+            return None;
         }
+        Some(SectionTable {
+            at: u64_at(header, 40)?,
+            count: u16_at(header, 60)?,
+            names: u16_at(header, 62)?.into(),
+        })
     }
-    start(before.checked_sub(1)?)
+
+    pub(super) fn size(&self) -> u64 {
+        u64::from(self.count) * u64::from(SectionTable::ENTRY_SIZE)
+    }
+
+    pub(super) fn sections(&self, table: &[u8]) -> Option<Vec<SectionHeader>> {
+        const NOT_IN_FILE: u32 = 8;
+        const PACKED: u64 = 0x800;
+        let entries = table.chunks_exact(SectionTable::ENTRY_SIZE.into());
+        let sections = entries.map(|entry| {
+            let kind = u32_at(entry, 4)?;
+            Some(SectionHeader {
+                name: u32_at(entry, 0)?,
+                kind,
+                is_in_file: kind != NOT_IN_FILE,
+                is_packed: u64_at(entry, 8)? & PACKED != 0,
+                address: u64_at(entry, 16)?,
+                offset: u64_at(entry, 24)?,
+                size: u64_at(entry, 32)?,
+                link: u32_at(entry, 40)? as usize,
+            })
+        });
+        sections.collect()
+    }
 }
 
-fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(chunk(bytes, at)?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(chunk(bytes, at)?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(chunk(bytes, at)?))
+}
+
+pub(super) fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }
 
@@ -173,27 +208,31 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_table_and_the_function_from_the_index() {
-        let at = 0x1000;
-        let mut index = vec![1, 0x1b, 0x03, 0x3b];
-        index.extend((-0x204_i32).to_le_bytes());
-        index.extend(3_u32.to_le_bytes());
-        for (function, entry) in [(-0x100_i32, 0_i32), (0x40, 0), (0x80, 0)] {
-            index.extend(function.to_le_bytes());
-            index.extend(entry.to_le_bytes());
+    fn finds_sections() {
+        let mut header = header(0);
+        header[40..48].copy_from_slice(&640_u64.to_le_bytes());
+        header[58..60].copy_from_slice(&64_u16.to_le_bytes());
+        header[60..62].copy_from_slice(&2_u16.to_le_bytes());
+        header[62..64].copy_from_slice(&1_u16.to_le_bytes());
+        let table = SectionTable::parse(&header).unwrap();
+        assert_eq!((table.at, table.size(), table.names), (640, 128, 1));
+        let mut entry = [7_u32, 1].map(u32::to_le_bytes).concat();
+        for field in [0x800_u64, 0x1000, 0x200, 0x30, 5] {
+            entry.extend(field.to_le_bytes());
         }
-        assert_eq!(frames_at(at, &index), Some(0xe00));
-        for (address, function) in [
-            (0xeff, None),
-            (0xf00, Some(0xf00)),
-            (0x103f, Some(0xf00)),
-            (0x1040, Some(0x1040)),
-            (0xffff, Some(0x1080)),
-        ] {
-            assert_eq!(function_at(at, &index, address), function, "{address:#x}");
-        }
-        assert_eq!(function_at(at, &index[..14], 0x1040), None);
-        assert_eq!(frames_at(at, &[1, 0x1c]), None);
-        assert_eq!(frames_at(at, &[]), None);
+        entry.resize(64, 0);
+        let section = SectionHeader {
+            name: 7,
+            kind: 1,
+            is_in_file: true,
+            is_packed: true,
+            address: 0x1000,
+            offset: 0x200,
+            size: 0x30,
+            link: 5,
+        };
+        assert_eq!(table.sections(&entry), Some(vec![section]));
+        header[58] = 63;
+        assert_eq!(SectionTable::parse(&header), None);
     }
 }

@@ -3,10 +3,23 @@
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use super::paged::Origin;
 
 /// The memory of this process. Reading it fails where nothing is mapped, and never faults.
 pub(super) fn open() -> io::Result<File> {
     File::open("/proc/self/mem")
+}
+
+/// The same, to be read piece by piece.
+#[derive(Debug)]
+pub(super) struct Memory(pub(super) File);
+
+impl Origin for Memory {
+    fn read(&self, at: u64, bytes: &mut [u8]) -> Option<()> {
+        self.0.read_exact_at(bytes, at).ok()
+    }
 }
 
 /// A piece of a file, or of nothing, in memory.

@@ -3,17 +3,17 @@
 //! Read from memory, not from files: what is on the disk may have been replaced, and the kernel's own
 //! vDSO is in no file. Their names alone come from files, and are read when the first is asked for.
 
-use std::fs::File;
-use std::ops::{Deref, Range};
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::ops::Range;
+use std::rc::Rc;
 
 use super::elf::{self, Image};
-use super::memory::Mapping;
+use super::index::Index;
+use super::memory::{Mapping, Memory};
+use super::paged::{Budget, Origin, Paged};
 use super::symbols::Symbols;
 
-/// What is larger is no table.
-const LARGEST_TABLE: u64 = 64 << 20;
+/// No table of segments is larger.
+const LARGEST_TABLE: u64 = 64 << 10;
 
 pub(super) struct Module {
     pub(super) name: String,
@@ -22,42 +22,24 @@ pub(super) struct Module {
     pub(super) bias: u64,
     pub(super) range: Range<u64>,
     pub(super) code: Vec<Range<u64>>,
-    pub(super) index: Option<Section>,
+    pub(super) index: Option<Index>,
     pub(super) frames: Option<Section>,
+    pub(super) memory: Rc<Memory>,
     pub(super) symbols: Symbols,
 }
 
 impl Module {
     /// By the module's own addresses.
     pub(super) fn function_of(&self, own: u64) -> Option<u64> {
-        let index = self.index.as_ref()?;
-        elf::function_at(index.range.start, &index.bytes, own)
+        Some(self.index.as_ref()?.entry(own)?.function)
     }
 }
 
-/// A piece of a module, by its own addresses.
+/// The table for unwinding. By the module's own addresses.
 #[derive(Debug)]
 pub(super) struct Section {
-    pub(super) range: Range<u64>,
-    pub(super) bytes: Bytes,
-}
-
-/// Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Bytes(Arc<Vec<u8>>);
-
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl From<Vec<u8>> for Bytes {
-    fn from(bytes: Vec<u8>) -> Bytes {
-        Bytes(Arc::new(bytes))
-    }
+    pub(super) start: u64,
+    pub(super) bytes: Rc<Paged>,
 }
 
 /// Those of the mappings that are of a program or a library, and hold its code. While they stay as
@@ -69,11 +51,16 @@ pub(super) fn code(mappings: &[Mapping]) -> impl Iterator<Item = &Mapping> {
 
 /// All that can be read. What of it is in `known` is taken from there, with the names that have been
 /// read.
-pub(super) fn load(memory: &File, mappings: &[Mapping], mut known: Vec<Module>) -> Vec<Module> {
+pub(super) fn load(
+    memory: &Rc<Memory>,
+    mappings: &[Mapping],
+    mut known: Vec<Module>,
+    budget: &Rc<Budget>,
+) -> Vec<Module> {
     let beginnings = mappings
         .iter()
         .filter(|mapping| mapping.offset == 0 && is_named(mapping));
-    // A file may also be mapped to be read, as symbolising does.
+    // A file may also be mapped to be read.
     let is_code = |start| code(mappings).any(|mapping| mapping.range.contains(&start));
     let modules = beginnings.filter_map(|beginning| {
         let (image, bias) = image(memory, beginning)?;
@@ -88,19 +75,21 @@ pub(super) fn load(memory: &File, mappings: &[Mapping], mut known: Vec<Module>) 
         if let Some(same) = same {
             return Some(known.swap_remove(same));
         }
-        let section = |own: Range<u64>| {
+        let paged = |own: Range<u64>| {
+            let origin = Rc::<Memory>::clone(memory);
             let size = own.end.checked_sub(own.start)?;
-            let bytes = read(memory, here(&own).start, size)?;
-            Some(Section {
-                range: own,
-                bytes: bytes.into(),
-            })
+            Some(Rc::new(Paged::of(origin, here(&own).start, size, budget)?))
         };
-        let index = image.index.and_then(section);
+        let index = image.index.and_then(|own| {
+            let at = own.start;
+            let bytes = paged(own)?;
+            Some(Index { at, bytes })
+        });
         let frames = index.as_ref().and_then(|index| {
-            let frames = elf::frames_at(index.range.start, &index.bytes)?;
+            let start = index.frames_at()?;
             let mut loaded = image.loaded.iter();
-            section(frames..loaded.find(|segment| segment.contains(&frames))?.end)
+            let bytes = paged(start..loaded.find(|segment| segment.contains(&start))?.end)?;
+            Some(Section { start, bytes })
         });
         Some(Module {
             name: beginning.name.clone(),
@@ -110,6 +99,7 @@ pub(super) fn load(memory: &File, mappings: &[Mapping], mut known: Vec<Module>) 
             code: image.code.iter().map(here).collect(),
             index,
             frames,
+            memory: Rc::clone(memory),
             symbols: Symbols::default(),
         })
     });
@@ -121,7 +111,7 @@ fn is_named(mapping: &Mapping) -> bool {
 }
 
 /// Also returns what has to be added to its own addresses.
-fn image(memory: &File, beginning: &Mapping) -> Option<(Image, u64)> {
+fn image(memory: &Memory, beginning: &Mapping) -> Option<(Image, u64)> {
     let start = beginning.range.start;
     let header = read(memory, start, elf::HEADER_SIZE)?;
     let header = elf::Header::parse(&header)?;
@@ -135,12 +125,10 @@ fn image(memory: &File, beginning: &Mapping) -> Option<(Image, u64)> {
     Some((image, bias))
 }
 
-fn read(memory: &File, address: u64, size: u64) -> Option<Vec<u8>> {
-    let size = usize::try_from(size)
-        .ok()
-        .filter(|_| size <= LARGEST_TABLE)?;
+fn read(memory: &Memory, address: u64, size: u64) -> Option<Vec<u8>> {
+    let size = usize::try_from(size.min(LARGEST_TABLE)).ok()?;
     let mut bytes = vec![0; size];
-    memory.read_exact_at(&mut bytes, address).ok()?;
+    memory.read(address, &mut bytes)?;
     Some(bytes)
 }
 
@@ -151,8 +139,9 @@ mod tests {
 
     #[test]
     fn finds_this_program_and_its_libraries() {
-        let memory = memory::open().unwrap();
-        let modules = load(&memory, &memory::mappings(), Vec::new());
+        let memory = Rc::new(Memory(memory::open().unwrap()));
+        let budget = Budget::new(u64::MAX, u64::MAX);
+        let modules = load(&memory, &memory::mappings(), Vec::new(), &budget);
         let here = finds_this_program_and_its_libraries as fn() as usize as u64;
         let own = modules
             .iter()
@@ -178,20 +167,21 @@ mod tests {
 
     #[test]
     fn keeps_what_is_still_the_same() {
-        let memory = memory::open().unwrap();
+        let memory = Rc::new(Memory(memory::open().unwrap()));
+        let budget = Budget::new(u64::MAX, u64::MAX);
         let mut mappings = memory::mappings();
         let tables = |modules: &[Module]| -> Vec<_> {
             let indexes = modules.iter().filter_map(|module| module.index.as_ref());
-            indexes.map(|index| Arc::as_ptr(&index.bytes.0)).collect()
+            indexes.map(|index| Rc::as_ptr(&index.bytes)).collect()
         };
-        let first = load(&memory, &mappings, Vec::new());
+        let first = load(&memory, &mappings, Vec::new(), &budget);
         let before = tables(&first);
-        let second = load(&memory, &mappings, first);
+        let second = load(&memory, &mappings, first, &budget);
         assert_eq!(tables(&second), before);
         for mapping in &mut mappings {
             mapping.inode += 1;
         }
-        let third = tables(&load(&memory, &mappings, second));
+        let third = tables(&load(&memory, &mappings, second, &budget));
         assert_eq!(third.len(), before.len());
         assert!(third.iter().all(|table| !before.contains(table)));
     }

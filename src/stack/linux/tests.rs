@@ -1,5 +1,7 @@
 //! Stacks of threads that do what stalled workers do.
 
+mod doubts;
+mod hostile;
 mod interrupted;
 mod signals;
 mod stress;

@@ -1,90 +1,162 @@
 //! From the bytes of a stack to the calls that are on it.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+mod search;
 
-use framehop::{
-    CacheNative, ExplicitModuleSectionInfo, FrameAddress, MayAllocateDuringUnwind, Module as Known,
-    UnwindRegsNative, Unwinder as _, UnwinderNative,
-};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use addr2line::gimli::UnwindContext;
 
 use super::calls::{self, Call};
 use super::capture::Image;
-use super::modules::{Bytes, Module, Section};
+use super::memory::Memory;
+use super::modules::Module;
+use super::paged::Origin;
 use super::prologue;
+use super::rules::{Lost, Rules, Values, number};
+use super::symbols::Symbols;
 use crate::stack::sys::Registers;
 
 /// No stack has more calls; what seems to has led the walk in a circle.
 const MOST_FRAMES: usize = 4096;
 
-/// How many frames are looked at in all to find a way that leads out. Each place on a stack may be
-/// the beginning of one, and each way may be as long as the stack.
+/// How much is looked at in all to find a way that leads out. Each place on a stack may be the
+/// beginning of one, and each way may be as long as the stack.
 const MOST_STEPS: usize = 100_000;
+
+/// How often a walk may lose its way and find another.
+const MOST_GAPS: usize = 8;
+
+/// How far from the innermost an unwinder is that sets the stack to that of another call: it has that
+/// done by one function, which has another copy. Before it does so, it calls more.
+const NEAR: usize = 3;
+
+/// How many rules are kept: those of some hundred stacks.
+const MOST_RULES: usize = 4096;
 
 /// No function has more on the stack. What is further away has nothing to do with it.
 const LARGEST_FRAME: u64 = 1 << 20;
 
-/// Never the address of anything, and not zero, which ends a chain of frame pointers.
-const NOWHERE: u64 = 1;
-
 /// The calls on a stack, by the addresses in them that are to be looked up.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Walk {
     pub(super) addresses: Vec<u64>,
     /// The last is the one that the thread began with.
     pub(super) complete: bool,
-    /// What is next is beyond what has been copied. So the stack goes on there, or the way is wrong.
-    ran_out: bool,
     pub(super) guessed: bool,
     pub(super) scanned: bool,
+    /// One of them is about to set the stack to that of another.
+    pub(super) unwinding: bool,
 }
 
 impl Walk {
-    /// It is as long as it can be.
-    fn is_done(&self) -> bool {
-        self.complete || self.ran_out
+    fn followed_by(mut self, rest: Walk) -> Walk {
+        self.addresses.extend(rest.addresses);
+        Walk {
+            addresses: self.addresses,
+            complete: rest.complete,
+            guessed: self.guessed || rest.guessed,
+            scanned: self.scanned || rest.scanned,
+            unwinding: self.unwinding || rest.unwinding,
+        }
     }
+}
+
+/// One call.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    pc: u64,
+    is_innermost: bool,
+    /// The next instruction comes after a call, which is what is looked up.
+    has_called: bool,
+    values: Values,
+}
+
+impl Frame {
+    fn innermost(registers: Registers) -> Frame {
+        let mut values = Values::default();
+        values.set(number::SP, Some(registers.sp));
+        values.set(number::FP, registers.fp);
+        let returns_to = cfg!(target_arch = "aarch64").then_some(registers.lr);
+        values.set(number::RA, returns_to.or(Some(registers.pc)));
+        Frame {
+            pc: registers.pc,
+            is_innermost: true,
+            has_called: false,
+            values,
+        }
+    }
+
+    fn called_from(returns_to: u64, sp: u64, fp: Option<u64>) -> Frame {
+        let mut values = Values::default();
+        values.set(number::SP, Some(sp));
+        values.set(number::FP, fp);
+        values.set(number::RA, Some(returns_to));
+        Frame {
+            pc: returns_to,
+            is_innermost: false,
+            has_called: true,
+            values,
+        }
+    }
+
+    fn lookup(&self) -> u64 {
+        self.pc.wrapping_sub(self.has_called.into())
+    }
+
+    fn sp(&self) -> u64 {
+        self.values.get(number::SP).unwrap_or_default()
+    }
+
+    fn fp(&self) -> Option<u64> {
+        self.values.get(number::FP)
+    }
+}
+
+/// Why a walk has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Outermost,
+    /// What is next is beyond what has been copied. So the stack goes on there, or the way is wrong.
+    Beyond,
+    /// The frame pointer is not known.
+    FramePointer,
+    /// There are no rules, or where they lead is nothing that has called.
+    Lost,
 }
 
 /// What is known of the code in this process.
 pub(super) struct Unwinder {
-    memory: File,
+    memory: Rc<Memory>,
     modules: Vec<Module>,
-    known: UnwinderNative<Bytes, MayAllocateDuringUnwind>,
-    cache: CacheNative<MayAllocateDuringUnwind>,
+    rules: HashMap<u64, Option<Rc<Rules>>>,
+    context: UnwindContext<usize>,
     steps_left: usize,
 }
 
 impl Unwinder {
-    pub(super) fn new(memory: File, modules: Vec<Module>) -> Unwinder {
-        let mut known = UnwinderNative::new();
-        for module in &modules {
-            let range = |section: &Option<Section>| section.as_ref().map(|it| it.range.clone());
-            let bytes = |section: &Option<Section>| Some(section.as_ref()?.bytes.clone());
-            known.add_module(Known::new(
-                module.name.clone(),
-                module.range.clone(),
-                module.bias,
-                ExplicitModuleSectionInfo {
-                    eh_frame_hdr_svma: range(&module.index),
-                    eh_frame_hdr: bytes(&module.index),
-                    eh_frame_svma: range(&module.frames),
-                    eh_frame: bytes(&module.frames),
-                    ..ExplicitModuleSectionInfo::default()
-                },
-            ));
-        }
+    pub(super) fn new(memory: Rc<Memory>, modules: Vec<Module>) -> Unwinder {
         Unwinder {
             memory,
             modules,
-            known,
-            cache: CacheNative::default(),
+            rules: HashMap::new(),
+            context: UnwindContext::new(),
             steps_left: 0,
         }
     }
 
     pub(super) fn into_modules(self) -> Vec<Module> {
         self.modules
+    }
+
+    pub(super) fn modules(&self) -> &[Module] {
+        &self.modules
+    }
+
+    pub(super) fn forget_symbols(&mut self) {
+        for module in &mut self.modules {
+            module.symbols = Symbols::default();
+        }
     }
 
     pub(super) fn module_of(&self, address: u64) -> Option<&Module> {
@@ -94,198 +166,94 @@ impl Unwinder {
 
     pub(super) fn walk(&mut self, image: &Image) -> Walk {
         self.steps_left = MOST_STEPS;
-        let registers = image.registers;
-        let start = FrameAddress::from_instruction_pointer(registers.pc);
-        let (mut walk, stopped) = self.walk_from(image, start, registers);
-        if registers.fp.is_none() && !walk.is_done() {
-            let sure = walk.addresses.len();
-            if let Some(further) = self.compute(image, &walk, stopped) {
-                walk = further;
-            }
-            if !walk.is_done() {
-                walk = self.guess(image, sure).unwrap_or(walk);
-            }
-        }
-        if walk.is_done() {
-            return walk;
-        }
-        self.scan(image).unwrap_or(walk)
+        let (walk, last, stop) = self.walk_from(image, Frame::innermost(image.registers));
+        self.go_on(image, walk, last, stop, MOST_GAPS)
     }
 
-    /// Also returns where the walk has stopped, and what the stack pointer is there.
-    fn walk_from(
-        &mut self,
-        image: &Image,
-        start: FrameAddress,
-        registers: Registers,
-    ) -> (Walk, (FrameAddress, u64)) {
+    /// As far as it is sure. Also returns where it has stopped, and why.
+    fn walk_from(&mut self, image: &Image, start: Frame) -> (Walk, Frame, Stop) {
         let mut walk = Walk::default();
-        let mut registers = native(registers);
         let mut frame = start;
-        let mut sp = registers.sp();
+        loop {
+            walk.addresses.push(frame.lookup());
+            if walk.addresses.len() == MOST_FRAMES {
+                return (walk, frame, Stop::Beyond);
+            }
+            let near = walk.addresses.len() <= NEAR;
+            match self.caller(image, &mut frame) {
+                Ok((caller, is_unwinder)) => {
+                    walk.unwinding |= is_unwinder && near;
+                    frame = caller;
+                }
+                Err(stop) => {
+                    walk.complete = stop == Stop::Outermost;
+                    return (walk, frame, stop);
+                }
+            }
+        }
+    }
+
+    /// Fills in the frame pointer, where it is needed and can be computed. Also returns whether that
+    /// is left by an exception.
+    fn caller(&mut self, image: &Image, frame: &mut Frame) -> Result<(Frame, bool), Stop> {
+        self.steps_left = self.steps_left.saturating_sub(1);
+        let rules = self.rules(frame.lookup()).ok_or(Stop::Lost)?;
+        if rules.is_outermost(frame.is_innermost) {
+            return Err(Stop::Outermost);
+        }
+        let mut word = |at| image.word(at);
+        let mut values = rules.caller(&frame.values, &mut word);
+        if values == Err(Lost::Register(number::FP)) {
+            let fp = self.frame_pointer(frame).ok_or(Stop::FramePointer)?;
+            frame.values.set(number::FP, Some(fp));
+            values = rules.caller(&frame.values, &mut word);
+        }
         let beyond = image.end().saturating_sub(7)..image.end().saturating_add(LARGEST_FRAME);
-        while walk.addresses.len() < MOST_FRAMES {
-            walk.addresses.push(frame.address_for_lookup());
-            sp = registers.sp();
-            let mut read = |address| {
-                let word = image.word(address).ok_or(());
-                walk.ran_out = word.is_err() && beyond.contains(&address);
-                word
-            };
-            let next = self
-                .known
-                .unwind_frame(frame, &mut registers, &mut self.cache, &mut read);
-            match next.map(|next| next.map(FrameAddress::from_return_address)) {
-                Ok(Some(Some(next))) => frame = next,
-                Ok(None) => {
-                    walk.complete = self.is_outermost(frame);
-                    break;
-                }
-                Ok(Some(None)) | Err(_) => break,
-            }
-        }
-        walk.ran_out &= !walk.complete;
-        walk.ran_out |= walk.addresses.len() == MOST_FRAMES;
-        self.steps_left = self.steps_left.saturating_sub(walk.addresses.len());
-        (walk, (frame, sp))
-    }
-
-    /// Goes on where the walk has stopped, with the frame pointer that the function there has.
-    fn compute(
-        &mut self,
-        image: &Image,
-        plain: &Walk,
-        (frame, sp): (FrameAddress, u64),
-    ) -> Option<Walk> {
-        let function = self.function_of(frame.address_for_lookup())?;
-        let mut code = [0; prologue::LONGEST];
-        self.memory.read_exact_at(&mut code, function).ok()?;
-        let registers = Registers {
-            pc: frame.address(),
-            sp,
-            fp: Some(sp.checked_add(prologue::frame_size(&code)?)?),
-            lr: NOWHERE,
+        let values = values.map_err(|lost| match lost {
+            Lost::Memory(at) if beyond.contains(&at) => Stop::Beyond,
+            _ => Stop::Lost,
+        })?;
+        let pc = values.get(number::RA).map(address).ok_or(Stop::Lost)?;
+        let caller = Frame {
+            pc,
+            is_innermost: false,
+            has_called: !rules.is_signal_frame,
+            values,
         };
-        let (mut rest, _) = self.walk_from(image, frame, registers);
-        if !rest.complete {
-            // Nothing has proven it right but the calls themselves.
-            let mut callers = rest.addresses.iter().skip(1);
-            let wrong = callers.position(|caller| !self.is_return_address(*caller + 1));
-            if let Some(wrong) = wrong {
-                rest.addresses.truncate(1 + wrong);
-                rest.ran_out = false;
-            }
-        }
-        let known = plain.addresses.split_last()?.1;
-        (rest.addresses.len() > 1).then(|| Walk {
-            addresses: [known, &rest.addresses].concat(),
-            ..rest
-        })
+        // A call takes room. A signal's handler may have a stack of its own.
+        let takes_none = cfg!(target_arch = "aarch64") && caller.sp() == frame.sp();
+        let is_further = caller.sp() > frame.sp() || takes_none && pc != frame.pc;
+        let is_plausible = rules.is_signal_frame
+            || is_further && (self.is_return_address(pc) || self.returns_from_signal(pc));
+        is_plausible
+            .then_some((caller, rules.is_unwinder))
+            .ok_or(Stop::Lost)
     }
 
-    /// Whether the tables say that nothing has called this, whatever is in the registers and on the
-    /// stack.
-    fn is_outermost(&mut self, frame: FrameAddress) -> bool {
-        let mut registers = native(Registers {
-            pc: frame.address(),
-            sp: NOWHERE,
-            fp: Some(NOWHERE),
-            lr: NOWHERE,
+    fn rules(&mut self, address: u64) -> Option<Rc<Rules>> {
+        if let Some(known) = self.rules.get(&address) {
+            return known.clone();
+        }
+        let mut modules = self.modules.iter();
+        let module = modules.find(|module| module.range.contains(&address));
+        let rules = module.and_then(|module| {
+            let own = address.wrapping_sub(module.bias);
+            Rules::at(module, own, &mut self.context)
         });
-        let mut nothing = |_| Err(());
-        let next = self
-            .known
-            .unwind_frame(frame, &mut registers, &mut self.cache, &mut nothing);
-        matches!(next, Ok(None))
-    }
-
-    /// Tries every place of the stack that the frame pointer could point to. It has to lead to the
-    /// outermost call, or out of what was copied, and the calls in the code should be to the functions
-    /// that are there: most of all the one to the function that uses the frame pointer, the last of
-    /// `sure`.
-    fn guess(&mut self, image: &Image, sure: usize) -> Option<Walk> {
-        let mut best: Option<((usize, bool), Walk)> = None;
-        for place in words(image) {
-            if self.steps_left == 0 {
-                break;
-            }
-            if !self.is_return_address(image.word(place + 8)?) {
-                continue;
-            }
-            let registers = Registers {
-                fp: Some(place),
-                ..image.registers
-            };
-            let start = FrameAddress::from_instruction_pointer(registers.pc);
-            let (walk, _) = self.walk_from(image, start, registers);
-            if !walk.is_done() {
-                continue;
-            }
-            let calls = self.calls(&walk);
-            let wrong = calls.iter().filter(|call| **call == Some(false)).count();
-            let proven = calls.get(sure.saturating_sub(1)) == Some(&Some(true));
-            let doubts = (wrong, !proven);
-            if !walk.complete && doubts != (0, false) {
-                continue;
-            }
-            if best.as_ref().is_none_or(|(least, _)| doubts < *least) {
-                best = Some((doubts, walk));
-            }
-            if doubts == (0, false) {
-                break;
-            }
+        if self.rules.len() == MOST_RULES {
+            self.rules.clear();
         }
-        best.map(|(_, walk)| Walk {
-            guessed: true,
-            ..walk
-        })
+        let rules = rules.map(Rc::new);
+        self.rules.insert(address, rules.clone());
+        rules
     }
 
-    /// Searches for a return address from which the outermost call is reached.
-    fn scan(&mut self, image: &Image) -> Option<Walk> {
-        for place in words(image) {
-            if self.steps_left == 0 {
-                break;
-            }
-            let word = image.word(place)?;
-            let Some(start) = FrameAddress::from_return_address(word) else {
-                continue;
-            };
-            if !self.is_return_address(word) {
-                continue;
-            }
-            let registers = Registers {
-                pc: word,
-                sp: place + 8,
-                fp: Some(NOWHERE),
-                lr: NOWHERE,
-            };
-            let (mut walk, _) = self.walk_from(image, start, registers);
-            if walk.complete {
-                walk.addresses.insert(0, image.registers.pc);
-                walk.scanned = true;
-                return Some(walk);
-            }
-        }
-        None
-    }
-
-    /// For each call, whether it is to the function that is there; `None` if the code does not say
-    /// whom it calls.
-    fn calls(&self, walk: &Walk) -> Vec<Option<bool>> {
-        let pairs = walk.addresses.iter().zip(walk.addresses.iter().skip(1));
-        let calls = pairs.map(|(callee, caller)| {
-            // What is looked up of a caller is just before the return address.
-            let returns_to = *caller + 1;
-            match self.call_before(returns_to)? {
-                Call::Direct(distance) => {
-                    let called = returns_to.wrapping_add_signed(distance);
-                    Some(called == self.function_of(*callee)?)
-                }
-                Call::Indirect => None,
-            }
-        });
-        calls.collect()
+    /// That of the function there, by how it begins.
+    fn frame_pointer(&self, frame: &Frame) -> Option<u64> {
+        let function = self.function_of(frame.lookup())?;
+        let mut code = [0; prologue::LONGEST];
+        self.memory.read(function, &mut code)?;
+        frame.sp().checked_add(prologue::frame_size(&code)?)
     }
 
     fn is_return_address(&mut self, word: u64) -> bool {
@@ -298,10 +266,16 @@ impl Unwinder {
         self.call_before(word).is_some()
     }
 
+    /// Nothing has called what a signal's handler returns to; it is made to look so.
+    fn returns_from_signal(&mut self, word: u64) -> bool {
+        let rules = self.rules(word.wrapping_sub(1));
+        rules.is_some_and(|rules| rules.is_signal_frame)
+    }
+
     fn call_before(&self, address: u64) -> Option<Call> {
         let mut bytes = [0; calls::LONGEST];
         let at = address.checked_sub(calls::LONGEST as u64)?;
-        self.memory.read_exact_at(&mut bytes, at).ok()?;
+        self.memory.read(at, &mut bytes)?;
         calls::call_before(&bytes)
     }
 
@@ -312,22 +286,13 @@ impl Unwinder {
     }
 }
 
-/// The places of the stack that hold a whole word.
-fn words(image: &Image) -> impl Iterator<Item = u64> + use<> {
-    let first = image.registers.sp.next_multiple_of(8);
-    (first..image.end().saturating_sub(8)).step_by(8)
-}
-
 #[cfg(target_arch = "x86_64")]
-fn native(registers: Registers) -> UnwindRegsNative {
-    let fp = registers.fp.unwrap_or(NOWHERE);
-    UnwindRegsNative::new(registers.pc, registers.sp, fp)
+fn address(word: u64) -> u64 {
+    word
 }
 
 /// Return addresses may be signed in the bits that are no part of an address.
 #[cfg(target_arch = "aarch64")]
-fn native(registers: Registers) -> UnwindRegsNative {
-    const ADDRESS: framehop::aarch64::PtrAuthMask = framehop::aarch64::PtrAuthMask((1 << 48) - 1);
-    let fp = registers.fp.unwrap_or(NOWHERE);
-    UnwindRegsNative::new_with_ptr_auth_mask(ADDRESS, registers.lr, registers.sp, fp)
+fn address(word: u64) -> u64 {
+    word & ((1 << 48) - 1)
 }

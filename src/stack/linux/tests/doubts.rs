@@ -1,0 +1,362 @@
+//! A stack is right, or it says where it may be wrong.
+//!
+//! `LOOPMON_STRESS=12500 cargo test --release --features stack --lib doubts` is the long form: as
+//! many stacks for each kind of work.
+#![allow(unsafe_code, reason = "to load a library takes the C library")]
+
+use std::arch::global_asm;
+use std::ffi::c_void;
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::panic::{catch_unwind, resume_unwind};
+use std::sync::atomic::AtomicU64;
+
+use super::super::capture::{Image, Waiting, ask, facts, take_by_signal};
+use super::super::memory;
+use super::*;
+
+static BEATS: AtomicU64 = AtomicU64::new(0);
+
+fn beat() {
+    BEATS.fetch_add(1, Ordering::Relaxed);
+}
+
+#[inline(never)]
+fn chain_c(work: fn()) {
+    work();
+    beat();
+}
+
+#[inline(never)]
+fn chain_b(work: fn()) {
+    chain_c(work);
+    beat();
+}
+
+#[inline(never)]
+fn chain_a(until: &AtomicBool, begun: &AtomicBool, work: fn()) {
+    while !until.load(Ordering::Relaxed) {
+        begun.store(true, Ordering::Relaxed);
+        chain_b(work);
+    }
+    beat();
+}
+
+/// Each link is there from where the thread is on, once, and in order.
+fn is_right(trace: &Trace) -> bool {
+    const LINKS: [&str; 3] = ["chain_c", "chain_b", "chain_a"];
+    let names = trace.frames().iter().filter_map(Frame::function);
+    let links = names.filter_map(|name| LINKS.into_iter().find(|link| name.ends_with(link)));
+    let links: Vec<_> = links.collect();
+    !links.is_empty() && LINKS.ends_with(&links)
+}
+
+fn is_flagged(trace: &Trace) -> bool {
+    trace.is_truncated()
+        || trace.is_scanned()
+        || trace.has_guessed_frame_pointer()
+        || trace.is_unwinding()
+}
+
+fn asked(id: u32) -> Result<Image, NoStack> {
+    let (target, settings) = (Target { shown: id, own: id }, StackTraces::new());
+    take_by_signal(
+        target,
+        ask(settings, soon()).unwrap(),
+        settings,
+        memory::open().unwrap(),
+        Waiting::begin().unwrap(),
+        &mut None,
+    )
+}
+
+fn read(stack: Result<Image, NoStack>, resolver: &mut Resolver) -> Trace {
+    resolver.resolve(Capture {
+        stack,
+        facts: facts(Thread(own_id().unwrap())),
+        took: Duration::ZERO,
+        identity: None,
+    })
+}
+
+/// Of how many stacks, and of these, how many with a doubt.
+#[track_caller]
+fn none_is_wrong(work: fn()) -> (usize, usize) {
+    let begun = Arc::new(AtomicBool::new(false));
+    let subjects = [(); 2].map(|()| {
+        let begun = Arc::clone(&begun);
+        Subject::start(move |until| chain_a(until, &begun, work))
+    });
+    while !begun.load(Ordering::Relaxed) {
+        thread::yield_now();
+    }
+    let rounds = std::env::var("LOOPMON_STRESS").map_or(100, |rounds| rounds.parse().unwrap());
+    let mut resolver = Resolver::default();
+    let (mut seen, mut flagged) = (0, 0);
+    for _ in 0..rounds {
+        // One that got no CPU in time.
+        let Ok(stack) = asked(subjects[0].id) else {
+            continue;
+        };
+        let trace = read(Ok(stack), &mut resolver);
+        seen += 1;
+        flagged += usize::from(is_flagged(&trace));
+        assert!(is_right(&trace) || is_flagged(&trace), "{trace:#}");
+    }
+    for subject in subjects {
+        subject.end();
+    }
+    println!("{seen} of {rounds} seen, {flagged} with a doubt");
+    (seen, flagged)
+}
+
+fn panics() {
+    struct Dropped;
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            black_box(&self);
+        }
+    }
+    let caught = catch_unwind(|| {
+        let _dropped = Dropped;
+        resume_unwind(Box::new(5_u8))
+    });
+    assert!(caught.is_err());
+}
+
+fn loads_a_library(then: fn()) {
+    // SAFETY: the library is the C library's own.
+    let library = unsafe { libc::dlopen(c"libresolv.so.2".as_ptr(), libc::RTLD_NOW) };
+    then();
+    if !library.is_null() {
+        // SAFETY: it has just been loaded.
+        unsafe { libc::dlclose(library) };
+    }
+}
+
+extern "C" fn compare(left: *const c_void, right: *const c_void) -> i32 {
+    let [left, right] = [left, right].map(|number| {
+        // SAFETY: `sorts` sorts such numbers.
+        unsafe { *number.cast::<i32>() }
+    });
+    left.cmp(&right) as i32
+}
+
+fn sorts() {
+    let mut numbers = [5, 3, 9, 1, 2, 8, 7, 4, 0, 6];
+    let (start, count) = (numbers.as_mut_ptr().cast(), numbers.len());
+    // SAFETY: there are so many of this size.
+    unsafe { libc::qsort(start, count, size_of::<i32>(), Some(compare)) };
+    black_box(numbers);
+}
+
+fn allocates() {
+    for size in [16, 200, 5_000, 140_000] {
+        black_box(vec![1_u8; size]);
+    }
+}
+
+#[test]
+fn while_it_allocates() {
+    let (seen, flagged) = none_is_wrong(allocates);
+    assert!(flagged * 10 <= seen, "{flagged} of {seen}");
+}
+
+#[test]
+fn while_it_panics() {
+    none_is_wrong(panics);
+}
+
+#[test]
+fn while_it_loads_a_library() {
+    none_is_wrong(|| loads_a_library(|| ()));
+}
+
+#[test]
+fn while_it_loads_a_library_and_panics() {
+    none_is_wrong(|| loads_a_library(panics));
+}
+
+#[test]
+fn while_it_starts_threads() {
+    none_is_wrong(|| {
+        let thread = thread::Builder::new().stack_size(64 << 10).spawn(beat);
+        thread.unwrap().join().unwrap();
+    });
+}
+
+#[test]
+fn while_it_is_in_the_c_library() {
+    let (seen, flagged) = none_is_wrong(sorts);
+    assert!(flagged * 10 <= seen, "{flagged} of {seen}");
+}
+
+#[test]
+fn while_it_formats() {
+    none_is_wrong(|| {
+        let mut text = String::new();
+        write!(text, "{:?} {}", Some(3.5), black_box("x")).unwrap();
+        black_box(text);
+    });
+}
+
+static HANDLED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn handles_by_name(_: i32) {
+    while !HANDLED.load(Ordering::Relaxed) {
+        std::hint::spin_loop();
+    }
+}
+
+#[inline(never)]
+fn raises_by_name() {
+    // SAFETY: the handler does nothing that a handler may not do.
+    unsafe { libc::signal(libc::SIGUSR1, handles_by_name as *const () as usize) };
+    // SAFETY: it is handled.
+    unsafe { libc::raise(libc::SIGUSR1) };
+    beat();
+}
+
+#[test]
+fn inside_of_a_handler_what_it_has_interrupted_is_shown() {
+    let subject = Subject::start(|_| raises_by_name());
+    let traces = std::iter::repeat_with(|| read(asked(subject.id), &mut Resolver::default()));
+    let is_in = |trace: &Trace, function| {
+        let mut names = trace.frames().iter().filter_map(Frame::function);
+        names.any(|name| name.ends_with(function))
+    };
+    let trace = traces
+        .into_iter()
+        .find(|trace| is_in(trace, "handles_by_name"));
+    let trace = trace.unwrap();
+    assert!(
+        is_in(&trace, "raises_by_name") && !is_flagged(&trace),
+        "{trace:#}"
+    );
+    HANDLED.store(true, Ordering::Relaxed);
+    subject.end();
+}
+
+// Code that tells nothing of its stack: a loop in a leaf; one with much on the stack, that has its own
+// use for the frame pointer; one that calls the first; and one that calls back.
+#[cfg(target_arch = "x86_64")]
+global_asm!(
+    ".text",
+    ".globl loopmon_test_leaf",
+    ".type loopmon_test_leaf,@function",
+    "loopmon_test_leaf:",
+    "2: movzx eax, byte ptr [rdi]",
+    "test eax, eax",
+    "je 2b",
+    "ret",
+    ".globl loopmon_test_frame",
+    ".type loopmon_test_frame,@function",
+    "loopmon_test_frame:",
+    "push rbx",
+    "push rbp",
+    "mov rbp, 0x1234567",
+    "sub rsp, 4096",
+    "2: movzx eax, byte ptr [rdi]",
+    "test eax, eax",
+    "je 2b",
+    "add rsp, 4096",
+    "pop rbp",
+    "pop rbx",
+    "ret",
+    ".globl loopmon_test_calls",
+    ".type loopmon_test_calls,@function",
+    "loopmon_test_calls:",
+    "push rbx",
+    "sub rsp, 2048",
+    "call loopmon_test_leaf",
+    "add rsp, 2048",
+    "pop rbx",
+    "ret",
+    ".globl loopmon_test_calls_back",
+    ".type loopmon_test_calls_back,@function",
+    "loopmon_test_calls_back:",
+    "push rbp",
+    "mov rbp, rdi",
+    "sub rsp, 256",
+    "call rdi",
+    "add rsp, 256",
+    "pop rbp",
+    "ret",
+);
+
+#[cfg(target_arch = "x86_64")]
+mod without_tables {
+    use super::*;
+
+    type Waits = unsafe extern "C" fn(*const AtomicBool);
+
+    unsafe extern "C" {
+        fn loopmon_test_leaf(until: *const AtomicBool);
+        fn loopmon_test_frame(until: *const AtomicBool);
+        fn loopmon_test_calls(until: *const AtomicBool);
+        fn loopmon_test_calls_back(work: extern "C" fn());
+    }
+
+    #[inline(never)]
+    fn inner(waits: Waits, until: &AtomicBool) {
+        let room = black_box([1_u8; 40]);
+        // SAFETY: all of them take that.
+        unsafe { waits(until) };
+        black_box(room);
+    }
+
+    #[inline(never)]
+    fn outer(waits: Waits, until: &AtomicBool) {
+        // A call that is over leaves its return addresses behind.
+        black_box(descends(6));
+        let room = black_box([1_u8; 72]);
+        inner(waits, until);
+        black_box(room);
+    }
+
+    #[inline(never)]
+    fn descends(left: u32) -> u32 {
+        let room = black_box([left; 64]);
+        let below = left.checked_sub(1).map_or(1, descends);
+        black_box(below + room[3])
+    }
+
+    #[test]
+    fn a_function_is_shown_or_missed() {
+        for (name, waits) in [
+            ("leaf", loopmon_test_leaf as Waits),
+            ("frame", loopmon_test_frame),
+            ("calls", loopmon_test_calls),
+        ] {
+            let subject = Subject::start(move |until| outer(waits, until));
+            thread::sleep(SECOND / 20);
+            let trace = loop {
+                if let Ok(stack) = asked(subject.id) {
+                    break read(Ok(stack), &mut Resolver::default());
+                }
+            };
+            let names: Vec<_> = trace.frames().iter().filter_map(Frame::function).collect();
+            let at = |end| names.iter().position(|name| name.ends_with(end));
+            assert!(
+                at("inner").is_some() && at("inner") < at("outer"),
+                "{name}: {trace:#}"
+            );
+            assert_eq!(at("descends"), None, "{name}: {trace:#}");
+            assert!(is_flagged(&trace), "{name}: {trace:#}");
+            assert!(!trace.is_truncated(), "{name}: {trace:#}");
+            subject.end();
+        }
+    }
+
+    extern "C" fn called_back() {
+        allocates();
+    }
+
+    #[test]
+    fn while_it_calls_back() {
+        none_is_wrong(|| {
+            // SAFETY: it calls what it is given, and nothing else.
+            unsafe { loopmon_test_calls_back(called_back) };
+        });
+    }
+}
