@@ -23,6 +23,7 @@ pub struct Trace {
     /// How many of the frames are the user's part.
     pub(super) users: usize,
     pub(super) truncated: bool,
+    pub(super) handed_over: bool,
     pub(super) guessed_frame_pointer: bool,
     pub(super) scanned: bool,
     pub(super) unwinding: bool,
@@ -93,6 +94,14 @@ impl Trace {
         self.without_debug_information
     }
 
+    /// Whether the thread is inside of `tokio::task::block_in_place`: it has handed its worker over. Such a
+    /// stack is shown where no other thread has come to run the worker, which is then
+    /// [unattended](crate::Cause::Unattended): it is the stack of who has left it.
+    #[must_use]
+    pub fn has_handed_over(&self) -> bool {
+        self.handed_over
+    }
+
     /// Why there are no frames. `None` if there are some.
     #[must_use]
     pub fn no_stack(&self) -> Option<NoStack> {
@@ -108,7 +117,7 @@ impl Trace {
     /// What it shows of the worker that the thread runs.
     pub(crate) fn shows(&self) -> Option<Shows> {
         const WORKER: &str = "tokio::runtime::scheduler::multi_thread::worker::";
-        if self.no_stack == Some(NoStack::HandedOver) {
+        if self.handed_over {
             return Some(Shows::HandedOver);
         }
         let mut functions = self.frames.iter().filter_map(Frame::function);
@@ -151,6 +160,10 @@ impl fmt::Display for Trace {
             frame.write(f, here.as_deref())?;
         }
         let doubts = [
+            (
+                self.handed_over,
+                "the thread has handed its worker over, by `block_in_place`",
+            ),
             (
                 self.scanned,
                 "some code tells nothing of its stack: calls may be missing",
@@ -215,9 +228,6 @@ pub enum NoStack {
     Lent,
     /// Too many stacks wait to be read.
     Busy,
-    /// The thread is inside of `tokio::task::block_in_place`: it has handed its worker over to
-    /// another thread, and what it does stalls nothing. It is that other one that is stuck.
-    HandedOver,
 }
 
 impl fmt::Display for NoStack {
@@ -235,7 +245,6 @@ impl fmt::Display for NoStack {
             NoStack::Moved => "the thread went on meanwhile",
             NoStack::Lent => "a child of the process runs on the thread's stack, by `vfork`",
             NoStack::Busy => "too many stacks wait to be read",
-            NoStack::HandedOver => "the thread has handed its worker over, by `block_in_place`",
         })
     }
 }

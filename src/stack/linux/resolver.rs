@@ -56,6 +56,7 @@ impl Resolver {
         };
         let lacks_lines = frames.iter().any(|frame| frame.line.is_none());
         Trace {
+            handed_over: cut::has_handed_over(&functions(&frames)),
             users: cut::users(&functions(&frames)),
             truncated: no_stack.is_none() && !walk.complete,
             guessed_frame_pointer: walk.guessed,
@@ -74,9 +75,6 @@ impl Resolver {
     fn read(&mut self, image: &Image) -> Result<(Walk, Vec<Frame>), NoStack> {
         let walk = self.unwinder()?.walk(image);
         let frames = self.names(&walk);
-        if cut::has_handed_over(&functions(&frames)) {
-            return Err(NoStack::HandedOver);
-        }
         Ok((walk, frames))
     }
 
