@@ -61,9 +61,9 @@
 //! | `tracing` | `export::Tracing`: stalls and pauses as events | `tracing` |
 //! | `full` | all of them | |
 //!
-//! None is on by default. A feature adds, it never changes a type. It takes Rust 1.85, with `stack`
-//! 1.88. Without any, it is 19 crates, itself included (`cargo tree -e normal`); 11 of them a program
-//! with `tokio` and `futures` has anyway.
+//! None is on by default. A feature adds, it never changes a type. It takes Rust 1.85.
+//! Without any, it is 19 crates, itself included (`cargo tree -e normal`); 11 of them a program with
+//! `tokio` and `futures` has anyway.
 //!
 //! # Cost
 //!

@@ -119,8 +119,10 @@ impl Seat {
                     shown: cause,
                     at: Stamp::new(look.now),
                 };
-                let is_asked = self.ask(stall.id, phase, due, began, posts);
-                self.report(stall, is_asked, subject, posts, lost);
+                // The answer may come at once, so the report has to be there before it is asked for.
+                let id = stall.id;
+                self.report(stall, subject, posts, lost);
+                self.ask(id, phase, due, began, posts);
                 false
             }
         }
@@ -147,23 +149,17 @@ impl Seat {
         }
     }
 
-    /// Asks the inspector for thread and cause. Returns whether an answer is to be waited for.
-    fn ask(
-        &mut self,
-        id: StallId,
-        phase: Phase,
-        due: Asked,
-        began: Duration,
-        posts: &Posts,
-    ) -> bool {
-        let is_followed = self.case == Some(id);
-        let order = if phase == Phase::Ended {
+    /// Asks the inspector for thread and cause. If that is refused, the report waits in vain for a while.
+    fn ask(&mut self, id: StallId, phase: Phase, due: Asked, began: Duration, posts: &Posts) {
+        if self.case != Some(id) {
+            return;
+        }
+        posts.inspect(if phase == Phase::Ended {
             self.case = None;
             Order::End { id, due, began }
         } else {
             Order::Conclude { id, due }
-        };
-        is_followed && posts.inspector.push(order).is_ok()
+        });
     }
 
     /// The cause is what the counters alone show, until the inspector has said more.
@@ -197,15 +193,9 @@ impl Seat {
         stall
     }
 
-    fn report(
-        &self,
-        mut stall: Stall,
-        is_asked: bool,
-        subject: &Subject,
-        posts: &Posts,
-        lost: &mut u64,
-    ) {
+    fn report(&self, mut stall: Stall, subject: &Subject, posts: &Posts, lost: &mut u64) {
         stall.missed = *lost;
+        let is_asked = self.case == Some(stall.id);
         let report = Report {
             publisher: Arc::clone(&subject.publisher),
             number: self.reports,
