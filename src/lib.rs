@@ -68,7 +68,7 @@
 //! # Cost
 //!
 //! One timer wake-up for each sample, and no allocation. Stalls are looked for once somebody asks for
-//! them, by one thread for the whole process. `benches/README.md` in the repository has the numbers
+//! them, by three threads for the whole process. `benches/README.md` in the repository has the numbers
 //! and the programs that print them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "stack"), forbid(unsafe_code))]

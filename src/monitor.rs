@@ -349,8 +349,9 @@ impl Monitor {
     ///
     /// # Cost
     ///
-    /// Two threads for the whole process and one task on the runtime, and a wake-up of the one thread
-    /// every fifth of the smallest threshold, 1 to 20 ms. An idle runtime is not woken.
+    /// Three threads for the whole process (four with the `stack` feature) and one task on the runtime. One
+    /// of the threads wakes up every fifth of a monitor's threshold, 1 to 20 ms, the others once a second
+    /// at most while nothing is stuck. An idle runtime is not woken.
     pub fn stalls(&self) -> Stalls {
         let (post, _) = self.shared.post();
         let stalls = post.subscribe();
