@@ -82,6 +82,13 @@ impl Sightings {
         self.threads().get(worker)?.clone()
     }
 
+    /// The thread that was met last as the worker's, or else as that of another one.
+    pub(crate) fn thread_like(&self, worker: usize) -> Option<OsThread> {
+        let threads = self.threads();
+        let own = threads.get(worker).and_then(Option::as_ref);
+        own.or_else(|| threads.iter().flatten().next()).cloned()
+    }
+
     /// Whether the thread was met last as that of some worker.
     pub(crate) fn has(&self, thread: u32) -> bool {
         let threads = self.threads();

@@ -238,8 +238,7 @@ impl Inspector {
     }
 
     fn take_census(&mut self, subject: &Arc<Subject>) {
-        let thread =
-            (0..subject.workers()).find_map(|worker| subject.sightings().thread(worker)?.id);
+        let thread = subject.sightings().thread_like(0).and_then(|like| like.id);
         let began = clock::now();
         let [older, newer] = self.censuses.entry(Arc::as_ptr(subject)).or_default();
         let is_too_soon = newer.as_ref().is_some_and(|last| {

@@ -9,8 +9,10 @@
 //!    than before, and no other thread of the kind behaves as this worker's would. Or all other threads
 //!    of the kind are known not to have run since the worker last moved.
 //! 4. The blocking pool has no thread to spare. Then the worker may be one that nobody runs, and a
-//!    meeting is no evidence. It is said to be so if the stack of who ran it shows the same, or, when it
-//!    is over, if Tokio has not counted the time as busy.
+//!    meeting is no evidence. It is said to be so if the stack of who ran it shows the same.
+//! 5. Tokio has not counted the time as busy, when it is over. On a `current_thread` runtime nobody has
+//!    driven it then. Elsewhere it says nothing: what a thread has not published is lost when it hands its
+//!    worker over.
 //!
 //! Without the first three there is no thread and no cause.
 

@@ -234,8 +234,9 @@ impl Worker {
             .counters
             .parks_and_unparks
             .saturating_sub(self.counters.parks_and_unparks);
-        // Had a thread run the worker, it would have been busy for as long as it was seen still.
-        let unattended = busy < self.still / 2;
+        // Had a thread run the worker, it would have been busy for as long as it was seen still. Not so
+        // where threads hand workers over: what one has not published is lost then.
+        let unattended = self.driven != Driven::Always && busy < self.still / 2;
         let finding = match self.stage {
             Stage::Told { .. } => Finding::Stall {
                 phase: Phase::Ended,

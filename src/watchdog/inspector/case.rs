@@ -97,7 +97,8 @@ impl Case {
     pub(super) fn begin(&mut self, at: Stamp, until: Instant) {
         self.first = self.evidence(at);
         if self.subject.has_many_workers {
-            self.others.begin(self.thread.as_ref());
+            let like = self.subject.sightings().thread_like(self.worker);
+            self.others.begin(like);
         } else if self.first == Evidence::Gone {
             self.subject.leave(self.worker);
         }

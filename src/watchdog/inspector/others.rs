@@ -40,8 +40,8 @@ impl Others {
     }
 
     /// They are those whose name is that of `like`, but for a number.
-    pub(super) fn begin(&mut self, like: Option<&OsThread>) {
-        self.like = like.cloned();
+    pub(super) fn begin(&mut self, like: Option<OsThread>) {
+        self.like = like;
         self.first = self.census();
     }
 

@@ -363,13 +363,12 @@ fn nobody_drives_it_as_its_thread_is_gone() {
 }
 
 #[test]
-fn a_core_that_block_in_place_left_unattended() {
+fn a_worker_that_block_in_place_has_moved_has_lost_its_busy_time() {
     let mut watched = Watched::running();
     for _ in 0..2 {
         watched.still(40).publish(1);
     }
-    let unattended = Some(Cause::Unattended);
-    let one = [(Phase::Started, 25, None), (Phase::Ended, 40, unattended)];
+    let one = [(Phase::Started, 25, None), (Phase::Ended, 40, None)];
     watched.found(&[one, one].concat());
 }
 
