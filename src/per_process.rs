@@ -2,7 +2,8 @@
 //!
 //! The child of a fork has the parent's memory and one thread. What a static knows of other threads is
 //! wrong there, and a lock that one of them held stays locked for ever. So each process has a value of
-//! its own, found by the process's id and without a lock.
+//! its own, found by the process's id; a lock is taken for its first use alone. A child that has the same
+//! id as its parent, as the first process of a new pid namespace may, shares the parent's.
 
 use std::sync::OnceLock;
 

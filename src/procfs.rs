@@ -2,7 +2,7 @@
 //! touching the thread. Elsewhere it says nothing.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::str;
 use std::time::Duration;
@@ -66,6 +66,12 @@ impl Thread {
         self.line("comm").ok()
     }
 
+    /// Whether it is blocked as one is that has nothing to do: in a lock of user space, or for events.
+    pub(crate) fn is_idle(self) -> bool {
+        let call = self.syscall().and_then(Syscall::name);
+        matches!(call, Some("futex" | "epoll_wait" | "epoll_pwait"))
+    }
+
     /// The call that it is blocked in.
     pub(crate) fn syscall(self) -> Option<Syscall> {
         match self.activity() {
@@ -107,14 +113,22 @@ impl Thread {
     }
 }
 
-/// How the calling thread has spent its life so far, without an allocation. `None` where the system
-/// does not tell.
-pub(crate) fn own_times() -> Option<Times> {
-    times(
-        Line::read(Path::new("/proc/thread-self/schedstat"))
-            .ok()?
-            .text(),
-    )
+/// How the thread that opens this spends its life. The file stays open: later there may be no `/proc`, no
+/// descriptor to spare, or no memory.
+#[derive(Debug)]
+pub(crate) struct OwnSchedule(Option<File>);
+
+impl OwnSchedule {
+    pub(crate) fn open() -> OwnSchedule {
+        OwnSchedule(File::open("/proc/thread-self/schedstat").ok())
+    }
+
+    /// `None` where the system does not tell. Does not allocate.
+    pub(crate) fn times(&self) -> Option<Times> {
+        let mut file = self.0.as_ref()?;
+        file.rewind().ok()?;
+        times(Line::of(file).ok()?.text())
+    }
 }
 
 /// The ids of all threads of this process.
@@ -132,11 +146,15 @@ pub(crate) struct Line {
 
 impl Line {
     fn read(path: &Path) -> io::Result<Line> {
+        Line::of(&File::open(path)?)
+    }
+
+    fn of(mut file: &File) -> io::Result<Line> {
         let mut line = Line {
             bytes: [0; 512],
             length: 0,
         };
-        line.length = File::open(path)?.read(&mut line.bytes)?;
+        line.length = file.read(&mut line.bytes)?;
         Ok(line)
     }
 
@@ -233,12 +251,13 @@ mod tests {
     #[test]
     fn what_the_watchdog_reads_does_not_allocate() {
         let thread = Thread(std::process::id());
+        let own = OwnSchedule::open();
         let read = || {
             (
                 thread.state(),
                 thread.times(),
                 thread.syscall(),
-                own_times(),
+                own.times(),
             )
         };
         let allocated = allocation_counter::measure(|| {

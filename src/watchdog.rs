@@ -113,6 +113,8 @@ impl Drop for Watch {
 
 /// Starts the watchdog, and the threads that help it, which end with it.
 fn start(inbox: &'static Inbox<Arrival, Posts>) -> io::Result<Arc<Posts>> {
+    // What the watchdog's thread uses is there before.
+    let _ = pauses();
     let posts = Arc::new(Posts::new());
     let at = |posts: &Arc<Posts>| Arc::clone(posts);
     let (inspected, reported, watched) = (at(&posts), at(&posts), at(&posts));

@@ -27,6 +27,16 @@ struct Leaver<T> {
     next: List<T>,
 }
 
+/// One after another: a long list would drop itself too deeply.
+impl<T> Drop for Leaver<T> {
+    fn drop(&mut self) {
+        let mut next = self.next.take();
+        while let Some(mut leaver) = next {
+            next = leaver.next.take();
+        }
+    }
+}
+
 impl<T> Clone for Leavers<T> {
     fn clone(&self) -> Leavers<T> {
         Leavers(Arc::clone(&self.0))

@@ -68,6 +68,17 @@ impl Evidence {
         })
     }
 
+    /// The thread has slept in the same place since `first`, or has run all the time.
+    pub(super) fn has_stayed_since(self, first: Evidence) -> bool {
+        match (first, self) {
+            (Evidence::Seen(first), Evidence::Seen(last)) => {
+                let slept = first.asleep && last.asleep && first.times.turns == last.times.turns;
+                slept || last.cause_if_awake(first, Duration::MAX) == Some(Cause::OnCpu)
+            }
+            _ => false,
+        }
+    }
+
     /// The thread slept.
     pub(super) fn is_asleep(self) -> bool {
         matches!(self, Evidence::Seen(snapshot) if snapshot.asleep)

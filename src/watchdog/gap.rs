@@ -2,64 +2,57 @@
 //!
 //! The order of evidence, the strongest first:
 //!
-//! 1. *A worker ran.* Its thread was seen on a CPU, or its own busy time came to an end within the gap
-//!    more often than a process that was stopped can have: the process was not paused.
-//! 2. *The watchdog waited for a CPU* for most of the gap, by its own run-queue time. Then a quota
+//! 1. *The watchdog waited for a CPU* for most of the gap, by its own run-queue time. Then a quota
 //!    throttled the process, if the control group says so; that is a pause, counted from there (see
-//!    `throttle.rs`). Or the host is crowded; that is none, as its other threads may have run.
+//!    `throttle.rs`). Or the host is crowded; that is none, as the other threads may have run.
+//! 2. *The watchdog was on a CPU* for most of a look that took too long: the process ran.
 //! 3. *The watchdog could not run at all*: it neither ran nor waited for a CPU, and it needs nothing
 //!    that the program can hold. It was stopped, held by a debugger, frozen, or its machine did not
-//!    run; so did the whole process.
+//!    run; so did the whole process, whatever a worker was in.
 //!
-//! Where the system does not count run-queue time, only the first and the last can be told apart.
+//! Where the system does not count run-queue time, nothing is known.
 
 use std::time::Duration;
 
-use crate::procfs::{self, Times};
+use crate::procfs::{OwnSchedule, Times};
 
 /// What a gap was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gap {
     /// The whole process did not run.
     Paused,
-    /// The watchdog waited for a CPU.
+    /// The watchdog ran, or waited for a CPU.
     Crowded,
-    /// The process ran, and the watchdog did not.
-    HeldUp,
+    /// There is no evidence.
+    Unknown,
 }
 
 /// What is known of a gap.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
     /// How long it was.
     pub(super) late: Duration,
-    /// How often workers have parked or come back since the look before. Whatever is released at the
-    /// end of a pause does so once or twice before the watchdog looks.
-    pub(super) parks: u64,
-    /// How long the watchdog has waited for a CPU.
-    pub(super) waited: Option<Duration>,
-    /// How long the watchdog has been on one.
-    pub(super) on_cpu: Duration,
+    /// It was in the middle of a look.
+    pub(super) in_look: bool,
+    /// How long the watchdog has been on a CPU, and waited for one.
+    pub(super) times: Option<(Duration, Duration)>,
 }
 
 /// The only place where a gap is judged.
 pub(super) fn judge(known: Known) -> Gap {
-    // One in a millisecond is more than the few that a release brings, and less than a service does.
-    let most_at_release = 8;
-    let busy_program = known.late.as_millis() / 4;
-    if known.parks > most_at_release && u128::from(known.parks) >= busy_program {
-        return Gap::HeldUp;
-    }
-    match known.waited {
-        Some(waited) if waited >= known.late / 2 => Gap::Crowded,
-        _ if known.on_cpu >= known.late / 2 => Gap::Crowded,
-        _ => Gap::Paused,
+    let most = known.late / 2;
+    match known.times {
+        None => Gap::Unknown,
+        Some((_, waited)) if waited >= most => Gap::Crowded,
+        Some((on_cpu, _)) if known.in_look && on_cpu >= most => Gap::Crowded,
+        Some(_) => Gap::Paused,
     }
 }
 
 /// The watchdog's own times, read now and then.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct OwnTimes {
+    source: OwnSchedule,
     last: Option<Times>,
     read_at: Duration,
     /// By how much the watchdog had overslept by then.
@@ -70,9 +63,20 @@ impl OwnTimes {
     /// How often they are read when there is no gap.
     const INTERVAL: Duration = Duration::from_secs(1);
 
+    /// Those of the calling thread, which is the watchdog's.
+    pub(super) fn begin() -> OwnTimes {
+        let source = OwnSchedule::open();
+        OwnTimes {
+            last: source.times(),
+            source,
+            read_at: Duration::ZERO,
+            overslept: Duration::ZERO,
+        }
+    }
+
     /// Reads them if they are old. `overslept`: by how much the watchdog has overslept so far.
     pub(super) fn keep(&mut self, now: Duration, overslept: Duration) {
-        if self.last.is_none() || now.saturating_sub(self.read_at) >= OwnTimes::INTERVAL {
+        if now.saturating_sub(self.read_at) >= OwnTimes::INTERVAL {
             self.read(now, overslept);
         }
     }
@@ -84,29 +88,28 @@ impl OwnTimes {
         late: Duration,
         now: Duration,
         overslept: Duration,
-    ) -> (Duration, Option<Duration>) {
-        let before = (self.last, self.overslept);
+    ) -> Option<(Duration, Duration)> {
+        let (before, overslept_before) = (self.last, self.overslept);
         self.read(now, overslept);
-        match (before, self.last) {
-            ((Some(before), overslept_before), Some(last)) => {
-                let waited = last.waited.saturating_sub(before.waited);
-                let earlier = overslept
-                    .saturating_sub(overslept_before)
-                    .saturating_sub(late);
-                (
-                    last.on_cpu.saturating_sub(before.on_cpu),
-                    Some(waited.saturating_sub(earlier)),
-                )
-            }
-            _ => (Duration::ZERO, None),
-        }
+        let (before, last) = before.zip(self.last)?;
+        let waited = last.waited.saturating_sub(before.waited);
+        let overslept = overslept.saturating_sub(overslept_before);
+        Some((
+            last.on_cpu.saturating_sub(before.on_cpu),
+            waited_in_gap(waited, overslept, late),
+        ))
     }
 
     fn read(&mut self, now: Duration, overslept: Duration) {
-        self.last = procfs::own_times();
+        self.last = self.source.times();
         self.read_at = now;
         self.overslept = overslept;
     }
+}
+
+/// Of what was waited for a CPU, at least this was in the gap: the rest is what was overslept before.
+fn waited_in_gap(waited: Duration, overslept: Duration, late: Duration) -> Duration {
+    waited.saturating_sub(overslept.saturating_sub(late))
 }
 
 #[cfg(test)]
@@ -119,55 +122,56 @@ mod tests {
 
     #[test]
     fn each_case_is_what_the_strongest_evidence_says() {
-        let gap = |late, parks, waited: Option<u64>, on_cpu| Known {
+        let in_sleep = |late, times: Option<(u64, u64)>| Known {
             late: ms(late),
-            parks,
-            waited: waited.map(ms),
-            on_cpu: ms(on_cpu),
+            in_look: false,
+            times: times.map(|(on_cpu, waited)| (ms(on_cpu), ms(waited))),
+        };
+        let in_look = |late, times| Known {
+            in_look: true,
+            ..in_sleep(late, times)
         };
         for (case, known, expected) in [
-            ("stopped", gap(300, 0, Some(0), 0), Gap::Paused),
+            ("stopped", in_sleep(300, Some((0, 0))), Gap::Paused),
+            ("traced", in_look(300, Some((0, 1))), Gap::Paused),
+            ("suspended", in_sleep(60_000, Some((1, 2))), Gap::Paused),
             (
-                "traced, and released a moment ago",
-                gap(300, 4, Some(1), 0),
+                "stopped, after much work",
+                in_sleep(100, Some((70, 2))),
                 Gap::Paused,
             ),
-            ("suspended", gap(60_000, 6, Some(2), 1), Gap::Paused),
+            ("throttled", in_sleep(70, Some((0, 68))), Gap::Crowded),
+            ("crowded out", in_sleep(45, Some((0, 40))), Gap::Crowded),
             (
-                "stopped, in a busy program",
-                gap(300, 8, Some(2), 0),
-                Gap::Paused,
-            ),
-            ("throttled", gap(70, 0, Some(68), 0), Gap::Crowded),
-            ("crowded out", gap(45, 3, Some(40), 0), Gap::Crowded),
-            (
-                "crowded out, and stopped",
-                gap(300, 2, Some(160), 0),
+                "crowded out, then stopped",
+                in_sleep(300, Some((0, 160))),
                 Gap::Crowded,
             ),
             (
-                "stopped, and crowded out",
-                gap(300, 2, Some(60), 0),
+                "stopped, then crowded out",
+                in_sleep(300, Some((0, 60))),
                 Gap::Paused,
             ),
-            ("ran itself", gap(300, 2, Some(0), 290), Gap::Crowded),
             (
-                "held up while the program ran",
-                gap(180, 400, Some(0), 0),
-                Gap::HeldUp,
-            ),
-            (
-                "crowded out while the program ran",
-                gap(45, 40, Some(40), 0),
-                Gap::HeldUp,
+                "a look at very many",
+                in_look(120, Some((110, 0))),
+                Gap::Crowded,
             ),
             (
                 "no run-queue time to be had",
-                gap(300, 0, None, 0),
-                Gap::Paused,
+                in_sleep(300, None),
+                Gap::Unknown,
             ),
         ] {
             assert_eq!(judge(known), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn what_was_waited_before_the_gap_does_not_count() {
+        // 345 ms overslept in all, 300 of them in the gap.
+        for (waited, in_gap) in [(50, 5), (40, 0), (345, 300)] {
+            assert_eq!(waited_in_gap(ms(waited), ms(345), ms(300)), ms(in_gap));
         }
     }
 }

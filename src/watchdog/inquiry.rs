@@ -22,8 +22,10 @@ pub(super) struct Inquiry {
     settings: StackTraces,
     /// What the thread has been seen to do since it is suspected.
     run: Run,
-    /// What the thread said when it was asked last.
+    /// What the thread said when it answered last.
     known: Option<Identity>,
+    /// The task that it has said to poll both times that it was asked last.
+    task: Option<task::Id>,
     /// The latest that shows a stack; or that shows why not, if there is none.
     shot: Option<Arc<Shot>>,
     retries: u32,
@@ -36,6 +38,7 @@ impl Inquiry {
             settings,
             run: Run::default(),
             known: None,
+            task: None,
             shot: None,
             retries: 0,
         }
@@ -77,9 +80,9 @@ impl Inquiry {
         self.known.map(|known| known.worker == Some(worker))
     }
 
-    /// The task that the thread has said it polls.
+    /// The task that the thread has said to poll both times that it was asked last.
     pub(super) fn task(&self) -> Option<task::Id> {
-        self.known?.task
+        self.task
     }
 
     /// Whether there is something to be taken.
@@ -111,11 +114,16 @@ impl Inquiry {
         if let Some(shot) = shot {
             self.keep(shot);
         }
+        // What it was at before says nothing of the present.
+        self.task = None;
         let Some(identity) = identity else {
             return false;
         };
-        let before = self.known.replace(identity);
-        before.is_some_and(|before| before.task != identity.task)
+        let Some(before) = self.known.replace(identity) else {
+            return false;
+        };
+        self.task = identity.task.filter(|task| before.task == Some(*task));
+        before.task != identity.task
     }
 
     /// The latest that shows a stack, or else the latest that says why not.

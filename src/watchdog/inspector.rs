@@ -12,7 +12,6 @@ mod others;
 mod pool;
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +22,7 @@ use super::throttle::Throttle;
 use super::watched::Watched;
 use super::worker::Counters;
 use crate::clock;
+use crate::foreign;
 use crate::stall::{Cause, StallId};
 use crate::threads;
 use case::{Case, Due};
@@ -132,8 +132,7 @@ pub(super) fn serve(posts: &Arc<Posts>) {
             return;
         }
         // A fault of ours costs what it was found out about, and the hook has reported it.
-        let act = AssertUnwindSafe(|| inspector.act(order));
-        if catch_unwind(act).is_err() {
+        if foreign::call(|| inspector.act(order)).is_err() {
             inspector.cases.clear();
         }
     }
@@ -165,6 +164,8 @@ impl Inspector {
             for case in &mut self.cases {
                 case.follow(self.at, until);
             }
+            // Its end may have been refused.
+            self.cases.retain(|case| !case.is_lost(now));
         }
         self.throttle.look(now);
     }
@@ -180,7 +181,7 @@ impl Inspector {
                 at,
             } => {
                 self.at = at;
-                let others = Others::new(self.census_before(&subject));
+                let others = Others::new(self.census_before(&subject, at));
                 let mut case = Case::new(id, subject, worker, frozen, others);
                 case.begin(at, until);
                 self.follow_at = self.follow_at.min(clock::now() + case.tick());
@@ -228,11 +229,11 @@ impl Inspector {
     }
 
     /// The last census that was taken before the workers that stand still now came to do so.
-    fn census_before(&self, subject: &Arc<Subject>) -> Option<Census> {
+    fn census_before(&self, subject: &Arc<Subject>, at: Stamp) -> Option<Census> {
         let [older, newer] = self.censuses.get(&Arc::as_ptr(subject))?;
         // It has stood still for half the threshold, and a tick more at the most.
         let still = subject.threshold / 2 + 2 * subject.tick();
-        let age = |census: &Census| clock::now().saturating_duration_since(census.taken_at);
+        let age = |census: &Census| at.wall.saturating_duration_since(census.taken_at);
         let is_old = |census: &&Census| age(census) > still;
         newer.as_ref().filter(is_old).or(older.as_ref()).cloned()
     }

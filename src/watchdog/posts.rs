@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use super::queue::{Full, Queue};
 use super::reporter::News;
-use super::thread::Slot;
+use super::thread::{SPARE_SLOTS, Slot};
 use crate::sync::Mutex;
 
 /// How many reports may wait to be published.
@@ -31,8 +31,8 @@ struct Slots {
 impl Posts {
     pub(super) fn new() -> Posts {
         let posts = Posts {
-            inspector: Queue::new(MOST_ORDERS),
-            reporter: Queue::new(MOST_REPORTS),
+            inspector: Queue::new(MOST_ORDERS, || Order::Over),
+            reporter: Queue::new(MOST_REPORTS, || News::Over),
             slots: Mutex::new(Slots::default()),
         };
         // For the end of it all.
@@ -42,32 +42,32 @@ impl Posts {
 
     /// Makes room for what must not be lost of one watch.
     pub(super) fn reserve(&self) {
+        // For its end, and for room that is not needed any more.
+        self.inspector.reserve();
         self.inspector.reserve();
         self.reporter.reserve();
     }
 
     /// One more runtime is to be watched. Returns room for all, if there is not enough.
     pub(super) fn take_slot(&self) -> Option<Vec<Slot>> {
-        // Several may come at once, and in another order.
-        const SPARE: usize = 16;
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.taken += 1;
-        if slots.taken + SPARE <= slots.room {
+        if slots.taken + SPARE_SLOTS <= slots.room {
             return None;
         }
-        slots.room = 2 * (slots.taken + SPARE);
+        slots.room = 2 * (slots.taken + SPARE_SLOTS);
         let room = slots.room;
         drop(slots);
         Some(Vec::with_capacity(room))
     }
 
-    /// One is watched no longer, and what was reserved for its end has been used.
+    /// One is watched no longer, and the inspector has used what was reserved there.
     pub(super) fn give_slot_back(&self) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.taken -= 1;
         drop(slots);
         self.inspector.release();
-        self.reporter.release();
+        self.inspector.release();
     }
 
     /// An order that may be lost: it is asked for again, or does without.

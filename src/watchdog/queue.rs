@@ -30,12 +30,13 @@ struct State<T> {
 pub(super) struct Full;
 
 impl<T> Queue<T> {
-    pub(super) fn new(bound: usize) -> Queue<T> {
+    /// `any` makes items to fill it with once, so that the system has given it the memory.
+    pub(super) fn new(bound: usize, any: impl FnMut() -> T) -> Queue<T> {
+        let mut items = VecDeque::with_capacity(bound);
+        items.extend(std::iter::repeat_with(any).take(bound));
+        items.clear();
         Queue {
-            state: Mutex::new(State {
-                items: VecDeque::with_capacity(bound),
-                reserved: 0,
-            }),
+            state: Mutex::new(State { items, reserved: 0 }),
             changed: Condvar::new(),
             bound,
         }
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_refused_and_what_has_room_is_not() {
-        let queue = Queue::new(2);
+        let queue = Queue::new(2, || 0);
         queue.reserve();
         queue.reserve();
         for (item, added) in [(1, Ok(())), (2, Ok(())), (3, Err(Full))] {
@@ -142,7 +143,7 @@ mod tests {
 
     #[test]
     fn no_push_allocates() {
-        let queue = Queue::new(8);
+        let queue = Queue::new(8, || 0);
         (0..100).for_each(|_| queue.reserve());
         let pushed = allocation_counter::measure(|| {
             while queue.push(1).is_ok() {}
@@ -163,7 +164,7 @@ mod loom_tests {
     #[test]
     fn whoever_waits_gets_what_comes() {
         loom::model(|| {
-            let queue = Arc::new(Queue::new(1));
+            let queue = Arc::new(Queue::new(1, || 0));
             let taker = thread::spawn({
                 let queue = Arc::clone(&queue);
                 move || (queue.pop(None), queue.pop(None))

@@ -17,6 +17,7 @@ use super::posts::Posts;
 use super::verdict::Known;
 use crate::broadcast::Publisher;
 use crate::clock;
+use crate::foreign;
 use crate::stack::{self, Reader, Shot};
 use crate::stall::{OsThread, Stall, StallId};
 use held::Held;
@@ -102,27 +103,35 @@ pub(super) fn serve(posts: &Arc<Posts>) {
     let reader = stack::ARE_TAKEN.then(start).and_then(Result::ok);
     let mut held = Held::new();
     loop {
-        let next = posts.reporter.pop(held.due_at());
-        let now = clock::now();
-        match next {
-            Some(News::Report(report)) => held.arrive(report, now),
-            Some(News::Answer(answer)) => {
-                read(reader.as_ref(), answer.shot());
-                held.answer(answer, now);
-            }
-            Some(News::Stack(stack)) => {
-                read(reader.as_ref(), stack.shot.as_ref());
-                held.stack(stack);
-            }
-            Some(News::End(publisher)) => {
-                held.end(&publisher, now);
-                publisher.close();
-            }
-            Some(News::Over) => return,
-            Some(News::Read) | None => {}
+        let news = posts.reporter.pop(held.due_at());
+        if matches!(news, Some(News::Over)) {
+            return;
         }
-        held.publish(now);
+        // A fault of ours costs what it was about, and the hook has reported it.
+        foreign::call(|| act(news, &mut held, reader.as_ref(), posts)).ok();
     }
+}
+
+fn act(news: Option<News>, held: &mut Held, reader: Option<&Reader>, posts: &Posts) {
+    let now = clock::now();
+    match news {
+        Some(News::Report(report)) => held.arrive(report, now),
+        Some(News::Answer(answer)) => {
+            read(reader, answer.shot());
+            held.answer(answer, now);
+        }
+        Some(News::Stack(stack)) => {
+            read(reader, stack.shot.as_ref());
+            held.stack(stack);
+        }
+        Some(News::End(publisher)) => {
+            posts.reporter.release();
+            held.end(&publisher, now);
+            publisher.close();
+        }
+        Some(News::Read | News::Over) | None => {}
+    }
+    held.publish(now);
 }
 
 impl Answer {

@@ -24,6 +24,9 @@ const SHORTEST_WAIT: Duration = Duration::from_micros(100);
 /// How long it sleeps if nothing is due.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
 
+/// How many runtimes more than are watched there is room for: several may come at once.
+pub(super) const SPARE_SLOTS: usize = 16;
+
 /// What comes in for it.
 #[derive(Debug)]
 pub(super) struct Arrival {
@@ -43,9 +46,9 @@ pub(super) struct Slot {
 pub(super) fn watch(inbox: &Inbox<Arrival, Posts>, posts: &Arc<Posts>) {
     let mut watchdog = Watchdog {
         posts: Arc::clone(posts),
-        slots: Vec::new(),
+        slots: Vec::with_capacity(SPARE_SLOTS),
         credit: Credit::new(clock::now()),
-        own: OwnTimes::default(),
+        own: OwnTimes::begin(),
     };
     loop {
         let in_look = watchdog.credit.worked(clock::now());
@@ -55,10 +58,9 @@ pub(super) fn watch(inbox: &Inbox<Arrival, Posts>, posts: &Arc<Posts>) {
         while let Some(arrival) = inbox.next() {
             watchdog.take(arrival);
         }
-        let late = in_look.into_iter().chain(in_sleep).max();
-        let gap = late.map(|late| (late, watchdog.parks()));
-        let is_faulty = watchdog.look(late.is_some() || has_left);
-        watchdog.judge(gap);
+        let is_late = in_look.is_some() || in_sleep.is_some();
+        let is_faulty = watchdog.look(is_late || has_left);
+        watchdog.judge(in_look, in_sleep);
         if has_left || is_faulty {
             watchdog.let_go();
         }
@@ -98,7 +100,7 @@ impl Watchdog {
             watched: arrival.watched,
         });
         if let Some(former) = former {
-            self.posts.inspect(Order::Free(former));
+            self.posts.inspect_end(Order::Free(former));
         }
     }
 
@@ -129,23 +131,16 @@ impl Watchdog {
         is_faulty
     }
 
-    /// How often all workers have parked or come back, as of the last look at each.
-    fn parks(&self) -> u64 {
-        self.slots.iter().map(|slot| slot.watched.parks()).sum()
-    }
-
-    /// Says what it was, if the watchdog was late: by how long, and how often workers had parked before.
-    fn judge(&mut self, gap: Option<(Duration, u64)>) {
+    /// Says what it was, if the watchdog was late.
+    fn judge(&mut self, in_look: Option<Duration>, in_sleep: Option<Duration>) {
         let (now, overslept) = (self.credit.now(), self.credit.overslept());
-        let Some((late, parks_before)) = gap else {
+        let Some(late) = in_look.into_iter().chain(in_sleep).max() else {
             return self.own.keep(now, overslept);
         };
-        let (on_cpu, waited) = self.own.in_gap(late, now, overslept);
         let known = Known {
             late,
-            parks: self.parks().saturating_sub(parks_before),
-            waited,
-            on_cpu,
+            in_look: in_look == Some(late),
+            times: self.own.in_gap(late, now, overslept),
         };
         if gap::judge(known) == Gap::Paused {
             pauses::add(late);

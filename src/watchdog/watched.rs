@@ -15,6 +15,9 @@ use super::worker::{Counters, Driven, Look};
 const MOST_MEETINGS: u32 = 8;
 const MEETING_INTERVAL: Duration = Duration::from_millis(5);
 
+/// How often the threads of a runtime are counted whose workers stay on theirs.
+const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// All memory that it takes is there before the watchdog sees it.
 #[derive(Debug)]
 pub(super) struct Watched {
@@ -27,10 +30,8 @@ pub(super) struct Watched {
     load: Load,
     meetings: u32,
     met_at: Duration,
-    /// When the threads of a runtime whose workers change them were counted last.
+    /// When the threads were counted last.
     counted_at: Duration,
-    /// How often workers have parked or come back, in all.
-    parks: u64,
     /// Reports lost since the last that was told.
     lost_reports: u64,
 }
@@ -70,7 +71,6 @@ impl Watched {
             meetings: 0,
             met_at: Duration::ZERO,
             counted_at: Duration::ZERO,
-            parks: 0,
             lost_reports: 0,
             subject,
         }
@@ -78,11 +78,6 @@ impl Watched {
 
     pub(super) fn subject(&self) -> &Subject {
         &self.subject
-    }
-
-    /// How often workers have parked or come back, as of the last look.
-    pub(super) fn parks(&self) -> u64 {
-        self.parks
     }
 
     /// Looks at all workers, and hands on what is found. Returns when to look next.
@@ -99,7 +94,7 @@ impl Watched {
             posts.inspect(Order::Wake(Arc::clone(&self.subject)));
         }
         self.meet_the_unknown(at, posts);
-        self.count_the_moving(at, posts);
+        self.count_threads(at, posts);
         self.due_after(at.now)
     }
 
@@ -117,10 +112,8 @@ impl Watched {
         let is_news = std::mem::replace(&mut self.seen, total) != total;
         let is_alone = self.seats.len() == 1;
         let mut shown = Shown::default();
-        let mut parks = 0;
         for (index, seat) in self.seats.iter_mut().enumerate() {
             let counters = subject.counters(index);
-            parks += counters.parks_and_unparks;
             let mut progress = is_alone && self.load.has_shrunk(subject, counters);
             if is_news {
                 progress |= seat.has_been_met(subject);
@@ -133,7 +126,6 @@ impl Watched {
             shown.newly_still |= seat.newly_still();
             shown.parked |= seat.is_parked();
         }
-        self.parks = parks;
         shown
     }
 
@@ -150,14 +142,19 @@ impl Watched {
         }
     }
 
-    /// Where workers change threads, the inspector has to know the threads from before a stall.
-    fn count_the_moving(&mut self, at: At, posts: &Posts) {
-        if self.subject.has_many_workers {
-            let is_due = at.now.saturating_sub(self.counted_at) >= self.subject.threshold / 2;
-            if is_due && self.subject.sightings().have_moved() {
-                self.counted_at = at.now;
-                posts.inspect(Order::Census(Arc::clone(&self.subject)));
-            }
+    /// The inspector has to know what the threads did before a stall: lately, where workers change them.
+    fn count_threads(&mut self, at: At, posts: &Posts) {
+        if !self.subject.has_many_workers {
+            return;
+        }
+        let interval = if self.subject.sightings().have_moved() {
+            self.subject.threshold / 2
+        } else {
+            COUNT_INTERVAL
+        };
+        if at.now.saturating_sub(self.counted_at) >= interval {
+            self.counted_at = at.now;
+            posts.inspect(Order::Census(Arc::clone(&self.subject)));
         }
     }
 

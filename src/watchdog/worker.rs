@@ -250,6 +250,7 @@ impl Worker {
             // Up to the last look none of it had been published. So it is one batch, but for what came
             // since. With more turns it may be that of several, none of them long enough.
             _ if !self.counters.is_parked()
+                && self.still >= self.threshold * 3 / 5
                 && (turns <= 2 || (self.still >= self.threshold && !unattended))
                 && busy.saturating_sub(self.lost_in_batch(look)) >= self.threshold =>
             {

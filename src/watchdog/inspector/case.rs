@@ -1,11 +1,13 @@
 //! One worker that stands still: who runs it, and what its thread does.
 
 use std::sync::Arc;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::Stamp;
 use super::others::Others;
 use super::pool::PoolProbe;
+use crate::clock;
 use crate::stall::{Cause, OsThread, StallId};
 use crate::watchdog::evidence::Evidence;
 use crate::watchdog::inquiry::Inquiry;
@@ -33,7 +35,16 @@ pub(super) struct Case {
     last: Option<Known>,
     /// A debugger or a signal held the thread: it is no stall.
     is_held: bool,
+    /// When it was first seen to have gone on.
+    gone_on_at: Option<Instant>,
 }
+
+/// How often, and how far apart, it is seen whether the workers have met.
+const LOOKS_FOR_A_MEETING: u32 = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
+
+/// For how long the end of a case is waited for.
+const LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// What a report that is due needs to know of its moment.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +79,7 @@ impl Case {
             others,
             last: None,
             is_held: false,
+            gone_on_at: None,
             subject,
         }
     }
@@ -99,6 +111,15 @@ impl Case {
         if self.subject.has_many_workers {
             let like = self.subject.sightings().thread_like(self.worker);
             self.others.begin(like);
+        }
+        if !self.still_stands() {
+            // It is of the time after.
+            self.first = Evidence::None;
+            self.others.forget();
+            return;
+        }
+        if self.subject.has_many_workers {
+            // Its threads end with the runtime.
         } else if self.first == Evidence::Gone {
             self.subject.leave(self.worker);
         }
@@ -110,13 +131,18 @@ impl Case {
 
     /// At each look from then on.
     pub(super) fn follow(&mut self, at: Stamp, until: Instant) {
-        if !self.still_stands() || self.is_held {
+        if !self.still_stands() {
+            self.gone_on_at.get_or_insert_with(clock::now);
+            return;
+        }
+        if self.is_held {
             return;
         }
         if self.is_proven() {
             // The others are of no interest.
         } else if self.subject.has_many_workers {
-            self.others.look();
+            let (subject, worker, frozen) = (&self.subject, self.worker, self.frozen);
+            self.others.look(|| subject.counters(worker) == frozen);
             self.look_for_another(at, until);
         }
         if self.last.is_none() {
@@ -126,6 +152,12 @@ impl Case {
             let still = || subject.counters(worker) == frozen;
             self.inquiry.retry(self.thread.as_ref(), until, still);
         }
+    }
+
+    /// Nobody has said how it ended.
+    pub(super) fn is_lost(&self, now: Instant) -> bool {
+        let gone_for = |at| now.saturating_duration_since(at);
+        self.gone_on_at.is_some_and(|at| gone_for(at) >= LOST_AFTER)
     }
 
     /// Asks the thread who it is, if it has not been asked yet.
@@ -157,7 +189,7 @@ impl Case {
     /// A report is due while it lasts.
     pub(super) fn conclude(&mut self, due: Due, until: Instant, posts: &Posts) {
         let evidence = self.evidence(due.at);
-        if evidence == Evidence::Held && !self.is_held {
+        if evidence == Evidence::Held && self.last.is_none() && !self.is_held {
             self.is_held = true;
             pauses::add(due.lasted);
         }
@@ -165,10 +197,11 @@ impl Case {
             return self.answer(due.number, Answered::NoStall, posts);
         }
         if self.subject.has_many_workers && !self.is_proven() {
-            self.others.look();
+            let (subject, worker, frozen) = (&self.subject, self.worker, self.frozen);
+            self.others.look(|| subject.counters(worker) == frozen);
         }
         let behaviour = evidence.cause_since(self.first, self.subject.threshold);
-        let known = self.known(due, self.with_the_call(behaviour));
+        let known = self.known(due, evidence, self.with_the_call(behaviour));
         if !self.still_stands() {
             // What was found out may be of the time after it.
             return self.answer(due.number, Answered::NothingNew, posts);
@@ -194,6 +227,10 @@ impl Case {
         let (subject, worker, frozen) = (&self.subject, self.worker, self.frozen);
         let still = || subject.counters(worker) == frozen;
         let went_on = self.inquiry.take(self.thread.as_ref(), until, still);
+        if let Some(last) = &mut self.last {
+            last.said = self.inquiry.says(self.worker);
+            last.went_on |= went_on;
+        }
         let stack = Stack {
             id: self.id,
             number,
@@ -222,12 +259,15 @@ impl Case {
                 let over = self.evidence(due.at);
                 let threshold = self.subject.threshold;
                 let behaviour = self.first.cause_afterwards(began, over, threshold);
-                self.known(due, behaviour)
+                self.known(due, over, behaviour)
             }
         };
         known.shown = shown;
-        if self.subject.has_many_workers && !is_unattended && !known.points_at_its_thread() {
-            if let Some((thread, cause)) = self.others.only_one_that_rests_now() {
+        let sightings = self.subject.sightings();
+        let may_have_moved = self.subject.has_many_workers && sightings.have_moved();
+        if may_have_moved && !known.points_at_its_thread() {
+            let found = self.others.only_one_that_rests_now();
+            if let Some((thread, cause)) = found.filter(|(thread, _)| self.is_met_on(thread)) {
                 self.thread = Some(thread);
                 self.inquiry.end();
                 known = Known {
@@ -250,18 +290,34 @@ impl Case {
         self.answer(due.number, answered, posts);
     }
 
-    fn known(&mut self, due: Due, behaviour: Cause) -> Known {
+    fn known(&mut self, due: Due, evidence: Evidence, behaviour: Cause) -> Known {
+        let has_stayed = evidence.has_stayed_since(self.first);
         Known {
             shown: due.shown,
             said: self.inquiry.says(self.worker),
             went_on: false,
             stack: self.inquiry.stack_shows(),
-            is_only_one: due.is_only_one,
+            is_only_one: due.is_only_one && has_stayed,
             is_likely: self.is_likely(),
             pool_waits: self.pool.waits(&self.subject.runtime),
             may_be_left: !self.subject.has_many_workers,
             behaviour,
         }
+    }
+
+    /// Whether the worker, which has just gone on, is met on this thread next.
+    fn is_met_on(&self, thread: &OsThread) -> bool {
+        let sightings = self.subject.sightings();
+        let before = sightings.count(self.worker);
+        self.subject.probe.meet();
+        for _ in 0..LOOKS_FOR_A_MEETING {
+            sleep(BETWEEN_LOOKS);
+            if sightings.count(self.worker) != before {
+                let met = sightings.thread(self.worker);
+                return met.is_some_and(|met| met.id == thread.id);
+            }
+        }
+        false
     }
 
     /// It has been met as this worker's, and nothing speaks against it; or all others are ruled out.

@@ -23,6 +23,8 @@ pub(super) struct Census {
     /// How long it took.
     pub(super) cost: Duration,
     threads: Vec<(u32, Times)>,
+    /// Those that were blocked as one is that has nothing to do.
+    idle: Vec<u32>,
 }
 
 /// What a thread has done from one census to another.
@@ -46,12 +48,15 @@ impl Census {
         let name = Thread(like).name()?;
         let kind = kind(name.text());
         let taken_at = clock::now();
-        let mut threads = Vec::new();
+        let (mut threads, mut idle) = (Vec::new(), Vec::new());
         for id in procfs::threads() {
             let name = Thread(id).name();
             if name.is_some_and(|name| self::kind(name.text()) == kind) {
                 if let Some(times) = Thread(id).times() {
                     threads.push((id, times));
+                    if Thread(id).is_idle() {
+                        idle.push(id);
+                    }
                 }
             }
             if threads.len() > MOST_THREADS {
@@ -62,6 +67,7 @@ impl Census {
             taken_at,
             cost: clock::now().saturating_duration_since(taken_at),
             threads,
+            idle,
         })
     }
 
@@ -87,15 +93,34 @@ impl Census {
         })
     }
 
-    /// The one thread that may have run between this one and `later`, if there is just one.
-    pub(super) fn only_one_that_ran(&self, later: &Census) -> Option<u32> {
+    /// The threads that have run between this one and `later`, or come.
+    fn ran(&self, later: &Census) -> impl Iterator<Item = u32> {
         let ran = |(id, after): &&(u32, Times)| {
             self.times(*id)
                 .is_none_or(|before| before.turns != after.turns || before.on_cpu != after.on_cpu)
         };
-        let mut ran = later.threads.iter().filter(ran);
-        let (only, _) = ran.next()?;
-        ran.next().is_none().then_some(*only)
+        later.threads.iter().filter(ran).map(|(id, _)| *id)
+    }
+
+    /// The one thread that may have run between this one and `later`, if there is just one.
+    pub(super) fn only_one_that_ran(&self, later: &Census) -> Option<u32> {
+        let mut ran = self.ran(later);
+        let only = ran.next()?;
+        ran.next().is_none().then_some(only)
+    }
+
+    /// The threads that have run since `before`, and were at something at this time.
+    pub(super) fn busy_since(&self, before: Option<&Census>) -> Vec<u32> {
+        let is_busy = |id: &u32| !self.idle.contains(id);
+        match before {
+            Some(before) => before.ran(self).filter(is_busy).collect(),
+            None => self
+                .threads
+                .iter()
+                .map(|(id, _)| *id)
+                .filter(is_busy)
+                .collect(),
+        }
     }
 
     /// The one thread that ran from this one to `last` without a rest and rests now, and why it was
@@ -140,6 +165,7 @@ mod tests {
             taken_at,
             cost: Duration::ZERO,
             threads: threads.iter().map(times).collect(),
+            idle: Vec::new(),
         }
     }
 

@@ -19,7 +19,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Default)]
 pub(super) struct Others {
-    /// Before the worker came to stand still, if its runtime's workers change threads.
+    /// Before the worker came to stand still.
     before: Option<Census>,
     /// When it was first suspected.
     first: Option<Census>,
@@ -45,9 +45,17 @@ impl Others {
         self.first = self.census();
     }
 
-    /// While it stands still.
-    pub(super) fn look(&mut self) {
-        self.last = self.census();
+    /// While it stands still. `still`: whether it did so even after the look.
+    pub(super) fn look(&mut self, still: impl Fn() -> bool) {
+        let census = self.census();
+        if still() {
+            self.last = census;
+        }
+    }
+
+    /// What was seen is of another time.
+    pub(super) fn forget(&mut self) {
+        (self.first, self.last) = (None, None);
     }
 
     fn census(&self) -> Option<Census> {
@@ -58,13 +66,17 @@ impl Others {
         self.first.as_ref().zip(self.last.as_ref())
     }
 
-    /// Whether another thread ran without a rest while this one did not: it may be the one.
+    /// Whether another thread may be the one, as this one sleeps: it has run since the worker last moved,
+    /// is at something, and has not been met as a worker's.
     pub(super) fn has_rival(&self, thread: Option<u32>, is_worker: impl Fn(u32) -> bool) -> bool {
         let Some((first, last)) = self.pair() else {
             return false;
         };
-        let ran: Vec<_> = first.ran_throughout(last).collect();
-        thread.is_none_or(|thread| !ran.contains(&thread)) && ran.iter().any(|id| !is_worker(*id))
+        if thread.is_some_and(|thread| first.ran_throughout(last).any(|id| id == thread)) {
+            return false;
+        }
+        let busy = last.busy_since(self.before.as_ref());
+        busy.iter().any(|id| Some(*id) != thread && !is_worker(*id))
     }
 
     /// The one that had run between a time before the worker last moved and the suspicion, if all others
