@@ -9,13 +9,13 @@ use std::ffi::c_void;
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::panic::{catch_unwind, resume_unwind};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
 
 use super::super::capture::{Image, Waiting, ask, facts, take_by_signal};
 use super::super::memory;
 use super::*;
 
-static BEATS: AtomicU64 = AtomicU64::new(0);
+static BEATS: AtomicUsize = AtomicUsize::new(0);
 
 fn beat() {
     BEATS.fetch_add(1, Ordering::Relaxed);
