@@ -87,15 +87,17 @@ impl Others {
             .only_one_that_ran(self.first.as_ref()?)
     }
 
-    /// The one that says it runs the worker, of those that have run all the time; with what it had done
-    /// when the worker was first suspected.
+    /// The one that says it runs the worker, of those that have run all the time, but for the one that
+    /// is asked anyway; with what it had done when the worker was first suspected.
     pub(super) fn find(
         &mut self,
+        asked: Option<u32>,
         mut says_so: impl FnMut(&OsThread, &mut Run) -> bool,
     ) -> Option<(OsThread, Times, Instant)> {
         let (first, last) = self.first.as_ref().zip(self.last.as_ref())?;
         let like = self.like.as_ref()?;
-        let ran: Vec<_> = first.ran_throughout(last).take(MOST_ASKED).collect();
+        let ran = first.ran_throughout(last).filter(|id| Some(*id) != asked);
+        let ran: Vec<_> = ran.take(MOST_ASKED).collect();
         for id in ran {
             let thread = known(id, like);
             if says_so(&thread, self.runs.entry(id).or_default()) {

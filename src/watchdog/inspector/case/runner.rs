@@ -20,10 +20,11 @@ impl Case {
 
     /// Asks the other threads that have run all the time, if they may be asked.
     pub(super) fn look_for_another(&mut self, at: Stamp, until: Instant) {
-        let (inquiry, worker) = (&mut self.inquiry, self.worker);
-        let found = self
-            .others
-            .find(|thread, run| inquiry.would_say(thread, run, worker, until));
+        let (inquiry, worker) = (&self.inquiry, self.worker);
+        let asked = self.thread.as_ref().and_then(|thread| thread.id);
+        let would_say =
+            |thread: &OsThread, run: &mut _| inquiry.would_say(thread, run, worker, until);
+        let found = self.others.find(asked, would_say);
         if let Some((thread, times, taken_at)) = found {
             self.first = Evidence::running(at.of(taken_at), times);
             self.inquiry.turn_to(&thread, until);
