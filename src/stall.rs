@@ -43,6 +43,7 @@ use crate::stack::Trace;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Stall {
     /// Which stall it is: the same in all reports of one.
+    #[cfg_attr(feature = "serde", serde(default = "StallId::next"))]
     pub id: StallId,
     /// Where in its life the stall is.
     pub phase: Phase,
