@@ -13,10 +13,13 @@ if [[ $(uname -sm) != "Linux x86_64" ]]; then
 fi
 
 step "AddressSanitizer"
-# A flag of the nightly compiler, which this variable lets the stable one take.
+# A flag of the nightly compiler, which this variable lets the stable one take. Where code has no tables
+# the next call is searched for, and what the sanitizer calls in between leaves return addresses there
+# (flagged as ever): which one is found is tested without it.
 RUSTC_BOOTSTRAP=1 RUSTFLAGS="${RUSTFLAGS:-} -Zsanitizer=address" LOOPMON_STRESS=100 \
     cargo test --quiet --features stack --lib --target x86_64-unknown-linux-gnu \
-    --target-dir target/asan stack:: -- --test-threads=2
+    --target-dir target/asan stack:: -- --test-threads=2 \
+    --skip without_tables::a_function_is_shown_or_missed
 
 step "ThreadSanitizer"
 # It takes the place of every handler and calls it later, on another stack. So only the tests that do not
