@@ -85,7 +85,12 @@ impl Thread {
         times(self.line("schedstat").ok()?.text())
     }
 
-    #[cfg(feature = "stack")]
+    #[cfg(all(
+        feature = "stack",
+        not(loopmon_loom),
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    ))]
     pub(crate) fn read(self, file: &str) -> io::Result<String> {
         fs::read_to_string(format!("/proc/self/task/{}/{file}", self.0))
     }
