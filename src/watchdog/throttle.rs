@@ -27,20 +27,15 @@ struct Throttled {
 
 impl Throttle {
     pub(super) fn of_this_process() -> Throttle {
-        let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let file = files(&groups).find(|file| file.exists());
-        let mut throttle = Throttle {
-            file,
+        Throttle {
+            file: None,
             last: Throttled::default(),
             looked_at: None,
-        };
-        throttle.last = throttle.read().unwrap_or_default();
-        throttle
+        }
     }
 
-    /// When it is to be looked at again, if ever.
+    /// When it is to be looked at again.
     pub(super) fn due_at(&self) -> Option<Instant> {
-        self.file.as_ref()?;
         Some(self.looked_at? + INTERVAL)
     }
 
@@ -48,19 +43,25 @@ impl Throttle {
     pub(super) fn look(&mut self, now: Instant) {
         let passed = self
             .looked_at
-            .map_or(Duration::MAX, |last| now.saturating_duration_since(last));
+            .map_or(INTERVAL, |last| now.saturating_duration_since(last));
         if passed < INTERVAL {
             return;
         }
-        let is_first = self.looked_at.replace(now).is_none();
-        if let Some(throttled) = self.read() {
-            let before = std::mem::replace(&mut self.last, throttled);
-            let periods = throttled.periods.saturating_sub(before.periods);
-            if !is_first && periods > 0 {
-                // It is counted for each CPU on which the process was held back.
-                let time = throttled.time.saturating_sub(before.time).min(passed);
-                pauses::add_throttled(periods, time);
-            }
+        self.looked_at = Some(now);
+        // A process may be moved to another group.
+        let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let file = files(&groups).find(|file| file.exists());
+        let is_another = file != self.file;
+        self.file = file;
+        let Some(throttled) = self.read() else {
+            return;
+        };
+        let before = std::mem::replace(&mut self.last, throttled);
+        let periods = throttled.periods.saturating_sub(before.periods);
+        if !is_another && periods > 0 {
+            // It is counted for each CPU on which the process was held back.
+            let time = throttled.time.saturating_sub(before.time).min(passed);
+            pauses::add_throttled(periods, time);
         }
     }
 
