@@ -116,7 +116,7 @@ pub(super) fn serve(posts: &Arc<Posts>) {
         posts: Arc::clone(posts),
         cases: Vec::new(),
         censuses: HashMap::new(),
-        throttle: Throttle::of_this_process(),
+        throttle: Throttle::default(),
         at: Stamp::new(Duration::ZERO),
         follow_at: clock::now(),
     };

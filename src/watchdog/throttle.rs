@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::pauses;
 
 /// How often it is looked at.
-pub(super) const INTERVAL: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the control group of this process counts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Throttle {
     /// `cpu.stat` of the group. `None` where there is none to be read.
     file: Option<PathBuf>,
@@ -26,14 +26,6 @@ struct Throttled {
 }
 
 impl Throttle {
-    pub(super) fn of_this_process() -> Throttle {
-        Throttle {
-            file: None,
-            last: Throttled::default(),
-            looked_at: None,
-        }
-    }
-
     /// When it is to be looked at again.
     pub(super) fn due_at(&self) -> Option<Instant> {
         Some(self.looked_at? + INTERVAL)

@@ -115,9 +115,7 @@ impl Case {
             self.others.forget();
             return;
         }
-        if self.subject.has_many_workers {
-            // Its threads end with the runtime.
-        } else if self.first == Evidence::Gone {
+        if !self.subject.has_many_workers && self.first == Evidence::Gone {
             self.subject.leave(self.worker);
         }
         self.ask(until);
@@ -135,9 +133,7 @@ impl Case {
         if self.is_held {
             return;
         }
-        if self.is_proven() {
-            // The others are of no interest.
-        } else if self.subject.has_many_workers {
+        if self.subject.has_many_workers && !self.is_proven() {
             let (subject, worker, frozen) = (&self.subject, self.worker, self.frozen);
             self.others.look(|| subject.counters(worker) == frozen);
             self.look_for_another(at, until);
