@@ -18,7 +18,7 @@ use std::sync::{Condvar, Mutex, RwLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use loopmon::{Frame, Monitor, Phase, Stall, Stalls, Trace};
+use loopmon::{Frame, Monitor, Phase, StackTrace, Stall, Stalls};
 
 const THRESHOLD: Duration = Monitor::DEFAULT_STALL_THRESHOLD;
 /// Twice the threshold, as the budget has it.
@@ -237,7 +237,7 @@ struct Told {
 }
 
 impl Told {
-    fn trace(&self) -> Option<&Trace> {
+    fn trace(&self) -> Option<&StackTrace> {
         let trace = self.stall.as_ref()?.trace.as_deref()?;
         trace.no_stack().is_none().then_some(trace)
     }
@@ -285,14 +285,14 @@ fn report(rounds: usize, all: &[Told]) {
 
 fn row(name: &str, of: &[&Told]) {
     let count = |which: fn(&Told) -> bool| of.iter().filter(|told| which(told)).count();
-    let times = |which: fn(&Trace) -> Duration, first: bool| {
+    let times = |which: fn(&StackTrace) -> Duration, first: bool| {
         let of = of.iter().filter(|told| told.first || !first);
         let mut times: Vec<_> = of.filter_map(|told| told.trace().map(which)).collect();
         times.sort_unstable();
         times
     };
     let median = |times: &[Duration]| times.get(times.len() / 2).copied().unwrap_or_default();
-    let captures = times(Trace::capture_time, false);
+    let captures = times(StackTrace::capture_time, false);
     println!(
         "{name:22} {:4} {:8} {:5} {:4}  {:10.0} / {:7.0}  {:13.2} / {:.2}",
         count(|told| told.stall.is_some()),
@@ -301,13 +301,13 @@ fn row(name: &str, of: &[&Told]) {
         count(Told::is_located),
         median(&captures).as_secs_f64() * 1e6,
         captures.last().copied().unwrap_or_default().as_secs_f64() * 1e6,
-        times(Trace::resolve_time, true)
+        times(StackTrace::resolve_time, true)
             .last()
             .copied()
             .unwrap_or_default()
             .as_secs_f64()
             * 1e3,
-        median(&times(Trace::resolve_time, false)).as_secs_f64() * 1e3,
+        median(&times(StackTrace::resolve_time, false)).as_secs_f64() * 1e3,
     );
 }
 

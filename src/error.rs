@@ -147,7 +147,7 @@ impl Error {
         self.kind == Kind::InvertedThresholds
     }
 
-    /// The [signal](crate::StackTraces::signal) is one that a program cannot take for itself.
+    /// The [signal](crate::StackCapture::signal) is one that a program cannot take for itself.
     #[must_use]
     pub fn is_unusable_signal(&self) -> bool {
         self.kind == Kind::UnusableSignal

@@ -67,11 +67,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 #[cfg(feature = "metrics")]
-pub use self::metrics::Metrics;
+pub use metrics::Metrics;
 #[cfg(feature = "opentelemetry")]
-pub use self::opentelemetry::OpenTelemetry;
+pub use opentelemetry::OpenTelemetry;
 #[cfg(feature = "tracing")]
-pub use self::tracing::Tracing;
+pub use tracing::Tracing;
 
 /// A monitor's export, from the `start` of an exporter. Dropping this lets it go on.
 #[derive(Debug)]

@@ -44,7 +44,7 @@
 //! | stalls: what is seen, and what not | [`docs::stalls`], [`Monitor::stalls`], [`Stall`], [`Cause`] |
 //! | filters, averages, percentiles, alerts, summaries | [`SampleStreamExt`] |
 //! | which of these serves which purpose | [`docs::combinators`] |
-//! | who blocks a worker, by function, file and line | [`docs::stacks`], [`Trace`] |
+//! | who blocks a worker, by function, file and line | [`docs::stacks`], [`StackTrace`] |
 //! | functions called with each sample | [`Callback`] |
 //! | metrics, alerts and what to do when one fires | [`docs::operating`] |
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
@@ -85,15 +85,15 @@ mod monitor;
 mod own_thread;
 mod per_process;
 mod procfs;
+mod runtime;
 mod sample;
 mod sampler;
-mod sightings;
 mod stack;
 mod stall;
 mod stats;
 pub mod stream;
 mod sync;
-mod tasks;
+mod syscall;
 mod threads;
 mod waiting;
 mod watchdog;
@@ -108,12 +108,13 @@ pub use error::Error;
 pub use monitor::{Builder, Monitor, Samples, Stalls, StopOnDrop};
 pub use sample::Sample;
 pub use sampler::{Sampler, SleepSampler, WakeSampler};
-pub use stack::{Facts, Frame, NoStack, StackTraces, Trace};
-pub use stall::{Cause, OsThread, Phase, Stall, StallId, Syscall};
+pub use stack::{Frame, NoStack, StackCapture, StackTrace, ThreadState};
+pub use stall::{Cause, OsThread, Phase, Stall, StallId};
 pub use stats::Percentile;
 #[cfg(feature = "histogram")]
 pub use stream::LagSummary;
 pub use stream::{Alert, Hysteresis, SampleStreamExt};
+pub use syscall::Syscall;
 pub use threads::join_threads;
 pub use watchdog::{Pause, Pauses, pauses};
 

@@ -4,12 +4,12 @@ mod attachment;
 mod builder;
 mod calls;
 mod engine;
-mod interest;
 mod latest;
 mod lent;
 mod readings;
 mod run;
 mod samples;
+mod stall_channel;
 mod stalls;
 mod stop_on_drop;
 #[cfg(any(feature = "metrics", feature = "tracing", feature = "opentelemetry"))]
@@ -31,20 +31,20 @@ pub(crate) use weak::WeakMonitor;
 
 use crate::clock;
 use crate::error::{Error, Kind};
-use crate::own_thread::{OwnThread, Purpose};
+use crate::own_thread::{OwnThread, SharedThread};
+use crate::runtime::{TaskTracker, Tasks};
 use crate::sample::Sample;
-use crate::stack::StackTraces;
+use crate::stack::StackCapture;
 use crate::stall::Stall;
 use crate::sync::Lock;
-use crate::tasks::{OwnTasks, Tasks};
 use crate::watchdog::{Request, Watch};
 use attachment::{Attachment, Channels, Driver, RunId};
 use engine::Engine;
-use interest::Post;
 use lent::Lender;
 use run::Run;
+use stall_channel::Post;
 
-static STALL_CALLBACKS: Purpose = Purpose::new("loopmon-callbacks");
+static STALL_CALLBACKS: SharedThread = SharedThread::new("loopmon-callbacks");
 
 /// The handle on one runtime's monitoring.
 ///
@@ -102,7 +102,7 @@ struct Shared {
     stall_callbacks: Option<calls::Shared<Stall>>,
     stall_threshold: Duration,
     rescue_timers: bool,
-    stack_traces: StackTraces,
+    stack_capture: StackCapture,
     tasks: Tasks,
 }
 
@@ -140,7 +140,7 @@ impl Monitor {
                 stall_callbacks: calls::share(builder.stall_callbacks),
                 stall_threshold: builder.stall_threshold,
                 rescue_timers: builder.rescue_timers,
-                stack_traces: builder.stack_traces,
+                stack_capture: builder.stack_capture,
                 tasks: Tasks::default(),
             }),
         }
@@ -395,8 +395,8 @@ impl Shared {
     }
 
     /// What the monitor's tasks on `runtime` are to hold.
-    fn own_tasks(&self, runtime: &Handle) -> OwnTasks {
-        OwnTasks::new(runtime, self.tasks.clone())
+    fn own_tasks(&self, runtime: &Handle) -> TaskTracker {
+        TaskTracker::new(runtime, self.tasks.clone())
     }
 
     /// The thread that calls them, if there are any.
@@ -450,7 +450,7 @@ impl Shared {
                 name: self.name.clone(),
                 threshold: self.stall_threshold,
                 rescue_timers: self.rescue_timers,
-                stack_traces: self.stack_traces,
+                stack_capture: self.stack_capture,
                 publisher,
             })
         });

@@ -11,7 +11,7 @@ use crate::threads;
 
 /// A thread for one purpose, for the whole process: there while somebody holds it.
 #[derive(Debug)]
-pub(crate) struct Purpose {
+pub(crate) struct SharedThread {
     /// Of the thread; Linux cuts it after 15 bytes.
     name: &'static str,
     /// A fork has none of them.
@@ -25,9 +25,9 @@ pub(crate) struct OwnThread {
     _alive: oneshot::Sender<()>,
 }
 
-impl Purpose {
-    pub(crate) const fn new(name: &'static str) -> Purpose {
-        Purpose {
+impl SharedThread {
+    pub(crate) const fn new(name: &'static str) -> SharedThread {
+        SharedThread {
             name,
             thread: PerProcess::new(|| Mutex::new(Weak::new())),
         }

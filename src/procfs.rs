@@ -7,7 +7,7 @@ use std::path::Path;
 use std::str;
 use std::time::Duration;
 
-use crate::stall::Syscall;
+use crate::syscall::Syscall;
 
 /// What a thread is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,11 +11,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::task;
 
-pub use cause::{Cause, Syscall};
+pub use cause::Cause;
 pub use id::StallId;
 pub use thread::OsThread;
 
-use crate::stack::Trace;
+use crate::stack::StackTrace;
 
 /// One worker of a monitored runtime that has not returned to its scheduler for longer than the
 /// threshold, from [`Monitor::stalls`](crate::Monitor::stalls).
@@ -81,7 +81,7 @@ pub struct Stall {
     /// lasted twice the threshold; until the monitor stops; and for ten seconds at most. Then it is
     /// told without, and the next report of the stall has the stack.
     #[cfg_attr(feature = "serde", serde(default))]
-    pub trace: Option<Arc<Trace>>,
+    pub trace: Option<Arc<StackTrace>>,
     /// Reports this reader lost just before this one, because it was too slow.
     #[cfg_attr(feature = "serde", serde(default))]
     pub missed: u64,
@@ -199,6 +199,7 @@ impl fmt::Display for Stall {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::syscall::Syscall;
 
     #[test]
     fn prints_one_readable_line() {

@@ -19,7 +19,7 @@ use super::names::{Name, Names};
 use crate::clock;
 use crate::error::Error;
 use crate::monitor::{Monitor, Samples, Stalls, WeakMonitor};
-use crate::own_thread::Purpose;
+use crate::own_thread::SharedThread;
 use crate::sample::Sample;
 use crate::stall::Stall;
 
@@ -48,7 +48,7 @@ pub(super) trait Exporter: Send + 'static {
 /// What all exports of one kind have in common.
 #[derive(Debug)]
 pub(super) struct Exports {
-    thread: Purpose,
+    thread: SharedThread,
     names: Names,
 }
 
@@ -56,7 +56,7 @@ impl Exports {
     /// `thread` is the name of the thread they run on.
     pub(super) const fn on(thread: &'static str) -> Exports {
         Exports {
-            thread: Purpose::new(thread),
+            thread: SharedThread::new(thread),
             names: Names::new(),
         }
     }

@@ -10,7 +10,7 @@ use futures::channel::oneshot;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::interest::{Channel, Post};
+use super::stall_channel::{Channel, Post};
 use super::work::Work;
 use crate::broadcast::Publisher;
 use crate::error::{Error, Kind};

@@ -11,7 +11,7 @@ use super::engine::Drive;
 use crate::callback::{Callback, Callbacks, IntoCallbacks};
 use crate::error::{Error, Kind};
 use crate::sampler::{LONGEST_INTERVAL, Sampler, SleepSampler};
-use crate::stack::StackTraces;
+use crate::stack::StackCapture;
 use crate::stall::Stall;
 
 /// Sets up a [`Monitor`].
@@ -40,7 +40,7 @@ pub struct Builder {
     pub(super) stall_threshold: Duration,
     pub(super) stall_callbacks: Callbacks<Stall>,
     pub(super) rescue_timers: bool,
-    pub(super) stack_traces: StackTraces,
+    pub(super) stack_capture: StackCapture,
 }
 
 impl Builder {
@@ -55,7 +55,7 @@ impl Builder {
             stall_threshold: Monitor::DEFAULT_STALL_THRESHOLD,
             stall_callbacks: Callbacks::default(),
             rescue_timers: false,
-            stack_traces: StackTraces::new(),
+            stack_capture: StackCapture::new(),
         }
     }
 
@@ -177,8 +177,8 @@ impl Builder {
 
     /// How the stack of a stalled worker is taken, for [`Stall::trace`]: by looking and by signal if
     /// not set. Without the `stack` feature, and on other systems than Linux, none is.
-    pub fn stack_traces(mut self, stack_traces: StackTraces) -> Builder {
-        self.stack_traces = stack_traces;
+    pub fn stack_capture(mut self, stack_capture: StackCapture) -> Builder {
+        self.stack_capture = stack_capture;
         self
     }
 
@@ -207,7 +207,7 @@ impl Builder {
         if self.stall_threshold.is_zero() {
             return Err(Kind::ZeroStallThreshold.into());
         }
-        self.stack_traces.check()?;
+        self.stack_capture.check()?;
         Ok(Monitor::new(self))
     }
 

@@ -9,7 +9,7 @@ use super::lent::Lender;
 use crate::broadcast::Item;
 use crate::callback::Callbacks;
 use crate::foreign;
-use crate::tasks::OwnTasks;
+use crate::runtime::TaskTracker;
 
 /// The callbacks of a monitor, used by one run after another.
 pub(super) type Shared<T> = Lender<Callbacks<T>>;
@@ -24,7 +24,7 @@ pub(super) fn serve<T: Item>(
     callbacks: Shared<T>,
     mut items: impl Stream<Item = T> + Unpin + Send + 'static,
     runtime: &Handle,
-    tasks: OwnTasks,
+    tasks: TaskTracker,
     kept: impl Clone + Send + 'static,
 ) -> AbortHandle {
     let serving = tasks.task().keep(async move {

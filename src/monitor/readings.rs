@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeMetrics};
 
 use crate::clock;
+use crate::runtime::{RuntimeTasks, total_busy};
 use crate::sample::{Sample, Taken};
-use crate::tasks::RuntimeTasks;
 
 #[derive(Debug)]
 pub(super) struct Readings {
@@ -89,18 +89,6 @@ fn share(busy: Duration, passed: Duration, workers: usize) -> f64 {
     } else {
         0.0
     }
-}
-
-#[cfg(target_has_atomic = "64")]
-fn total_busy(metrics: &RuntimeMetrics) -> Duration {
-    (0..metrics.num_workers())
-        .map(|worker| metrics.worker_total_busy_duration(worker))
-        .sum()
-}
-
-#[cfg(not(target_has_atomic = "64"))]
-fn total_busy(_: &RuntimeMetrics) -> Duration {
-    Duration::ZERO
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ use crate::clock;
 use crate::error::Error;
 use crate::foreign::Foreign;
 use crate::own_thread::OwnThread;
+use crate::runtime::RuntimeTasks;
 use crate::sample::Sample;
-use crate::tasks::RuntimeTasks;
 
 /// A run that has begun. Dropping it, polled or not, ends it.
 pub(super) struct Run {

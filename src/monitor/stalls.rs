@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_stream::StreamExt;
 
-use super::interest::Interest;
+use super::stall_channel::SharedWatch;
 use crate::broadcast::{Item, Subscription, stream_of_subscription};
 use crate::stall::Stall;
 
@@ -26,16 +26,16 @@ use crate::stall::Stall;
 #[must_use = "streams do nothing unless polled"]
 pub struct Stalls {
     subscription: Subscription<Stall>,
-    _interest: Arc<Interest>,
+    _interest: Arc<SharedWatch>,
 }
 
 stream_of_subscription!(Stalls, Stall);
 
 impl Stalls {
-    pub(super) fn new(subscription: Subscription<Stall>, interest: Arc<Interest>) -> Stalls {
+    pub(super) fn new(subscription: Subscription<Stall>, watch: Arc<SharedWatch>) -> Stalls {
         Stalls {
             subscription,
-            _interest: interest,
+            _interest: watch,
         }
     }
 

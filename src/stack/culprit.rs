@@ -1,6 +1,6 @@
 //! Which call on a stack is the user's own.
 
-use super::trace::Trace;
+use super::trace::StackTrace;
 
 /// Where the compiler and Cargo keep what is not the user's: how a path begins.
 const STD: [&str; 2] = ["/rustc/", "/rust/deps/"];
@@ -16,7 +16,7 @@ const CRATES: [&str; 4] = ["alloc", "core", "std", "tokio"];
 ///
 /// By the file that the code is in. Where no file is known to be the user's, by the crate that the
 /// function's name begins with, and then it may be a dependency's.
-pub(crate) fn culprit(trace: &Trace) -> Option<usize> {
+pub(crate) fn culprit(trace: &StackTrace) -> Option<usize> {
     let mut frames = trace.user_frames().iter();
     let is_nobodys = |function| crate_of(function).is_some_and(|name| CRATES.contains(&name));
     let by_file = frames.clone().position(|frame| {
@@ -62,9 +62,9 @@ fn crate_of(function: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-impl Trace {
+impl StackTrace {
     /// One of functions with their files, all of them the user's part.
-    pub(crate) fn of(calls: &[(&str, Option<&str>)]) -> Trace {
+    pub(crate) fn of(calls: &[(&str, Option<&str>)]) -> StackTrace {
         let frames = calls.iter().map(|(function, file)| super::Frame {
             function: Some((*function).to_owned()),
             file: file.map(str::to_owned),
@@ -73,10 +73,10 @@ impl Trace {
             offset: 0,
             inlined: false,
         });
-        Trace {
+        StackTrace {
             frames: frames.collect(),
             users: calls.len(),
-            ..Trace::default()
+            ..StackTrace::default()
         }
     }
 }
@@ -102,11 +102,11 @@ mod tests {
             ("app::store::{{closure}}", app),
             ("<T as app::Handler>::call", app),
         ];
-        assert_eq!(culprit(&Trace::of(&frames)), Some(3));
-        assert_eq!(culprit(&Trace::of(&frames[..3])), None);
-        assert_eq!(culprit(&Trace::of(&[])), None);
+        assert_eq!(culprit(&StackTrace::of(&frames)), Some(3));
+        assert_eq!(culprit(&StackTrace::of(&frames[..3])), None);
+        assert_eq!(culprit(&StackTrace::of(&[])), None);
         // What the runtime has called ends it.
-        let mut cut = Trace::of(&frames);
+        let mut cut = StackTrace::of(&frames);
         cut.users = 3;
         assert_eq!(culprit(&cut), None);
     }
@@ -123,9 +123,9 @@ mod tests {
             ("app::store::{{closure}}", Some("/home/u/app/src/main.rs")),
         ];
         // Only the user's crates have debug information.
-        assert_eq!(culprit(&Trace::of(&frames)), Some(3));
-        assert_eq!(culprit(&Trace::of(&frames[..3])), Some(2));
-        assert_eq!(culprit(&Trace::of(&frames[..2])), None);
+        assert_eq!(culprit(&StackTrace::of(&frames)), Some(3));
+        assert_eq!(culprit(&StackTrace::of(&frames[..3])), Some(2));
+        assert_eq!(culprit(&StackTrace::of(&frames[..2])), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
-/// One call on the stack of a stuck thread, from [`Trace::frames`](crate::Trace::frames).
+/// One call on the stack of a stuck thread, from [`StackTrace::frames`](crate::StackTrace::frames).
 ///
 /// What is known of it depends on how the program was built; see the [guide](crate::docs::stacks).
 /// `Display` prints one or two lines as a Rust backtrace does, and where the line is not known the

@@ -1,28 +1,12 @@
 //! Stacks on Linux.
 
-mod calls;
 mod capture;
-mod cut;
-mod debug;
-mod elf;
-mod elf_file;
-mod file;
-mod index;
-mod memory;
-mod modules;
-mod paged;
-mod patience;
-mod prologue;
-mod resolver;
-mod rules;
-mod running;
-mod symbols;
-mod unpack;
-mod unwind;
+mod image;
+mod resolve;
 
-pub(crate) use capture::{Capture, capture, follow, identify};
-pub(crate) use resolver::Resolver;
-pub(crate) use running::Run;
+pub(crate) use capture::{OnCpuTracker, capture, follow, identify};
+pub(crate) use image::Capture;
+pub(crate) use resolve::Resolver;
 
 pub(crate) use super::sys::{introduce, own_id};
 

@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind};
 
 /// How the stack of a stalled worker is taken: for
-/// [`Builder::stack_traces`](crate::Builder::stack_traces), with the `stack` feature.
+/// [`Builder::stack_capture`](crate::Builder::stack_capture), with the `stack` feature.
 ///
 /// A thread that is blocked is looked at from the outside: nothing of it is touched. A thread that
 /// runs is sent a signal, whose handler copies a piece of its stack. A thread that is blocked in a
@@ -11,16 +11,16 @@ use crate::error::{Error, Kind};
 /// done to keep it so.
 ///
 /// ```
-/// use loopmon::StackTraces;
+/// use loopmon::StackCapture;
 ///
 /// // Looks only: a thread that runs has no stack then.
-/// let traces = StackTraces::new().without_signals();
+/// let traces = StackCapture::new().without_signals();
 /// // A signal that nobody else uses, here SIGUSR2.
-/// let traces = StackTraces::new().signal(12);
+/// let traces = StackCapture::new().signal(12);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "settings do nothing until they are given to `Builder::stack_traces`"]
-pub struct StackTraces {
+#[must_use = "settings do nothing until they are given to `Builder::stack_capture`"]
+pub struct StackCapture {
     pub(crate) taken: bool,
     /// `None`: none may be sent.
     pub(crate) signal: Option<i32>,
@@ -28,7 +28,7 @@ pub struct StackTraces {
     pub(crate) bytes: usize,
 }
 
-impl StackTraces {
+impl StackCapture {
     /// The signal that is sent: SIGURG, which is ignored where nobody handles it, and which
     /// debuggers let through.
     pub const DEFAULT_SIGNAL: i32 = 23;
@@ -41,27 +41,27 @@ impl StackTraces {
     pub const MAX_STACK_BYTES: usize = 1024 * 1024;
 
     /// Stacks are taken, by looking and by signal.
-    pub const fn new() -> StackTraces {
-        StackTraces {
+    pub const fn new() -> StackCapture {
+        StackCapture {
             taken: true,
-            signal: Some(StackTraces::DEFAULT_SIGNAL),
+            signal: Some(StackCapture::DEFAULT_SIGNAL),
             shared: false,
-            bytes: StackTraces::DEFAULT_STACK_BYTES,
+            bytes: StackCapture::DEFAULT_STACK_BYTES,
         }
     }
 
     /// No stack is taken, and no signal sent.
-    pub const fn off() -> StackTraces {
-        StackTraces {
+    pub const fn off() -> StackCapture {
+        StackCapture {
             taken: false,
             signal: None,
-            ..StackTraces::new()
+            ..StackCapture::new()
         }
     }
 
     /// Never sends a signal: only the stacks of blocked threads are taken, and those on x86-64
     /// alone.
-    pub const fn without_signals(mut self) -> StackTraces {
+    pub const fn without_signals(mut self) -> StackCapture {
         self.signal = None;
         self
     }
@@ -72,7 +72,7 @@ impl StackTraces {
     /// a real-time signal from 35 to 64, or SIGUSR1 (10) or SIGUSR2 (12). Once it is taken into use,
     /// it does what it does by default no longer, which is to end the program for all but SIGURG. If
     /// the program handles it, none is sent, unless it is [shared](Self::share_signal).
-    pub const fn signal(mut self, number: i32) -> StackTraces {
+    pub const fn signal(mut self, number: i32) -> StackCapture {
         self.signal = Some(number);
         self
     }
@@ -84,7 +84,7 @@ impl StackTraces {
     /// a stall while it runs: if the program sets or removes one later, loopmon sends none any more.
     /// And it has to be installed with `SA_RESTART`, and without `SA_RESETHAND` and `SA_NODEFER`;
     /// otherwise it is left alone, and none is sent.
-    pub const fn share_signal(mut self) -> StackTraces {
+    pub const fn share_signal(mut self) -> StackCapture {
         self.shared = true;
         self
     }
@@ -93,11 +93,11 @@ impl StackTraces {
     /// if not set, [`MAX_STACK_BYTES`](Self::MAX_STACK_BYTES) at most.
     ///
     /// The innermost part is what is copied. A trace that ends early says so.
-    pub const fn stack_bytes(mut self, bytes: usize) -> StackTraces {
-        self.bytes = if bytes < StackTraces::MAX_STACK_BYTES {
+    pub const fn stack_bytes(mut self, bytes: usize) -> StackCapture {
+        self.bytes = if bytes < StackCapture::MAX_STACK_BYTES {
             bytes
         } else {
-            StackTraces::MAX_STACK_BYTES
+            StackCapture::MAX_STACK_BYTES
         };
         self
     }
@@ -110,9 +110,9 @@ impl StackTraces {
     }
 }
 
-impl Default for StackTraces {
-    fn default() -> StackTraces {
-        StackTraces::new()
+impl Default for StackCapture {
+    fn default() -> StackCapture {
+        StackCapture::new()
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_signal_must_be_free_for_programs() {
         for (signal, usable) in [
-            (StackTraces::DEFAULT_SIGNAL, true),
+            (StackCapture::DEFAULT_SIGNAL, true),
             (10, true),
             (12, true),
             (35, true),
@@ -151,16 +151,16 @@ mod tests {
             (34, false),
             (65, false),
         ] {
-            let checked = StackTraces::new().signal(signal).check();
+            let checked = StackCapture::new().signal(signal).check();
             assert_eq!(checked.is_ok(), usable, "{signal}");
         }
-        assert!(StackTraces::new().without_signals().check().is_ok());
-        assert!(StackTraces::off().check().is_ok());
+        assert!(StackCapture::new().without_signals().check().is_ok());
+        assert!(StackCapture::off().check().is_ok());
     }
 
     #[test]
     fn the_copied_stack_is_bounded() {
-        assert_eq!(StackTraces::new().stack_bytes(usize::MAX).bytes, 1 << 20);
-        assert_eq!(StackTraces::new().stack_bytes(1).bytes, 1);
+        assert_eq!(StackCapture::new().stack_bytes(usize::MAX).bytes, 1 << 20);
+        assert_eq!(StackCapture::new().stack_bytes(1).bytes, 1);
     }
 }

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::Shows;
 use super::frame::Frame;
-use crate::stall::Syscall;
+use super::target::Shows;
+use crate::syscall::Syscall;
 
 /// The stack of a stuck thread, taken while it was stuck: in
 /// [`Stall::trace`](crate::Stall::trace), with the `stack` feature.
@@ -18,7 +18,7 @@ use crate::stall::Syscall;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Default))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Trace {
+pub struct StackTrace {
     pub(super) frames: Vec<Frame>,
     /// How many of the frames are the user's part.
     pub(super) users: usize,
@@ -30,12 +30,12 @@ pub struct Trace {
     pub(super) beyond_budget: bool,
     pub(super) without_debug_information: bool,
     pub(super) no_stack: Option<NoStack>,
-    pub(super) facts: Facts,
+    pub(super) thread_state: ThreadState,
     pub(super) capture_time: Duration,
     pub(super) resolve_time: Duration,
 }
 
-impl Trace {
+impl StackTrace {
     /// All calls, the innermost first.
     #[must_use]
     pub fn frames(&self) -> &[Frame] {
@@ -51,7 +51,7 @@ impl Trace {
     }
 
     /// Whether the outermost calls are missing: the stack is deeper than what was
-    /// [copied](crate::StackTraces::stack_bytes), or leads through code that tells nothing of its
+    /// [copied](crate::StackCapture::stack_bytes), or leads through code that tells nothing of its
     /// stack.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
@@ -110,8 +110,8 @@ impl Trace {
 
     /// What the system says of the thread, with a stack or without.
     #[must_use]
-    pub fn facts(&self) -> &Facts {
-        &self.facts
+    pub fn thread_state(&self) -> &ThreadState {
+        &self.thread_state
     }
 
     /// What it shows of the worker that the thread runs.
@@ -140,10 +140,10 @@ impl Trace {
     }
 }
 
-impl fmt::Display for Trace {
+impl fmt::Display for StackTrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(no_stack) = self.no_stack {
-            return write!(f, "no stack: {no_stack} ({})", self.facts);
+            return write!(f, "no stack: {no_stack} ({})", self.thread_state);
         }
         let full = f.alternate();
         let frames = if full {
@@ -193,7 +193,7 @@ impl fmt::Display for Trace {
     }
 }
 
-/// Why a [`Trace`] has no frames.
+/// Why a [`StackTrace`] has no frames.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -203,11 +203,11 @@ pub enum NoStack {
     Hidden,
     /// The process, or the system, can open no more files.
     NoFiles,
-    /// The thread runs, and [no signal may be sent](crate::StackTraces::without_signals).
+    /// The thread runs, and [no signal may be sent](crate::StackCapture::without_signals).
     SignalsOff,
-    /// The thread runs, and the program handles the [signal](crate::StackTraces::signal) itself.
+    /// The thread runs, and the program handles the [signal](crate::StackCapture::signal) itself.
     SignalTaken,
-    /// The thread has masked the [signal](crate::StackTraces::signal).
+    /// The thread has masked the [signal](crate::StackCapture::signal).
     SignalMasked,
     /// The thread runs, and loopmon is part of a library that the program has loaded, such as an
     /// extension of Python's or a `dylib`. A handler there would not be safe.
@@ -249,11 +249,11 @@ impl fmt::Display for NoStack {
     }
 }
 
-/// What the system says of a stuck thread, from [`Trace::facts`].
+/// What the system says of a stuck thread, from [`StackTrace::thread_state`].
 #[non_exhaustive]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Facts {
+pub struct ThreadState {
     /// Whether the thread was on a CPU, or waited for one. It may have been in a system call: which
     /// one, the system does not tell then.
     pub running: bool,
@@ -267,7 +267,7 @@ pub struct Facts {
     pub waited_for_cpu: Option<Duration>,
 }
 
-impl fmt::Display for Facts {
+impl fmt::Display for ThreadState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.syscall {
             Some(syscall) => write!(f, "in {syscall}")?,
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn names_what_is_in_doubt() {
-        let trace = Trace {
+        let trace = StackTrace {
             frames: vec![Frame {
                 function: Some("app::work".to_owned()),
                 file: None,
@@ -303,10 +303,10 @@ mod tests {
                 inlined: false,
             }],
             users: 1,
-            ..Trace::default()
+            ..StackTrace::default()
         };
         assert_eq!(trace.to_string(), "   0: app::work (app+0x10)");
-        let doubtful = |change: fn(&mut Trace)| {
+        let doubtful = |change: fn(&mut StackTrace)| {
             let mut trace = trace.clone();
             change(&mut trace);
             let text = trace.to_string();
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn claims_no_more_than_is_known_of_a_running_thread() {
-        let mut facts = Facts::default();
+        let mut facts = ThreadState::default();
         assert_eq!(facts.to_string(), "in no system call");
         facts.running = true;
         assert_eq!(facts.to_string(), "running, perhaps in a system call");

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::settings::StackTraces;
-use super::trace::Trace;
-use super::{Identity, Target};
+use super::settings::StackCapture;
+use super::target::{Identity, Target};
+use super::trace::StackTrace;
 
 /// Whether stacks are taken here at all.
 pub(crate) const ARE_TAKEN: bool = false;
@@ -24,15 +24,25 @@ impl Capture {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Run(());
+pub(crate) struct OnCpuTracker(());
 
-pub(crate) fn capture(_: Target, _: &mut Run, _: StackTraces, _: Instant) -> Option<Capture> {
+pub(crate) fn capture(
+    _: Target,
+    _: &mut OnCpuTracker,
+    _: StackCapture,
+    _: Instant,
+) -> Option<Capture> {
     None
 }
 
-pub(crate) fn follow(_: Target, _: &mut Run, _: StackTraces) {}
+pub(crate) fn follow(_: Target, _: &mut OnCpuTracker, _: StackCapture) {}
 
-pub(crate) fn identify(_: Target, _: &mut Run, _: StackTraces, _: Instant) -> Option<Identity> {
+pub(crate) fn identify(
+    _: Target,
+    _: &mut OnCpuTracker,
+    _: StackCapture,
+    _: Instant,
+) -> Option<Identity> {
     None
 }
 
@@ -46,7 +56,7 @@ pub(crate) fn own_id() -> Option<u32> {
 pub(crate) struct Resolver(());
 
 impl Resolver {
-    pub(crate) fn resolve(&mut self, capture: Capture) -> Trace {
+    pub(crate) fn resolve(&mut self, capture: Capture) -> StackTrace {
         match capture {}
     }
 }

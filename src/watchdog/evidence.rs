@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::procfs::{Thread, Times};
-use crate::stall::{Cause, Syscall};
+use crate::stall::Cause;
+use crate::syscall::Syscall;
 
 /// What is to be had of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

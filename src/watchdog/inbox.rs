@@ -48,8 +48,8 @@ impl<T, P> Inbox<T, P> {
         start: impl FnOnce() -> io::Result<Arc<P>>,
         prepare: impl FnOnce(&P) -> T,
     ) -> io::Result<()> {
-        let posts = self.announce(start)?;
-        let watched = prepare(&posts);
+        let mailboxes = self.announce(start)?;
+        let watched = prepare(&mailboxes);
         let mut room = VecDeque::new();
         let mut state = self.lock();
         while state.arrived.len() == state.arrived.capacity() {
@@ -73,14 +73,14 @@ impl<T, P> Inbox<T, P> {
     /// Says that something will come, so that the watchdog does not end. Returns what that has.
     fn announce(&self, start: impl FnOnce() -> io::Result<Arc<P>>) -> io::Result<Arc<P>> {
         let mut state = self.lock();
-        let posts = match &state.attended {
-            Some(posts) => Arc::clone(posts),
+        let mailboxes = match &state.attended {
+            Some(mailboxes) => Arc::clone(mailboxes),
             // Nobody waits for the lock but others who want the same.
             None => start()?,
         };
-        state.attended = Some(Arc::clone(&posts));
+        state.attended = Some(Arc::clone(&mailboxes));
         state.announced += 1;
-        Ok(posts)
+        Ok(mailboxes)
     }
 
     /// Something is to be watched no longer: it says itself that it is.

@@ -6,28 +6,27 @@
 //! without thread and cause. It also does for the watchdog what that must not do: wake tasks, and let
 //! go of what is no longer watched.
 
+mod candidates;
 mod case;
 mod census;
-mod others;
-mod pool;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::posts::Posts;
+use super::mailboxes::Mailboxes;
+use super::runtime_watch::RuntimeWatch;
 use super::subject::Subject;
 use super::thread::Slot;
 use super::throttle::Throttle;
-use super::watched::Watched;
-use super::worker::Counters;
 use crate::clock;
 use crate::foreign;
+use crate::runtime::WorkerCounters;
 use crate::stall::{Cause, StallId};
 use crate::threads;
+use candidates::Candidates;
 use case::{Case, Due};
 use census::Census;
-use others::Others;
 
 /// How long all threads together are waited for in one go.
 const LONGEST_LOOK: Duration = Duration::from_millis(10);
@@ -43,7 +42,7 @@ pub(super) enum Order {
         id: StallId,
         subject: Arc<Subject>,
         worker: usize,
-        frozen: Counters,
+        frozen: WorkerCounters,
         at: Stamp,
     },
     /// A report of it is due.
@@ -66,7 +65,7 @@ pub(super) enum Order {
     /// Its workers change threads: these are to be known.
     Census(Arc<Subject>),
     Free(Vec<Slot>),
-    Dispose(Box<Watched>),
+    Dispose(Box<RuntimeWatch>),
     /// There will be no more orders.
     Over,
 }
@@ -111,9 +110,9 @@ impl Stamp {
 }
 
 /// Follows orders until there will be no more.
-pub(super) fn serve(posts: &Arc<Posts>) {
+pub(super) fn serve(mailboxes: &Arc<Mailboxes>) {
     let mut inspector = Inspector {
-        posts: Arc::clone(posts),
+        mailboxes: Arc::clone(mailboxes),
         cases: Vec::new(),
         censuses: HashMap::new(),
         throttle: Throttle::default(),
@@ -127,7 +126,7 @@ pub(super) fn serve(posts: &Arc<Posts>) {
             .into_iter()
             .chain(inspector.throttle.due_at())
             .min();
-        let order = posts.inspector.pop(due);
+        let order = mailboxes.inspector.pop(due);
         if matches!(order, Some(Order::Over)) {
             return;
         }
@@ -139,7 +138,7 @@ pub(super) fn serve(posts: &Arc<Posts>) {
 }
 
 struct Inspector {
-    posts: Arc<Posts>,
+    mailboxes: Arc<Mailboxes>,
     /// What is suspected or stalled.
     cases: Vec<Case>,
     /// For runtimes whose workers change threads: the last two each, the older one first.
@@ -181,8 +180,8 @@ impl Inspector {
                 at,
             } => {
                 self.at = at;
-                let others = Others::new(self.census_before(&subject, at));
-                let mut case = Case::new(id, subject, worker, frozen, others);
+                let candidates = Candidates::new(self.census_before(&subject, at));
+                let mut case = Case::new(id, subject, worker, frozen, candidates);
                 case.begin(at, until);
                 self.follow_at = self.follow_at.min(clock::now() + case.tick());
                 self.cases.push(case);
@@ -191,7 +190,7 @@ impl Inspector {
                 self.at = due.at;
                 if let Some(index) = self.position(id) {
                     let due = self.due(due, index);
-                    self.cases[index].conclude(due, until, &self.posts);
+                    self.cases[index].conclude(due, until, &self.mailboxes);
                 }
             }
             Order::End { id, due, began } => {
@@ -199,7 +198,7 @@ impl Inspector {
                 if let Some(index) = self.position(id) {
                     let due = self.due(due, index);
                     let case = self.cases.swap_remove(index);
-                    case.end(due, began, &self.posts);
+                    case.end(due, began, &self.mailboxes);
                 }
             }
             Order::Clear(id) => self.cases.retain(|case| case.id() != id),
@@ -239,7 +238,10 @@ impl Inspector {
     }
 
     fn take_census(&mut self, subject: &Arc<Subject>) {
-        let thread = subject.sightings().thread_like(0).and_then(|like| like.id);
+        let thread = subject
+            .worker_threads()
+            .thread_like(0)
+            .and_then(|like| like.id);
         let began = clock::now();
         let [older, newer] = self.censuses.entry(Arc::as_ptr(subject)).or_default();
         let is_too_soon = newer.as_ref().is_some_and(|last| {
@@ -253,11 +255,11 @@ impl Inspector {
     }
 
     /// Lets go of a runtime: what its hooks own may be dropped with it, which is code that is not ours.
-    fn dispose(&mut self, watched: Box<Watched>) {
+    fn dispose(&mut self, watched: Box<RuntimeWatch>) {
         let subject: *const Subject = watched.subject();
         self.cases.retain(|case| !case.is_of(subject));
         self.censuses.remove(&subject);
-        self.posts.give_slot_back();
+        self.mailboxes.give_slot_back();
         watched.subject().probe.end();
         threads::drop_elsewhere(watched);
     }

@@ -4,23 +4,23 @@
 //! it drops a report into a queue, or counts it as lost when the queue is full.
 //!
 //! A report waits for what the inspector has to say of it, and for its stack to be read, which is done
-//! on another thread: see `held.rs`.
+//! on another thread: see `pending.rs`.
 
-mod held;
+mod pending;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task;
 
-use super::posts::Posts;
+use super::mailboxes::Mailboxes;
 use super::verdict::Known;
 use crate::broadcast::Publisher;
 use crate::clock;
 use crate::foreign;
-use crate::stack::{self, Reader, Shot};
+use crate::stack::{self, ResolverThread, StackSnapshot};
 use crate::stall::{OsThread, Stall, StallId};
-use held::Held;
+use pending::PendingReports;
 
 #[derive(Debug)]
 pub(super) enum News {
@@ -71,7 +71,7 @@ pub(super) enum Answered {
         ended: Option<bool>,
         thread: Option<OsThread>,
         task: Option<task::Id>,
-        shot: Option<Arc<Shot>>,
+        snapshot: Option<Arc<StackSnapshot>>,
         /// A stack is being taken.
         stack_follows: bool,
     },
@@ -83,7 +83,7 @@ pub(super) struct Stack {
     pub(super) id: StallId,
     pub(super) number: u32,
     /// `None` if none came of it.
-    pub(super) shot: Option<Arc<Shot>>,
+    pub(super) snapshot: Option<Arc<StackSnapshot>>,
     /// Whether the thread has said that it runs the worker.
     pub(super) said: Option<bool>,
     pub(super) task: Option<task::Id>,
@@ -92,62 +92,67 @@ pub(super) struct Stack {
 }
 
 /// Publishes until there will be nothing more.
-pub(super) fn serve(posts: &Arc<Posts>) {
-    let news = Arc::clone(posts);
+pub(super) fn serve(mailboxes: &Arc<Mailboxes>) {
+    let news = Arc::clone(mailboxes);
     let start = || {
-        Reader::start(move || {
+        ResolverThread::start(move || {
             news.report(News::Read).ok();
         })
     };
     // Before a stall needs it. If the system refuses the thread, each stack counts as read, to nothing.
     let reader = stack::ARE_TAKEN.then(start).and_then(Result::ok);
-    let mut held = Held::new();
+    let mut pending = PendingReports::new();
     loop {
-        let news = posts.reporter.pop(held.due_at());
+        let news = mailboxes.reporter.pop(pending.due_at());
         if matches!(news, Some(News::Over)) {
             return;
         }
         // A fault of ours costs what it was about, and the hook has reported it.
-        foreign::call(|| act(news, &mut held, reader.as_ref(), posts)).ok();
+        foreign::call(|| act(news, &mut pending, reader.as_ref(), mailboxes)).ok();
     }
 }
 
-fn act(news: Option<News>, held: &mut Held, reader: Option<&Reader>, posts: &Posts) {
+fn act(
+    news: Option<News>,
+    pending: &mut PendingReports,
+    reader: Option<&ResolverThread>,
+    mailboxes: &Mailboxes,
+) {
     let now = clock::now();
     match news {
-        Some(News::Report(report)) => held.arrive(report, now),
+        Some(News::Report(report)) => pending.arrive(report, now),
         Some(News::Answer(answer)) => {
-            read(reader, answer.shot());
-            held.answer(answer, now);
+            read(reader, answer.snapshot());
+            pending.answer(answer, now);
         }
         Some(News::Stack(stack)) => {
-            read(reader, stack.shot.as_ref());
-            held.stack(stack);
+            read(reader, stack.snapshot.as_ref());
+            pending.stack(stack);
         }
         Some(News::End(publisher)) => {
-            posts.reporter.release();
-            held.end(&publisher, now);
+            mailboxes.reporter.release();
+            pending.end(&publisher, now);
             publisher.close();
         }
         Some(News::Read | News::Over) | None => {}
     }
-    held.publish(now);
+    pending.publish(now);
 }
 
 impl Answer {
-    fn shot(&self) -> Option<&Arc<Shot>> {
+    fn snapshot(&self) -> Option<&Arc<StackSnapshot>> {
         match &self.answered {
-            Answered::Known { shot, .. } => shot.as_ref(),
+            Answered::Known { snapshot, .. } => snapshot.as_ref(),
             Answered::NoStall | Answered::NothingNew => None,
         }
     }
 }
 
-fn read(reader: Option<&Reader>, shot: Option<&Arc<Shot>>) {
-    if let Some(unread) = shot.and_then(Shot::unread) {
+fn read(reader: Option<&ResolverThread>, snapshot: Option<&Arc<StackSnapshot>>) {
+    if let Some(unresolved) = snapshot.and_then(StackSnapshot::unresolved) {
         // Without a reader, dropping it says that it is read.
         if let Some(reader) = reader {
-            reader.read(unread);
+            reader.resolve(unresolved);
         }
     }
 }

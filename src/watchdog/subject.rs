@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor, RuntimeMetrics, worker_index};
 
 use super::Request;
-use super::probe::{Meeting, Probe};
-use super::worker::Counters;
+use super::probe::task::{Meeting, Probe};
 use crate::broadcast::Publisher;
-use crate::sightings::Sightings;
-use crate::stack::StackTraces;
+use crate::runtime::TaskTracker;
+use crate::runtime::WorkerCounters;
+use crate::runtime::WorkerThreads;
+use crate::stack::StackCapture;
 use crate::stall::{OsThread, Stall};
-use crate::tasks::OwnTasks;
 
 /// A stall is looked for this often before it is told.
 const LOOKS_PER_THRESHOLD: u32 = 5;
@@ -24,11 +24,11 @@ const LONGEST_TICK: Duration = Duration::from_millis(20);
 pub(super) struct Subject {
     pub(super) runtime: Handle,
     metrics: RuntimeMetrics,
-    tasks: OwnTasks,
+    tasks: TaskTracker,
     pub(super) name: Option<Arc<str>>,
     pub(super) threshold: Duration,
     pub(super) rescue_timers: bool,
-    pub(super) stack_traces: StackTraces,
+    pub(super) stack_capture: StackCapture,
     pub(super) publisher: Arc<Publisher<Stall>>,
     pub(super) has_many_workers: bool,
     pub(super) probe: Arc<Probe>,
@@ -51,9 +51,9 @@ impl Subject {
         let has_many_workers = request.runtime.runtime_flavor() != RuntimeFlavor::CurrentThread;
         let here = Handle::try_current().is_ok_and(|current| current.id() == request.runtime.id());
         let inside = worker_index().filter(|_| here);
-        let sightings = request.tasks.runtime().sightings(workers);
+        let worker_threads = request.tasks.runtime().worker_threads(workers);
         if let Some(worker) = inside {
-            sightings.add(worker);
+            worker_threads.add(worker);
         }
         let probe = Probe::new(Meeting::of(request.tasks.clone(), workers));
         let task = request.tasks.task().keep(probe.task());
@@ -63,7 +63,7 @@ impl Subject {
             name: request.name,
             threshold: request.threshold,
             rescue_timers: request.rescue_timers,
-            stack_traces: request.stack_traces,
+            stack_capture: request.stack_capture,
             publisher: request.publisher,
             has_many_workers,
             probe,
@@ -81,31 +81,18 @@ impl Subject {
         self.left.len()
     }
 
-    pub(super) fn sightings(&self) -> &Sightings {
-        self.tasks.runtime().sightings(self.workers())
+    pub(super) fn worker_threads(&self) -> &WorkerThreads {
+        self.tasks.runtime().worker_threads(self.workers())
     }
 
     /// Whether the worker was met last on the thread that gave the runtime to be watched from outside.
     pub(super) fn is_on_outsider(&self, worker: usize) -> bool {
-        self.outsider.is_some() && self.sightings().number(worker) == self.outsider
+        self.outsider.is_some() && self.worker_threads().number(worker) == self.outsider
     }
 
     /// What Tokio publishes of the worker. Takes no lock.
-    #[cfg(target_has_atomic = "64")]
-    pub(super) fn counters(&self, worker: usize) -> Counters {
-        Counters {
-            parks_and_unparks: self.metrics.worker_park_unpark_count(worker),
-            busy: self.metrics.worker_total_busy_duration(worker),
-        }
-    }
-
-    /// `Watch::start` watches nothing there.
-    #[cfg(not(target_has_atomic = "64"))]
-    pub(super) fn counters(&self, _: usize) -> Counters {
-        Counters {
-            parks_and_unparks: 0,
-            busy: Duration::ZERO,
-        }
+    pub(super) fn counters(&self, worker: usize) -> WorkerCounters {
+        WorkerCounters::of(&self.metrics, worker)
     }
 
     /// What the runtime has to do: tasks, and those of them in the global queue.

@@ -8,14 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::credit::Credit;
+use super::awake_clock::AwakeClock;
 use super::gap::{self, Gap, Known, OwnTimes};
 use super::inbox::Inbox;
 use super::inspector::Order;
+use super::mailboxes::Mailboxes;
 use super::pauses;
-use super::posts::Posts;
 use super::reporter::News;
-use super::watched::{At, Watched};
+use super::runtime_watch::{At, RuntimeWatch};
 use crate::clock;
 
 /// A timer of the system is not more precise.
@@ -30,7 +30,7 @@ pub(super) const SPARE_SLOTS: usize = 16;
 /// What comes in for it.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    pub(super) watched: Box<Watched>,
+    pub(super) watched: Box<RuntimeWatch>,
     /// Room for all that is watched by then, if there was not enough.
     pub(super) room: Option<Vec<Slot>>,
 }
@@ -40,14 +40,14 @@ pub(super) struct Arrival {
 pub(super) struct Slot {
     /// When, by credited time, to look at it next.
     due: Duration,
-    watched: Box<Watched>,
+    watched: Box<RuntimeWatch>,
 }
 
-pub(super) fn watch(inbox: &Inbox<Arrival, Posts>, posts: &Arc<Posts>) {
+pub(super) fn watch(inbox: &Inbox<Arrival, Mailboxes>, mailboxes: &Arc<Mailboxes>) {
     let mut watchdog = Watchdog {
-        posts: Arc::clone(posts),
+        mailboxes: Arc::clone(mailboxes),
         slots: Vec::with_capacity(SPARE_SLOTS),
-        credit: Credit::new(clock::now()),
+        credit: AwakeClock::new(clock::now()),
         own: OwnTimes::begin(),
     };
     loop {
@@ -65,17 +65,17 @@ pub(super) fn watch(inbox: &Inbox<Arrival, Posts>, posts: &Arc<Posts>) {
             watchdog.let_go();
         }
         if watchdog.slots.is_empty() && inbox.may_end() {
-            posts.inspect_end(Order::Over);
-            posts.report_end(News::Over);
+            mailboxes.inspect_end(Order::Over);
+            mailboxes.report_end(News::Over);
             return;
         }
     }
 }
 
 struct Watchdog {
-    posts: Arc<Posts>,
+    mailboxes: Arc<Mailboxes>,
     slots: Vec<Slot>,
-    credit: Credit,
+    credit: AwakeClock,
     own: OwnTimes,
 }
 
@@ -100,7 +100,7 @@ impl Watchdog {
             watched: arrival.watched,
         });
         if let Some(former) = former {
-            self.posts.inspect_end(Order::Free(former));
+            self.mailboxes.inspect_end(Order::Free(former));
         }
     }
 
@@ -113,11 +113,11 @@ impl Watchdog {
 
     /// Looks at what is due, or at all. Returns whether something is to be let go of.
     fn look(&mut self, all: bool) -> bool {
-        let (at, posts) = (self.at(), &self.posts);
+        let (at, mailboxes) = (self.at(), &self.mailboxes);
         let mut is_faulty = false;
         for slot in &mut self.slots {
             if all || slot.due <= at.now {
-                let look = AssertUnwindSafe(|| slot.watched.look(at, posts));
+                let look = AssertUnwindSafe(|| slot.watched.look(at, mailboxes));
                 match catch_unwind(look) {
                     Ok(due) => slot.due = due,
                     // A fault of ours costs this one watch, and the hook has reported it.
@@ -148,13 +148,13 @@ impl Watchdog {
     }
 
     fn let_go(&mut self) {
-        let posts = &self.posts;
+        let mailboxes = &self.mailboxes;
         while let Some(index) = self
             .slots
             .iter()
             .position(|slot| slot.watched.subject().is_over())
         {
-            self.slots.swap_remove(index).watched.end(posts);
+            self.slots.swap_remove(index).watched.end(mailboxes);
         }
     }
 }

@@ -19,8 +19,8 @@ fn handles_and_streams_are_shared_between_threads() {
     shared::<Stalls>();
     shared::<Stall>();
     shared::<Error>();
-    shared::<loopmon::Trace>();
-    shared::<loopmon::StackTraces>();
+    shared::<loopmon::StackTrace>();
+    shared::<loopmon::StackCapture>();
     shared::<SleepSampler>();
     shared::<WakeSampler>();
     sent::<Builder>();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use loopmon::{Error, Hysteresis, Monitor, Percentile, StackTraces, WakeSampler};
+use loopmon::{Error, Hysteresis, Monitor, Percentile, StackCapture, WakeSampler};
 
 use crate::support::{Read, manual, millis, monitor, paused_runtime, read};
 
@@ -199,9 +199,9 @@ async fn the_longest_interval_works() {
 #[test]
 fn with_a_signal_that_is_not_for_programs() {
     for signal in [0, 9, 11, 33, 65] {
-        let traces = StackTraces::new().signal(signal);
+        let traces = StackCapture::new().signal(signal);
         assert_is(
-            Monitor::builder().stack_traces(traces).build(),
+            Monitor::builder().stack_capture(traces).build(),
             "unusable signal",
         );
     }

@@ -15,7 +15,8 @@ use opentelemetry_sdk::trace::{
 
 use super::*;
 use crate::export::feed::guard;
-use crate::stall::{Cause, OsThread, Phase, Syscall};
+use crate::stall::{Cause, OsThread, Phase};
+use crate::syscall::Syscall;
 
 /// A real SDK that keeps what it exports.
 struct Sdk {

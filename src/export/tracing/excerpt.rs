@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use crate::stack::{Trace, culprit};
+use crate::stack::{StackTrace, culprit};
 
 /// How many lines of a stack a log has, without those that say what is left out.
 const LINES: usize = 20;
 
 /// A stack cut in the middle: the culprit, its caller, and as many of the innermost and outermost
 /// calls as there is room for.
-pub(super) struct Excerpt<'a>(pub(super) &'a Trace);
+pub(super) struct Excerpt<'a>(pub(super) &'a StackTrace);
 
 impl fmt::Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,7 +93,7 @@ mod tests {
         let library = "/cargo/registry/src/index.crates.io-1949cf8c6b5b557f/store-1.0.0/src/lib.rs";
         let mut calls = vec![("store::wait", Some(library)); 40];
         calls[25] = ("app::save", Some("/home/u/app/src/main.rs"));
-        let trace = Trace::of(&calls);
+        let trace = StackTrace::of(&calls);
         let excerpt = Excerpt(&trace).to_string();
         let whole = trace.to_string();
         let left_out = |line: &&str| line.starts_with("      (calls left out: ");
@@ -108,7 +108,7 @@ mod tests {
         );
         assert!(lines.contains(&"  25: app::save"), "{excerpt}");
         // One that is short is left as it is.
-        let short = Trace::of(&calls[20..30]);
+        let short = StackTrace::of(&calls[20..30]);
         assert_eq!(Excerpt(&short).to_string(), format!("\n{short}"));
     }
 

@@ -8,7 +8,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::limit::BURST;
 use super::*;
-use crate::stall::{Cause, OsThread, Syscall};
+use crate::stall::{Cause, OsThread};
+use crate::syscall::Syscall;
 use crate::watchdog::Pause;
 
 /// What a subscriber has written.

@@ -3,23 +3,26 @@
 //! This is the watchdog's part: it is quick, and waits for no lock that the thread could hold. What
 //! the taken bytes mean is found out later, elsewhere.
 
+mod on_cpu;
+mod restartable;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::memory;
-use super::patience::{bears_signals, has_lent_its_stack};
-use super::running::{Run, Status};
+use super::image::{Capture, Image, Waiting, open_memory};
 use crate::clock;
 use crate::procfs::{Activity, Blocked, Thread};
-use crate::stack::settings::StackTraces;
+use crate::stack::settings::StackCapture;
 use crate::stack::sys::{Ask, Asked, Question, Refusal, Registers};
-use crate::stack::trace::{Facts, NoStack};
-use crate::stack::{Identity, Target};
-use crate::stall::Syscall;
+use crate::stack::target::{Identity, Target};
+use crate::stack::trace::{NoStack, ThreadState};
+use crate::syscall::Syscall;
+pub(crate) use on_cpu::OnCpuTracker;
+pub(super) use on_cpu::Status;
+use restartable::{bears_signals, has_lent_its_stack};
 
 /// How often a thread is looked at that does not keep still, such as one that writes to a disk.
 const LOOKS: u32 = 40;
@@ -29,106 +32,12 @@ const BETWEEN_LOOKS: Duration = Duration::from_micros(100);
 /// that AArch64 keeps in a register.
 const SHOWN_WHEN_BLOCKED: bool = cfg!(target_arch = "x86_64");
 
-/// How much may wait to be read, in bytes of stacks: 256 of them if no other size is set. The first
-/// look at the debug information may take long, and meanwhile all workers may come to be stuck.
-const MOST_WAITING: usize = 16 << 20;
-
-/// A thread as it was caught.
-#[derive(Debug)]
-pub(crate) struct Capture {
-    pub(super) stack: Result<Image, NoStack>,
-    pub(super) facts: Facts,
-    /// How long it took.
-    pub(super) took: Duration,
-    pub(super) identity: Option<Identity>,
-}
-
-impl Capture {
-    /// Who it said it was, if it was asked.
-    pub(crate) fn identity(&self) -> Option<Identity> {
-        self.identity
-    }
-
-    pub(crate) fn shows_calls(&self) -> bool {
-        self.stack.is_ok()
-    }
-}
-
-/// The innermost piece of a stack, and where in it the thread was.
-#[derive(Debug)]
-pub(super) struct Image {
-    pub(super) registers: Registers,
-    /// From the stack pointer on.
-    pub(super) bytes: Vec<u8>,
-    _waiting: Waiting,
-}
-
-impl Image {
-    pub(super) fn new(
-        registers: Registers,
-        mut bytes: Vec<u8>,
-        read: usize,
-        waiting: Waiting,
-    ) -> Image {
-        bytes.truncate(read);
-        bytes.shrink_to_fit();
-        Image {
-            registers,
-            _waiting: waiting.with(read),
-            bytes,
-        }
-    }
-
-    /// Where what was copied of the stack ends.
-    pub(super) fn end(&self) -> u64 {
-        self.registers.sp.saturating_add(self.bytes.len() as u64)
-    }
-
-    /// The word at an address of the stack.
-    pub(super) fn word(&self, address: u64) -> Option<u64> {
-        let start = usize::try_from(address.checked_sub(self.registers.sp)?).ok()?;
-        let bytes = self.bytes.get(start..)?.first_chunk()?;
-        Some(u64::from_le_bytes(*bytes))
-    }
-}
-
-/// What a stack takes of what may wait to be read.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    bytes: usize,
-    all: &'static AtomicUsize,
-}
-
-impl Waiting {
-    pub(super) fn begin() -> Option<Waiting> {
-        static ALL: AtomicUsize = AtomicUsize::new(0);
-        Waiting::among(&ALL)
-    }
-
-    fn among(all: &'static AtomicUsize) -> Option<Waiting> {
-        (all.load(Ordering::Relaxed) < MOST_WAITING).then_some(Waiting { bytes: 0, all })
-    }
-
-    /// For a stack of this size.
-    fn with(mut self, bytes: usize) -> Waiting {
-        self.all.fetch_add(bytes, Ordering::Relaxed);
-        self.bytes += bytes;
-        self
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// Takes the stack of a thread. `run` is what it has been seen to do so far. After `until` nothing is
+/// Takes the stack of a thread. `tracker` is what it has been seen to do so far. After `until` nothing is
 /// waited for.
 pub(crate) fn capture(
     target: Target,
-    run: &mut Run,
-    settings: StackTraces,
+    tracker: &mut OnCpuTracker,
+    settings: StackCapture,
     until: Instant,
 ) -> Option<Capture> {
     if !settings.taken {
@@ -138,16 +47,16 @@ pub(crate) fn capture(
     let thread = Thread(target.shown);
     let mut identity = None;
     let ask = ask(settings, until);
-    let stack = take(target, run, settings, until, ask, &mut identity);
+    let stack = take(target, tracker, settings, until, ask, &mut identity);
     Some(Capture {
         stack,
-        facts: facts(thread),
+        thread_state: thread_state(thread),
         took: clock::now().saturating_duration_since(began),
         identity,
     })
 }
 
-pub(super) fn facts(thread: Thread) -> Facts {
+pub(super) fn thread_state(thread: Thread) -> ThreadState {
     let times = thread.times();
     let wait_channel = thread.read("wchan").ok();
     let activity = thread.activity();
@@ -155,7 +64,7 @@ pub(super) fn facts(thread: Thread) -> Facts {
         Activity::Blocked(blocked) => blocked.call,
         Activity::Running | Activity::Gone | Activity::Hidden => None,
     };
-    Facts {
+    ThreadState {
         running: activity == Activity::Running,
         syscall: call.map(Syscall::new),
         wait_channel: wait_channel.filter(|channel| channel != "0" && !channel.is_empty()),
@@ -165,22 +74,22 @@ pub(super) fn facts(thread: Thread) -> Facts {
 }
 
 /// Looks at what a thread does, to know it when it is to be asked.
-pub(crate) fn follow(target: Target, run: &mut Run, settings: StackTraces) {
+pub(crate) fn follow(target: Target, tracker: &mut OnCpuTracker, settings: StackCapture) {
     if settings.signal.is_some() {
-        run.goes_on(Thread(target.shown));
+        tracker.goes_on(Thread(target.shown));
     }
 }
 
 /// Asks a thread who it is, if that can be done unnoticed.
 pub(crate) fn identify(
     target: Target,
-    run: &mut Run,
-    settings: StackTraces,
+    tracker: &mut OnCpuTracker,
+    settings: StackCapture,
     until: Instant,
 ) -> Option<Identity> {
     let ask = ask(settings, until)?;
     let thread = Thread(target.shown);
-    bears(thread, &thread.activity(), run, ask.signal).ok()?;
+    bears(thread, &thread.activity(), tracker, ask.signal).ok()?;
     match ask.ask(target.own, Question::new(None, 0)) {
         Asked::Answered(answer) => Some(identity(&answer)),
         Asked::NoAnswer | Asked::Gone | Asked::Refused(_) => None,
@@ -188,9 +97,14 @@ pub(crate) fn identify(
 }
 
 /// Whether a signal goes unnoticed by what the thread does, and comes through.
-fn bears(thread: Thread, does: &Activity, run: &mut Run, signal: i32) -> Result<(), NoStack> {
+fn bears(
+    thread: Thread,
+    does: &Activity,
+    tracker: &mut OnCpuTracker,
+    signal: i32,
+) -> Result<(), NoStack> {
     let status = match does {
-        Activity::Running | Activity::Hidden => run.goes_on(thread),
+        Activity::Running | Activity::Hidden => tracker.goes_on(thread),
         Activity::Blocked(blocked) if bears_signals(thread, blocked) => Status::of(thread),
         Activity::Blocked(_) => None,
         Activity::Gone => return Err(NoStack::Moved),
@@ -200,14 +114,14 @@ fn bears(thread: Thread, does: &Activity, run: &mut Run, signal: i32) -> Result<
 
 fn take(
     target: Target,
-    run: &mut Run,
-    settings: StackTraces,
+    tracker: &mut OnCpuTracker,
+    settings: StackCapture,
     until: Instant,
     ask: Option<Ask>,
     identity: &mut Option<Identity>,
 ) -> Result<Image, NoStack> {
     let waiting = Waiting::begin().ok_or(NoStack::Busy)?;
-    let memory = memory::open().map_err(|error| hidden(&error))?;
+    let memory = open_memory().map_err(|error| hidden(&error))?;
     let thread = Thread(target.shown);
     let mut seen_running = false;
     let mut reason = NoStack::Moved;
@@ -237,7 +151,7 @@ fn take(
                 }
             }
             (Activity::Blocked(_), None) => return Err(NoStack::WouldInterrupt),
-            (_, Some(ask)) => match bears(thread, &activity, run, ask.signal) {
+            (_, Some(ask)) => match bears(thread, &activity, tracker, ask.signal) {
                 Ok(()) => return take_by_signal(target, ask, settings, memory, waiting, identity),
                 Err(NoStack::WouldInterrupt) => reason = NoStack::WouldInterrupt,
                 Err(other) => return Err(other),
@@ -254,7 +168,7 @@ fn copy(
     blocked: Blocked,
     before: Option<u64>,
     memory: &File,
-    settings: StackTraces,
+    settings: StackCapture,
 ) -> Option<(Registers, Vec<u8>, usize)> {
     let registers = Registers {
         pc: blocked.pc,
@@ -289,7 +203,7 @@ fn hidden(error: &io::Error) -> NoStack {
 pub(super) fn take_by_signal(
     target: Target,
     ask: Ask,
-    settings: StackTraces,
+    settings: StackCapture,
     memory: File,
     waiting: Waiting,
     identified: &mut Option<Identity>,
@@ -310,7 +224,7 @@ pub(super) fn take_by_signal(
 }
 
 /// `None` if no signal may be sent.
-pub(super) fn ask(settings: StackTraces, until: Instant) -> Option<Ask> {
+pub(super) fn ask(settings: StackCapture, until: Instant) -> Option<Ask> {
     let now = clock::now();
     Some(Ask {
         signal: settings.signal?,
@@ -340,19 +254,6 @@ mod tests {
             (libc::ENOENT, NoStack::Hidden),
         ] {
             assert_eq!(hidden(&io::Error::from_raw_os_error(error)), expected);
-        }
-    }
-
-    #[test]
-    fn what_waits_to_be_read_is_bounded_by_its_size() {
-        static ALL: AtomicUsize = AtomicUsize::new(0);
-        for (bytes, expected) in [
-            (StackTraces::DEFAULT_STACK_BYTES, 256),
-            (StackTraces::MAX_STACK_BYTES, 16),
-        ] {
-            let next = || Some(Waiting::among(&ALL)?.with(bytes));
-            let waiting: Vec<_> = std::iter::from_fn(next).collect();
-            assert_eq!(waiting.len(), expected);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Stacks of threads that do what stalled workers do.
 
 mod doubts;
-mod hostile;
 mod interrupted;
 mod signals;
 mod stress;
@@ -11,11 +10,11 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::{Capture, Resolver, Run, capture};
+use super::{Capture, OnCpuTracker, Resolver, capture};
 use crate::clock;
 use crate::procfs::{Activity, Thread};
 use crate::stack::sys::{introduce, own_id};
-use crate::stack::{Frame, NoStack, StackTraces, Target, Trace};
+use crate::stack::{Frame, NoStack, StackCapture, StackTrace, Target};
 
 /// A thread that does something until it is told to end.
 struct Subject<R = ()> {
@@ -59,16 +58,16 @@ impl<R> Subject<R> {
         }
     }
 
-    fn capture(&self, run: &mut Run, settings: StackTraces) -> Capture {
-        capture(self.target(), run, settings, soon()).unwrap()
+    fn capture(&self, tracker: &mut OnCpuTracker, settings: StackCapture) -> Capture {
+        capture(self.target(), tracker, settings, soon()).unwrap()
     }
 
     /// Tries again while the thread gets no CPU to be seen running or to answer with, as other tests
     /// take it all.
-    fn trace(&self) -> Trace {
-        let mut run = Run::default();
+    fn trace(&self) -> StackTrace {
+        let mut tracker = OnCpuTracker::default();
         let traces = std::iter::repeat_with(|| {
-            Resolver::default().resolve(self.capture(&mut run, StackTraces::new()))
+            Resolver::default().resolve(self.capture(&mut tracker, StackCapture::new()))
         });
         let waits = [NoStack::NoAnswer, NoStack::WouldInterrupt].map(Some);
         let mut answers = traces.filter(|trace| !waits.contains(&trace.no_stack()));
@@ -103,7 +102,7 @@ fn spins_by_name(until: &AtomicBool) {
 }
 
 #[track_caller]
-fn assert_shows(trace: &Trace, function: &str) {
+fn assert_shows(trace: &StackTrace, function: &str) {
     assert_eq!(trace.no_stack(), None, "{trace:#}");
     assert!(!trace.is_truncated() && !trace.is_scanned(), "{trace:#}");
     let frame = trace.user_frames().iter().find(|frame| {
@@ -123,8 +122,9 @@ fn assert_shows(trace: &Trace, function: &str) {
 fn a_blocked_thread_is_seen_from_outside() {
     let sleeper = Subject::start(sleeps_by_name);
     sleeper.wait_until_blocked();
-    let no_signals = StackTraces::new().without_signals();
-    let trace = Resolver::default().resolve(sleeper.capture(&mut Run::default(), no_signals));
+    let no_signals = StackCapture::new().without_signals();
+    let trace =
+        Resolver::default().resolve(sleeper.capture(&mut OnCpuTracker::default(), no_signals));
     assert_shows(&trace, "sleeps_by_name");
     sleeper.end();
 }
@@ -134,8 +134,9 @@ fn a_running_thread_is_asked() {
     let spinner = Subject::start(spins_by_name);
     let trace = spinner.trace();
     assert_shows(&trace, "spins_by_name");
-    let no_signals = StackTraces::new().without_signals();
-    let trace = Resolver::default().resolve(spinner.capture(&mut Run::default(), no_signals));
+    let no_signals = StackCapture::new().without_signals();
+    let trace =
+        Resolver::default().resolve(spinner.capture(&mut OnCpuTracker::default(), no_signals));
     assert_eq!(trace.no_stack(), Some(NoStack::SignalsOff));
     spinner.end();
 }
@@ -153,8 +154,9 @@ fn descends_by_name(calls: u32, then: &mut dyn FnMut()) {
 fn of_a_stack_deeper_than_the_copy_the_innermost_calls_are_shown() {
     let sleeper = Subject::start(|until| descends_by_name(1_000, &mut || sleeps_by_name(until)));
     sleeper.wait_until_blocked();
-    let settings = StackTraces::new().without_signals().stack_bytes(16 << 10);
-    let trace = Resolver::default().resolve(sleeper.capture(&mut Run::default(), settings));
+    let settings = StackCapture::new().without_signals().stack_bytes(16 << 10);
+    let trace =
+        Resolver::default().resolve(sleeper.capture(&mut OnCpuTracker::default(), settings));
     let calls = |function| {
         let named = |frame: &&Frame| frame.function().is_some_and(|it| it.ends_with(function));
         trace.user_frames().iter().filter(named).count()

@@ -5,33 +5,33 @@ mod runner;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::mailboxes::Mailboxes;
+use super::super::probe::pool::PoolProbe;
+use super::super::probe::thread::ThreadProbe;
 use super::Stamp;
-use super::others::Others;
-use super::pool::PoolProbe;
+use super::candidates::Candidates;
 use crate::clock;
+use crate::runtime::WorkerCounters;
 use crate::stall::{Cause, OsThread, StallId};
 use crate::watchdog::evidence::Evidence;
-use crate::watchdog::inquiry::Inquiry;
 use crate::watchdog::pauses;
-use crate::watchdog::posts::Posts;
 use crate::watchdog::reporter::{Answer, Answered, News, Stack};
 use crate::watchdog::subject::Subject;
 use crate::watchdog::verdict::Known;
-use crate::watchdog::worker::Counters;
 
 #[derive(Debug)]
 pub(super) struct Case {
     id: StallId,
     subject: Arc<Subject>,
     worker: usize,
-    frozen: Counters,
+    frozen: WorkerCounters,
     /// The thread that may run it.
     thread: Option<OsThread>,
     /// What that did when the worker was first suspected.
     first: Evidence,
-    inquiry: Inquiry,
+    probe: ThreadProbe,
     pool: PoolProbe,
-    others: Others,
+    candidates: Candidates,
     /// What was known when a report was due last.
     last: Option<Known>,
     /// A debugger or a signal held the thread: it is no stall.
@@ -62,18 +62,18 @@ impl Case {
         id: StallId,
         subject: Arc<Subject>,
         worker: usize,
-        frozen: Counters,
-        others: Others,
+        frozen: WorkerCounters,
+        candidates: Candidates,
     ) -> Case {
         Case {
             id,
             worker,
             frozen,
-            thread: subject.sightings().thread(worker),
+            thread: subject.worker_threads().thread(worker),
             first: Evidence::None,
-            inquiry: Inquiry::new(subject.stack_traces),
+            probe: ThreadProbe::new(subject.stack_capture),
             pool: PoolProbe::default(),
-            others,
+            candidates,
             last: None,
             is_held: false,
             gone_on_at: None,
@@ -106,13 +106,13 @@ impl Case {
     pub(super) fn begin(&mut self, at: Stamp, until: Instant) {
         self.first = self.evidence(at);
         if self.subject.has_many_workers {
-            let like = self.subject.sightings().thread_like(self.worker);
-            self.others.begin(like);
+            let like = self.subject.worker_threads().thread_like(self.worker);
+            self.candidates.begin(like);
         }
         if !self.still_stands() {
             // It is of the time after.
             self.first = Evidence::None;
-            self.others.forget();
+            self.candidates.forget();
             return;
         }
         if !self.subject.has_many_workers && self.first == Evidence::Gone {
@@ -135,7 +135,7 @@ impl Case {
         }
         if self.subject.has_many_workers && !self.is_proven() {
             let (subject, worker, frozen) = (&self.subject, self.worker, self.frozen);
-            self.others.look(|| subject.counters(worker) == frozen);
+            self.candidates.look(|| subject.counters(worker) == frozen);
             self.look_for_another(at, until);
         }
         if self.last.is_none() {
@@ -143,7 +143,7 @@ impl Case {
         } else {
             let (subject, worker, frozen) = (&self.subject, self.worker, self.frozen);
             let still = || subject.counters(worker) == frozen;
-            self.inquiry.retry(self.thread.as_ref(), until, still);
+            self.probe.retry(self.thread.as_ref(), until, still);
         }
     }
 
@@ -155,38 +155,38 @@ impl Case {
 
     /// Asks the thread who it is, if it has not been asked yet.
     fn ask(&mut self, until: Instant) {
-        self.inquiry.ask_first(self.thread.as_ref(), until);
-        if !self.subject.has_many_workers && self.inquiry.says(self.worker) == Some(false) {
+        self.probe.ask_first(self.thread.as_ref(), until);
+        if !self.subject.has_many_workers && self.probe.says(self.worker) == Some(false) {
             self.subject.leave(self.worker);
         }
     }
 
     /// A report is due while it lasts.
-    pub(super) fn conclude(&mut self, due: Due, until: Instant, posts: &Posts) {
+    pub(super) fn conclude(&mut self, due: Due, until: Instant, mailboxes: &Mailboxes) {
         let evidence = self.evidence(due.at);
         if evidence == Evidence::Held && self.last.is_none() && !self.is_held {
             self.is_held = true;
             pauses::add(due.lasted);
         }
         if self.is_held {
-            return self.answer(due.number, Answered::NoStall, posts);
+            return self.answer(due.number, Answered::NoStall, mailboxes);
         }
         if self.subject.has_many_workers && !self.is_proven() {
             let (subject, worker, frozen) = (&self.subject, self.worker, self.frozen);
-            self.others.look(|| subject.counters(worker) == frozen);
+            self.candidates.look(|| subject.counters(worker) == frozen);
         }
         let behaviour = evidence.cause_since(self.first, self.subject.threshold);
         let known = self.known(due, evidence, self.with_the_call(behaviour));
         if !self.still_stands() {
             // What was found out may be of the time after it.
-            return self.answer(due.number, Answered::NothingNew, posts);
+            return self.answer(due.number, Answered::NothingNew, mailboxes);
         }
         self.last = Some(known);
-        let stack_follows = self.inquiry.takes_stacks_of(self.thread.as_ref());
+        let stack_follows = self.probe.takes_stacks_of(self.thread.as_ref());
         let answered = self.answered(known, stack_follows);
-        self.answer(due.number, answered, posts);
+        self.answer(due.number, answered, mailboxes);
         if stack_follows {
-            self.take_stack(due.number, until, posts);
+            self.take_stack(due.number, until, mailboxes);
         }
     }
 
@@ -198,36 +198,36 @@ impl Case {
         }
     }
 
-    fn take_stack(&mut self, number: u32, until: Instant, posts: &Posts) {
+    fn take_stack(&mut self, number: u32, until: Instant, mailboxes: &Mailboxes) {
         let (subject, worker, frozen) = (&self.subject, self.worker, self.frozen);
         let still = || subject.counters(worker) == frozen;
-        let went_on = self.inquiry.take(self.thread.as_ref(), until, still);
+        let went_on = self.probe.take(self.thread.as_ref(), until, still);
         if let Some(last) = &mut self.last {
-            last.said = self.inquiry.says(self.worker);
+            last.said = self.probe.says(self.worker);
             last.went_on |= went_on;
         }
         let stack = Stack {
             id: self.id,
             number,
-            shot: self.inquiry.shot(),
-            said: self.inquiry.says(self.worker),
-            task: self.inquiry.task(),
+            snapshot: self.probe.snapshot(),
+            said: self.probe.says(self.worker),
+            task: self.probe.task(),
             went_on,
         };
-        posts.report(News::Stack(stack)).ok();
+        mailboxes.report(News::Stack(stack)).ok();
     }
 
     /// It is over; it began at this credited time.
-    pub(super) fn end(mut self, due: Due, began: Duration, posts: &Posts) {
+    pub(super) fn end(mut self, due: Due, began: Duration, mailboxes: &Mailboxes) {
         if self.is_held {
-            return self.answer(due.number, Answered::NoStall, posts);
+            return self.answer(due.number, Answered::NoStall, mailboxes);
         }
         let is_unattended = due.shown == Some(Cause::Unattended);
         let shown = due.shown.filter(|_| !is_unattended);
         let live = self.last;
         let mut known = match live {
             Some(last) => Known {
-                stack: self.inquiry.stack_shows(),
+                stack: self.probe.stack_shows(),
                 ..last
             },
             None => {
@@ -238,13 +238,13 @@ impl Case {
             }
         };
         known.shown = shown;
-        let sightings = self.subject.sightings();
-        let may_have_moved = self.subject.has_many_workers && sightings.have_moved();
+        let worker_threads = self.subject.worker_threads();
+        let may_have_moved = self.subject.has_many_workers && worker_threads.have_moved();
         if may_have_moved && !known.points_at_its_thread() {
-            let found = self.others.only_one_that_rests_now();
+            let found = self.candidates.only_one_that_rests_now();
             if let Some((thread, cause)) = found.filter(|(thread, _)| self.is_met_on(thread)) {
                 self.thread = Some(thread);
-                self.inquiry.end();
+                self.probe.end();
                 known = Known {
                     said: None,
                     stack: None,
@@ -262,16 +262,16 @@ impl Case {
             *of = live;
             *ended = Some(is_unattended);
         }
-        self.answer(due.number, answered, posts);
+        self.answer(due.number, answered, mailboxes);
     }
 
     fn known(&mut self, due: Due, evidence: Evidence, behaviour: Cause) -> Known {
         let has_stayed = evidence.has_stayed_since(self.first);
         Known {
             shown: due.shown,
-            said: self.inquiry.says(self.worker),
+            said: self.probe.says(self.worker),
             went_on: false,
-            stack: self.inquiry.stack_shows(),
+            stack: self.probe.stack_shows(),
             is_only_one: due.is_only_one && has_stayed,
             is_likely: self.is_likely(),
             pool_waits: self.pool.waits(&self.subject.runtime),
@@ -293,19 +293,19 @@ impl Case {
             live: None,
             ended: None,
             thread: self.thread.clone(),
-            task: self.inquiry.task(),
-            shot: self.inquiry.shot(),
+            task: self.probe.task(),
+            snapshot: self.probe.snapshot(),
             stack_follows,
         }
     }
 
-    fn answer(&self, number: u32, answered: Answered, posts: &Posts) {
+    fn answer(&self, number: u32, answered: Answered, mailboxes: &Mailboxes) {
         let answer = Answer {
             id: self.id,
             number,
             answered,
         };
         // If it is lost, the report is told without.
-        posts.report(News::Answer(answer)).ok();
+        mailboxes.report(News::Answer(answer)).ok();
     }
 }

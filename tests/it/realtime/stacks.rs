@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use loopmon::{Builder, Monitor, NoStack, Phase, StackTraces, Stall, Stalls, Trace};
+use loopmon::{Builder, Monitor, NoStack, Phase, StackCapture, StackTrace, Stall, Stalls};
 use tokio::runtime::Runtime;
 
 use crate::support::millis;
@@ -88,14 +88,14 @@ fn rest(stalls: &mut Stalls) -> Vec<Stall> {
 
 /// The last that was told with a stack.
 #[track_caller]
-fn trace(stalls: &[Stall]) -> Arc<Trace> {
+fn trace(stalls: &[Stall]) -> Arc<StackTrace> {
     let traces = stalls.iter().rev().filter_map(|stall| stall.trace.clone());
     let mut shown = traces.filter(|trace| trace.no_stack().is_none());
     shown.next().unwrap_or_else(|| panic!("{stalls:?}"))
 }
 
 #[track_caller]
-fn assert_blames(trace: &Trace, function: &str) {
+fn assert_blames(trace: &StackTrace, function: &str) {
     assert!(!trace.is_truncated(), "{trace:#}");
     let is_named = |name: &str| name.split("::").any(|segment| segment == function);
     let mut users = trace.user_frames().iter();
@@ -142,7 +142,7 @@ fn name_the_function_that_computes_and_its_task() {
 #[test]
 fn are_not_taken_when_they_are_switched_off() {
     for runtime in runtimes() {
-        let off = watching().stack_traces(StackTraces::off());
+        let off = watching().stack_capture(StackCapture::off());
         let (stalls, _) = told(&runtime, off, sleeps_here);
         assert!(!stalls.is_empty());
         assert!(
@@ -156,13 +156,13 @@ fn are_not_taken_when_they_are_switched_off() {
 #[test]
 fn without_signals_only_blocked_threads_have_one() {
     let [runtime, _] = runtimes();
-    let quiet = || watching().stack_traces(StackTraces::new().without_signals());
+    let quiet = || watching().stack_capture(StackCapture::new().without_signals());
     let (stalls, _) = told(&runtime, quiet(), sleeps_here);
     assert_blames(&trace(&stalls), "sleeps_here");
     let (stalls, _) = told(&runtime, quiet(), spins_here);
     let trace = stalls.last().unwrap().trace.clone().unwrap();
     assert_eq!(trace.no_stack(), Some(NoStack::SignalsOff));
-    assert!(trace.frames().is_empty() && trace.facts().on_cpu.is_some());
+    assert!(trace.frames().is_empty() && trace.thread_state().on_cpu.is_some());
     assert!(trace.to_string().starts_with("no stack: "), "{trace}");
 }
 
@@ -177,12 +177,12 @@ fn is_handled(signal: i32) -> bool {
 #[test]
 fn prepare_nothing_before_a_thread_is_suspected() {
     const SIGNAL: i32 = 44;
-    let traces = StackTraces::new().signal(SIGNAL);
+    let traces = StackCapture::new().signal(SIGNAL);
     let [runtime, _] = runtimes();
-    let (stalls, _) = told(&runtime, watching().stack_traces(traces), sleeps_here);
+    let (stalls, _) = told(&runtime, watching().stack_capture(traces), sleeps_here);
     assert_blames(&trace(&stalls), "sleeps_here");
     assert!(!is_handled(SIGNAL));
-    let (stalls, _) = told(&runtime, watching().stack_traces(traces), spins_here);
+    let (stalls, _) = told(&runtime, watching().stack_capture(traces), spins_here);
     assert_blames(&trace(&stalls), "spins_here");
     assert!(is_handled(SIGNAL));
 }
@@ -243,7 +243,7 @@ fn are_serialised() {
     let trace = trace(&stalls);
     let json = serde_json::to_string(&*trace).unwrap();
     assert!(json.contains("sleeps_here"));
-    assert_eq!(serde_json::from_str::<Trace>(&json).unwrap(), *trace);
+    assert_eq!(serde_json::from_str::<StackTrace>(&json).unwrap(), *trace);
 }
 
 /// Asked, it says that it drives a runtime, and not which.

@@ -11,8 +11,8 @@ use std::hint::black_box;
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::atomic::AtomicUsize;
 
-use super::super::capture::{Image, Waiting, ask, facts, take_by_signal};
-use super::super::memory;
+use super::super::capture::{ask, take_by_signal, thread_state};
+use super::super::image::{Image, Waiting, open_memory};
 use super::*;
 
 static BEATS: AtomicUsize = AtomicUsize::new(0);
@@ -43,7 +43,7 @@ fn chain_a(until: &AtomicBool, begun: &AtomicBool, work: fn()) {
 }
 
 /// Each link is there from where the thread is on, once, and in order.
-fn is_right(trace: &Trace) -> bool {
+fn is_right(trace: &StackTrace) -> bool {
     const LINKS: [&str; 3] = ["chain_c", "chain_b", "chain_a"];
     let names = trace.frames().iter().filter_map(Frame::function);
     let links = names.filter_map(|name| LINKS.into_iter().find(|link| name.ends_with(link)));
@@ -51,7 +51,7 @@ fn is_right(trace: &Trace) -> bool {
     !links.is_empty() && LINKS.ends_with(&links)
 }
 
-fn is_flagged(trace: &Trace) -> bool {
+fn is_flagged(trace: &StackTrace) -> bool {
     trace.is_truncated()
         || trace.is_scanned()
         || trace.has_guessed_frame_pointer()
@@ -59,21 +59,21 @@ fn is_flagged(trace: &Trace) -> bool {
 }
 
 fn asked(id: u32) -> Result<Image, NoStack> {
-    let (target, settings) = (Target { shown: id, own: id }, StackTraces::new());
+    let (target, settings) = (Target { shown: id, own: id }, StackCapture::new());
     take_by_signal(
         target,
         ask(settings, soon()).unwrap(),
         settings,
-        memory::open().unwrap(),
+        open_memory().unwrap(),
         Waiting::begin().unwrap(),
         &mut None,
     )
 }
 
-fn read(stack: Result<Image, NoStack>, resolver: &mut Resolver) -> Trace {
+fn read(stack: Result<Image, NoStack>, resolver: &mut Resolver) -> StackTrace {
     resolver.resolve(Capture {
         stack,
-        facts: facts(Thread(own_id().unwrap())),
+        thread_state: thread_state(Thread(own_id().unwrap())),
         took: Duration::ZERO,
         identity: None,
     })
@@ -221,7 +221,7 @@ fn raises_by_name() {
 fn inside_of_a_handler_what_it_has_interrupted_is_shown() {
     let subject = Subject::start(|_| raises_by_name());
     let traces = std::iter::repeat_with(|| read(asked(subject.id), &mut Resolver::default()));
-    let is_in = |trace: &Trace, function| {
+    let is_in = |trace: &StackTrace, function| {
         let mut names = trace.frames().iter().filter_map(Frame::function);
         names.any(|name| name.ends_with(function))
     };

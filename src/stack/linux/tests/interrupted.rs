@@ -31,11 +31,11 @@ fn assert_unnoticed(name: &str, call: impl FnOnce() -> io::Result<()> + Send + '
     let subject = Subject::start(move |_| call());
     subject.wait_until_blocked();
     let mut stacks = 0;
-    let (mut resolver, mut run) = (Resolver::default(), Run::default());
+    let (mut resolver, mut tracker) = (Resolver::default(), OnCpuTracker::default());
     while !subject.thread.is_finished() {
-        let seen = resolver.resolve(subject.capture(&mut run, StackTraces::new()));
+        let seen = resolver.resolve(subject.capture(&mut tracker, StackCapture::new()));
         stacks += u32::from(seen.no_stack().is_none() && !seen.is_truncated());
-        identify(subject.target(), &mut run, StackTraces::new(), soon());
+        identify(subject.target(), &mut tracker, StackCapture::new(), soon());
         thread::sleep(Duration::from_millis(5));
     }
     if let Err(error) = subject.end() {
@@ -76,10 +76,10 @@ fn at_the_end_of_a_timeout() {
         }
         interrupted
     });
-    let mut run = Run::default();
+    let mut tracker = OnCpuTracker::default();
     for _ in 0..1_000 {
-        subject.capture(&mut run, StackTraces::new());
-        identify(subject.target(), &mut run, StackTraces::new(), soon());
+        subject.capture(&mut tracker, StackCapture::new());
+        identify(subject.target(), &mut tracker, StackCapture::new(), soon());
     }
     assert_eq!(subject.end(), 0);
 }

@@ -10,17 +10,17 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::AtomicU32;
 
-use super::super::capture::{Image, Waiting, ask, take_by_signal};
-use super::super::memory;
-use super::super::running::Status;
+use super::super::capture::Status;
+use super::super::capture::{ask, take_by_signal};
+use super::super::image::{Image, Waiting, open_memory};
 use super::*;
 
-fn by_signal(target: Target, settings: StackTraces) -> Result<Image, NoStack> {
+fn by_signal(target: Target, settings: StackCapture) -> Result<Image, NoStack> {
     take_by_signal(
         target,
         ask(settings, soon()).unwrap(),
         settings,
-        memory::open().unwrap(),
+        open_memory().unwrap(),
         Waiting::begin().unwrap(),
         &mut None,
     )
@@ -89,7 +89,7 @@ fn a_profilers_handler_is_never_called_on_top_of_ours() {
     });
     let mut stacks = 0;
     while stacks < 300 || CALLS.load(Ordering::Relaxed) < 300 {
-        stacks += u32::from(by_signal(subject.target(), StackTraces::new()).is_ok());
+        stacks += u32::from(by_signal(subject.target(), StackCapture::new()).is_ok());
     }
     profiler.end();
     subject.end();
@@ -119,7 +119,7 @@ fn ours_has_room_on_top_of_the_programs_own() {
     }
     let mut stacks = 0;
     while stacks < 20 {
-        stacks += u32::from(by_signal(subject.target(), StackTraces::new()).is_ok());
+        stacks += u32::from(by_signal(subject.target(), StackCapture::new()).is_ok());
     }
     ENDS.store(true, Ordering::SeqCst);
     subject.end();
@@ -143,10 +143,10 @@ fn no_signal_is_sent_to_who_masks_it() {
         mask(SIGNAL);
         spins_by_name(until);
     });
-    let mut run = Run::default();
-    let settings = StackTraces::new().signal(SIGNAL);
+    let mut tracker = OnCpuTracker::default();
+    let settings = StackCapture::new().signal(SIGNAL);
     for _ in 0..200 {
-        let stack = subject.capture(&mut run, settings).stack;
+        let stack = subject.capture(&mut tracker, settings).stack;
         let reason = stack.unwrap_err();
         // It gets no CPU yet to be seen running on.
         let waits = reason == NoStack::WouldInterrupt;

@@ -9,8 +9,8 @@ use std::io::Write;
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Mutex;
 
-use super::super::capture::{Waiting, ask, facts, take_by_signal};
-use super::super::memory;
+use super::super::capture::{ask, take_by_signal, thread_state};
+use super::super::image::{Waiting, open_memory};
 use super::*;
 use crate::clock;
 
@@ -21,7 +21,7 @@ fn rounds() -> usize {
 
 /// Asks a thread that does `work` for its stack, again and again, while another does the same.
 #[track_caller]
-fn stress(work: fn()) -> Vec<Trace> {
+fn stress(work: fn()) -> Vec<StackTrace> {
     let again = move |until: &AtomicBool| {
         while !until.load(Ordering::Relaxed) {
             work();
@@ -35,9 +35,9 @@ fn stress(work: fn()) -> Vec<Trace> {
         let mut identity = None;
         let stack = take_by_signal(
             subject.target(),
-            ask(StackTraces::new(), soon()).unwrap(),
-            StackTraces::new(),
-            memory::open().unwrap(),
+            ask(StackCapture::new(), soon()).unwrap(),
+            StackCapture::new(),
+            open_memory().unwrap(),
             Waiting::begin().unwrap(),
             &mut identity,
         );
@@ -45,7 +45,7 @@ fn stress(work: fn()) -> Vec<Trace> {
         answered += usize::from(stack.is_ok());
         let capture = Capture {
             stack,
-            facts: facts(Thread(subject.id)),
+            thread_state: thread_state(Thread(subject.id)),
             took: Duration::ZERO,
             identity,
         };
@@ -60,7 +60,7 @@ fn stress(work: fn()) -> Vec<Trace> {
     traces
 }
 
-fn complete(traces: &[Trace]) -> bool {
+fn complete(traces: &[StackTrace]) -> bool {
     let complete = traces.iter().filter(|trace| !trace.is_truncated()).count();
     complete * 10 >= traces.len() * 9
 }
@@ -148,7 +148,7 @@ fn while_it_is_deep_in_recursion() {
     }
     let traces = stress(|| assert_eq!(descend(3_000), 3_000));
     // Most are cut, and say so.
-    assert!(traces.iter().any(Trace::is_truncated));
+    assert!(traces.iter().any(StackTrace::is_truncated));
     assert!(traces.iter().all(|trace| !trace.frames().is_empty()));
 }
 
@@ -157,12 +157,12 @@ fn while_it_is_deep_in_recursion() {
 fn while_it_ends() {
     for _ in 0..rounds() {
         let subject = Subject::start(|_| ());
-        subject.capture(&mut Run::default(), StackTraces::new());
+        subject.capture(&mut OnCpuTracker::default(), StackCapture::new());
         let image = take_by_signal(
             subject.target(),
-            ask(StackTraces::new(), soon()).unwrap(),
-            StackTraces::new(),
-            memory::open().unwrap(),
+            ask(StackCapture::new(), soon()).unwrap(),
+            StackCapture::new(),
+            open_memory().unwrap(),
             Waiting::begin().unwrap(),
             &mut None,
         );

@@ -1,0 +1,57 @@
+//! What Tokio counts of each worker. It does so only where there are 64-bit atomics: all gates for that
+//! are in this file.
+
+use std::time::Duration;
+
+use tokio::runtime::RuntimeMetrics;
+
+/// Whether Tokio counts anything here.
+pub(crate) const ARE_PUBLISHED: bool = cfg!(target_has_atomic = "64");
+
+/// What Tokio publishes of a worker: whenever it goes to park, comes back from it, or has taken some 61
+/// turns without parking.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct WorkerCounters {
+    pub(crate) parks_and_unparks: u64,
+    pub(crate) busy: Duration,
+}
+
+impl WorkerCounters {
+    /// Takes no lock.
+    pub(crate) fn of(metrics: &RuntimeMetrics, worker: usize) -> WorkerCounters {
+        published::counters(metrics, worker)
+    }
+
+    pub(crate) fn is_parked(self) -> bool {
+        self.parks_and_unparks % 2 == 1
+    }
+}
+
+/// How long all workers together have been busy.
+pub(crate) fn total_busy(metrics: &RuntimeMetrics) -> Duration {
+    let workers = 0..metrics.num_workers();
+    workers
+        .map(|worker| WorkerCounters::of(metrics, worker).busy)
+        .sum()
+}
+
+#[cfg(target_has_atomic = "64")]
+mod published {
+    use super::{RuntimeMetrics, WorkerCounters};
+
+    pub(super) fn counters(metrics: &RuntimeMetrics, worker: usize) -> WorkerCounters {
+        WorkerCounters {
+            parks_and_unparks: metrics.worker_park_unpark_count(worker),
+            busy: metrics.worker_total_busy_duration(worker),
+        }
+    }
+}
+
+#[cfg(not(target_has_atomic = "64"))]
+mod published {
+    use super::{RuntimeMetrics, WorkerCounters};
+
+    pub(super) fn counters(_: &RuntimeMetrics, _: usize) -> WorkerCounters {
+        WorkerCounters::default()
+    }
+}

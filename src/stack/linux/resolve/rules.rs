@@ -1,0 +1,250 @@
+//! How to get from a call to its caller, by the tables that compilers write for exceptions.
+
+use std::rc::Rc;
+
+use addr2line::gimli::{
+    BaseAddresses, CfaRule, EhFrame, EhFrameOffset, Encoding, EvaluationResult, Expression,
+    Location, Reader, Register, RegisterRule, UnwindContext, UnwindExpression, UnwindSection,
+    Value,
+};
+
+use super::modules::{Module, Section};
+use super::paged::Window;
+
+/// The registers that calls keep, and those that say where a thread is, by DWARF's numbers.
+#[cfg(target_arch = "x86_64")]
+pub(super) mod number {
+    pub(in crate::stack::linux) const SP: u16 = 7;
+    pub(in crate::stack::linux) const FP: u16 = 6;
+    /// Where it returns to.
+    pub(in crate::stack::linux) const RA: u16 = 16;
+    pub(super) const KEPT: &[u16] = &[3, 6, 12, 13, 14, 15];
+}
+#[cfg(target_arch = "aarch64")]
+pub(super) mod number {
+    pub(in crate::stack::linux) const SP: u16 = 31;
+    pub(in crate::stack::linux) const FP: u16 = 29;
+    pub(in crate::stack::linux) const RA: u16 = 30;
+    pub(super) const KEPT: &[u16] = &[19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29];
+}
+
+/// What carries an exception to where it is caught: no calls keep it.
+const OF_EXCEPTIONS: [Register; 2] = [Register(0), Register(1)];
+
+/// No expression of a compiler takes more steps.
+const MOST_STEPS: u32 = 256;
+
+/// Those that are known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Values([Option<u64>; 32]);
+
+impl Values {
+    pub(super) fn get(&self, register: u16) -> Option<u64> {
+        *self.0.get(usize::from(register))?
+    }
+
+    pub(super) fn set(&mut self, register: u16, value: Option<u64>) {
+        if let Some(place) = self.0.get_mut(usize::from(register)) {
+            *place = value;
+        }
+    }
+}
+
+/// What holds at one address.
+#[derive(Debug)]
+pub(super) struct Rules {
+    frame: CfaRule<usize>,
+    registers: Vec<(u16, RegisterRule<usize>)>,
+    expressions: Window,
+    encoding: Encoding,
+    /// It has not been called, but interrupted what is next.
+    pub(super) is_signal_frame: bool,
+    /// It sets the stack to that of another call, to go on there with an exception: while it does,
+    /// what is on the stack belongs to neither.
+    pub(super) is_unwinder: bool,
+}
+
+/// Why no rule leads on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// The rule needs a register that is not known.
+    Register(u16),
+    /// It needs what is at this address of the stack, which has not been copied.
+    Memory(u64),
+    /// It makes no sense.
+    Rule,
+}
+
+impl Rules {
+    /// At one of the module's own addresses.
+    pub(super) fn at(
+        module: &Module,
+        own: u64,
+        context: &mut UnwindContext<usize>,
+    ) -> Option<Rules> {
+        let Section { start, bytes } = module.frames.as_ref()?;
+        let offset = module.index.as_ref()?.entry(own)?.rules_at;
+        let offset = usize::try_from(offset.checked_sub(*start)?).ok()?;
+        let expressions = Window::from(Rc::clone(bytes));
+        if offset >= expressions.len() {
+            return None;
+        }
+        let mut table = EhFrame::from(expressions.clone());
+        table.set_address_size(8);
+        #[cfg(target_arch = "aarch64")]
+        table.set_vendor(addr2line::gimli::Vendor::AArch64);
+        let bases = BaseAddresses::default().set_eh_frame(*start);
+        let cie = EhFrame::cie_from_offset;
+        let entry = table.fde_from_offset(&bases, EhFrameOffset(offset), cie);
+        let entry = entry.ok().filter(|entry| entry.contains(own))?;
+        if entry.cie().return_address_register() != Register(number::RA) {
+            return None;
+        }
+        let mut rows = entry.rows(&table, &bases, context).ok()?;
+        let (mut found, mut is_unwinder) = (None, false);
+        while let Some(row) = rows.next_row().ok()? {
+            is_unwinder |= row
+                .registers()
+                .any(|(register, _)| OF_EXCEPTIONS.contains(register));
+            if row.contains(own) {
+                let registers = row
+                    .registers()
+                    .map(|(register, rule)| (register.0, rule.clone()));
+                found = Some((row.cfa().clone(), registers.collect()));
+            }
+        }
+        let (frame, registers) = found?;
+        Some(Rules {
+            frame,
+            registers,
+            expressions,
+            encoding: entry.cie().encoding(),
+            is_signal_frame: entry.is_signal_trampoline(),
+            // Every register is kept where a signal has interrupted something.
+            is_unwinder: is_unwinder && !entry.is_signal_trampoline(),
+        })
+    }
+
+    /// Whether nothing has called this. In a function that calls none, AArch64 has no rule for where
+    /// it returns to; which may be asked of the innermost call alone.
+    pub(super) fn is_outermost(&self, is_innermost: bool) -> bool {
+        let has_rule = self
+            .registers
+            .iter()
+            .any(|(register, _)| *register == number::RA);
+        let calls_none = is_innermost && cfg!(target_arch = "aarch64");
+        !has_rule && !calls_none
+    }
+
+    /// The registers as they are in the caller, with where it goes on as `RA`.
+    pub(super) fn caller(
+        &self,
+        here: &Values,
+        word: &mut impl FnMut(u64) -> Option<u64>,
+    ) -> Result<Values, Lost> {
+        let frame = match &self.frame {
+            CfaRule::RegisterAndOffset { register, offset } => {
+                let value = here.get(register.0).ok_or(Lost::Register(register.0))?;
+                value.checked_add_signed(*offset).ok_or(Lost::Rule)?
+            }
+            CfaRule::Expression(expression) => self.evaluate(expression, None, here, word)?,
+        };
+        let mut there = Values::default();
+        for &kept in number::KEPT {
+            there.set(kept, here.get(kept));
+        }
+        there.set(number::RA, here.get(number::RA));
+        for (register, rule) in &self.registers {
+            let value = self.value(*register, rule, frame, here, word);
+            match value {
+                Err(lost) if *register == number::RA => return Err(lost),
+                value => there.set(*register, value.ok()),
+            }
+        }
+        // Nothing says otherwise.
+        if !self
+            .registers
+            .iter()
+            .any(|(register, _)| *register == number::SP)
+        {
+            there.set(number::SP, Some(frame));
+        }
+        Ok(there)
+    }
+
+    fn value(
+        &self,
+        register: u16,
+        rule: &RegisterRule<usize>,
+        frame: u64,
+        here: &Values,
+        word: &mut impl FnMut(u64) -> Option<u64>,
+    ) -> Result<u64, Lost> {
+        let known = |register| here.get(register).ok_or(Lost::Register(register));
+        let at = |offset: &i64| frame.checked_add_signed(*offset).ok_or(Lost::Rule);
+        match rule {
+            RegisterRule::SameValue => known(register),
+            RegisterRule::Register(other) => known(other.0),
+            RegisterRule::ValOffset(offset) => at(offset),
+            RegisterRule::Constant(value) => Ok(*value),
+            RegisterRule::Offset(offset) => {
+                let at = at(offset)?;
+                word(at).ok_or(Lost::Memory(at))
+            }
+            RegisterRule::Expression(expression) => {
+                let at = self.evaluate(expression, Some(frame), here, word)?;
+                word(at).ok_or(Lost::Memory(at))
+            }
+            RegisterRule::ValExpression(expression) => {
+                self.evaluate(expression, Some(frame), here, word)
+            }
+            _ => Err(Lost::Rule),
+        }
+    }
+
+    fn evaluate(
+        &self,
+        expression: &UnwindExpression<usize>,
+        frame: Option<u64>,
+        here: &Values,
+        word: &mut impl FnMut(u64) -> Option<u64>,
+    ) -> Result<u64, Lost> {
+        let mut bytes = self.expressions.clone();
+        let bytes = bytes
+            .skip(expression.offset)
+            .and_then(|()| bytes.split(expression.length));
+        let bytes = bytes.map_err(|_| Lost::Rule)?;
+        let mut steps = Expression(bytes).evaluation(self.encoding);
+        steps.set_max_iterations(MOST_STEPS);
+        if let Some(frame) = frame {
+            steps.set_initial_value(frame);
+        }
+        let mut state = steps.evaluate();
+        loop {
+            state = match state.map_err(|_| Lost::Rule)? {
+                EvaluationResult::Complete => break,
+                EvaluationResult::RequiresRegister { register, .. } => {
+                    let value = here.get(register.0).ok_or(Lost::Register(register.0))?;
+                    steps.resume_with_register(Value::Generic(value))
+                }
+                EvaluationResult::RequiresMemory {
+                    address,
+                    size: 8,
+                    space: None,
+                    ..
+                } => {
+                    let value = word(address).ok_or(Lost::Memory(address))?;
+                    steps.resume_with_memory(Value::Generic(value))
+                }
+                _ => return Err(Lost::Rule),
+            };
+        }
+        match steps.as_result() {
+            [.., piece] => match piece.location {
+                Location::Address { address } => Ok(address),
+                _ => Err(Lost::Rule),
+            },
+            [] => Err(Lost::Rule),
+        }
+    }
+}

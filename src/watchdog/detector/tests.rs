@@ -1,0 +1,430 @@
+//! Each row of the scenarios that the watchdog must get right, as counters and times.
+
+use super::*;
+
+const THRESHOLD: Duration = ms(25);
+const TICK: u64 = 5;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A worker, and the watchdog that looks at it every tick.
+struct RuntimeWatch {
+    worker: Detector,
+    now: u64,
+    lost: u64,
+    parks_and_unparks: u64,
+    busy: u64,
+    findings: Vec<(Phase, u64, Option<Cause>)>,
+}
+
+impl RuntimeWatch {
+    fn new(driven: Driven, armed: bool) -> RuntimeWatch {
+        let first = Observation {
+            now: Duration::ZERO,
+            lost: Duration::ZERO,
+            counters: WorkerCounters {
+                parks_and_unparks: 0,
+                busy: Duration::ZERO,
+            },
+            progress: armed,
+        };
+        RuntimeWatch {
+            worker: Detector::new(THRESHOLD, driven, first),
+            now: 0,
+            lost: 0,
+            parks_and_unparks: 0,
+            busy: 0,
+            findings: Vec::new(),
+        }
+    }
+
+    /// A worker that has just come back from its park.
+    fn running() -> RuntimeWatch {
+        RuntimeWatch::driven(Driven::Always)
+    }
+
+    fn driven(driven: Driven) -> RuntimeWatch {
+        let mut watched = RuntimeWatch::new(driven, false);
+        watched.park();
+        watched.unpark();
+        watched
+    }
+
+    fn look(&mut self, progress: bool) -> Transition {
+        self.worker.look(Observation {
+            now: ms(self.now),
+            lost: ms(self.lost),
+            counters: WorkerCounters {
+                parks_and_unparks: self.parks_and_unparks,
+                busy: ms(self.busy),
+            },
+            progress,
+        })
+    }
+
+    fn tick(&mut self, progress: bool) {
+        self.now += TICK;
+        let finding = self.look(progress);
+        if let Transition::Stall {
+            phase,
+            lasted,
+            cause,
+        } = finding
+        {
+            let lasted = u64::try_from(lasted.as_millis()).unwrap();
+            self.findings.push((phase, lasted, cause));
+        }
+    }
+
+    /// Nothing is published for a while.
+    fn still(&mut self, millis: u64) -> &mut RuntimeWatch {
+        (0..millis / TICK).for_each(|_| self.tick(false));
+        self
+    }
+
+    fn progress(&mut self) -> &mut RuntimeWatch {
+        self.tick(true);
+        self
+    }
+
+    fn park(&mut self) -> &mut RuntimeWatch {
+        self.parks_and_unparks += 1;
+        self.tick(false);
+        self
+    }
+
+    fn unpark(&mut self) -> &mut RuntimeWatch {
+        self.park()
+    }
+
+    /// The batch ends without a park.
+    fn publish(&mut self, busy: u64) -> &mut RuntimeWatch {
+        self.busy += busy;
+        self.tick(false);
+        self
+    }
+
+    /// The batch ends in a park.
+    fn park_after(&mut self, busy: u64) -> &mut RuntimeWatch {
+        self.busy += busy;
+        self.park()
+    }
+
+    #[track_caller]
+    fn found(&self, expected: &[(Phase, u64, Option<Cause>)]) {
+        assert_eq!(self.findings, expected);
+    }
+}
+
+#[test]
+fn a_runtime_that_is_built_and_never_driven() {
+    let mut watched = RuntimeWatch::new(Driven::Continuous, false);
+    watched.still(1_000).found(&[]);
+}
+
+#[test]
+fn an_idle_worker_is_parked() {
+    let mut watched = RuntimeWatch::running();
+    watched.park_after(1).still(1_000).found(&[]);
+}
+
+#[test]
+fn one_poll_blocks() {
+    let mut watched = RuntimeWatch::running();
+    watched.still(120).park_after(124).still(50).found(&[
+        (Phase::Started, 25, None),
+        (Phase::Ongoing, 50, None),
+        (Phase::Ongoing, 100, None),
+        (Phase::Ended, 124, None),
+    ]);
+}
+
+#[test]
+fn it_is_suspected_at_half_the_threshold() {
+    let mut watched = RuntimeWatch::running();
+    watched.still(10);
+    watched.now += TICK;
+    assert_eq!(watched.look(false), Transition::Suspected);
+    watched.now += TICK;
+    assert_eq!(watched.look(false), Transition::Nothing);
+}
+
+#[test]
+fn the_very_first_poll_blocks_and_the_monitor_was_installed_inside() {
+    let mut watched = RuntimeWatch::new(Driven::Continuous, true);
+    watched
+        .still(40)
+        .park_after(42)
+        .found(&[(Phase::Started, 25, None), (Phase::Ended, 42, None)]);
+}
+
+#[test]
+fn the_very_first_poll_blocks_and_the_monitor_was_installed_outside() {
+    let mut watched = RuntimeWatch::new(Driven::Continuous, false);
+    watched
+        .still(40)
+        .park_after(42)
+        .found(&[(Phase::Ended, 42, None)]);
+}
+
+#[test]
+fn a_worker_with_a_thread_of_its_own_may_be_stuck_from_the_start() {
+    let mut watched = RuntimeWatch::new(Driven::Always, false);
+    watched.still(60).park_after(900).found(&[
+        (Phase::Started, 25, None),
+        (Phase::Ongoing, 50, None),
+        (Phase::Ended, 900, None),
+    ]);
+}
+
+#[test]
+fn a_worker_that_was_stuck_before_the_monitor_came_is_told_afterwards() {
+    let mut watched = RuntimeWatch::new(Driven::Continuous, false);
+    watched
+        .still(500)
+        .park_after(900)
+        .found(&[(Phase::Ended, 900, None)]);
+}
+
+#[test]
+fn a_block_that_is_over_before_the_next_look() {
+    let mut watched = RuntimeWatch::running();
+    watched
+        .still(20)
+        .park_after(26)
+        .found(&[(Phase::Ended, 26, None)]);
+}
+
+#[test]
+fn a_block_below_the_threshold() {
+    let mut watched = RuntimeWatch::running();
+    watched.still(20).park_after(24).found(&[]);
+}
+
+#[test]
+fn two_back_to_back_are_two() {
+    let mut watched = RuntimeWatch::running();
+    let one = [(Phase::Started, 25, None), (Phase::Ended, 40, None)];
+    watched.still(35).publish(40).still(35).publish(40);
+    watched.found(&[one, one].concat());
+    // Parked and back between two looks.
+    watched.findings.clear();
+    watched.parks_and_unparks += 2;
+    watched.still(35).publish(40).still(35).publish(40);
+    watched.found(&[one, one].concat());
+}
+
+#[test]
+fn medium_polls_with_a_sleep_between() {
+    let mut watched = RuntimeWatch::running();
+    for _ in 0..200 {
+        watched.park_after(5).unpark();
+    }
+    watched.found(&[]);
+}
+
+#[test]
+fn many_medium_polls_in_a_row() {
+    let mut watched = RuntimeWatch::running();
+    let many = Some(Cause::ManyPolls);
+    for _ in 0..12 {
+        watched.progress();
+    }
+    watched.publish(61).found(&[
+        (Phase::Started, 25, many),
+        (Phase::Ongoing, 50, many),
+        (Phase::Ended, 61, many),
+    ]);
+}
+
+#[test]
+fn a_short_poll_and_then_a_long_one() {
+    let mut watched = RuntimeWatch::running();
+    watched.progress().still(50).publish(56).found(&[
+        (Phase::Started, 25, None),
+        (Phase::Ongoing, 50, None),
+        (Phase::Ended, 56, None),
+    ]);
+}
+
+#[test]
+fn many_short_polls_and_then_a_long_one() {
+    let mut watched = RuntimeWatch::running();
+    for _ in 0..4 {
+        watched.progress();
+    }
+    watched.still(60).publish(82).found(&[
+        (Phase::Started, 25, Some(Cause::ManyPolls)),
+        (Phase::Ongoing, 50, None),
+        (Phase::Ended, 82, None),
+    ]);
+}
+
+#[test]
+fn a_current_thread_runtime_between_two_calls_of_block_on() {
+    let mut watched = RuntimeWatch::driven(Driven::Continuous);
+    watched.still(300).park_after(1);
+    watched.found(&[
+        (Phase::Started, 25, None),
+        (Phase::Ongoing, 50, None),
+        (Phase::Ongoing, 100, None),
+        (Phase::Ongoing, 200, None),
+        (Phase::Ended, 300, Some(Cause::Unattended)),
+    ]);
+    // It has learned from it.
+    watched.findings.clear();
+    watched.unpark().still(300).park_after(1).found(&[]);
+}
+
+#[test]
+fn a_gap_below_the_threshold_teaches_as_well() {
+    let mut watched = RuntimeWatch::driven(Driven::Continuous);
+    watched.still(20).park_after(1);
+    watched.unpark().still(300).park_after(1).found(&[]);
+}
+
+#[test]
+fn a_runtime_that_may_be_driven_in_pieces_is_told_when_it_is_certain() {
+    let mut watched = RuntimeWatch::driven(Driven::MaybeIntermittent);
+    watched.still(300).park_after(301);
+    watched.found(&[(Phase::Ended, 301, None)]);
+    // What stood still was a poll, so the next is told while it lasts.
+    watched.findings.clear();
+    watched.unpark().still(30).park_after(31);
+    watched.found(&[(Phase::Started, 25, None), (Phase::Ended, 31, None)]);
+}
+
+#[test]
+fn a_runtime_that_is_driven_in_pieces_stays_so() {
+    let mut watched = RuntimeWatch::driven(Driven::Intermittent);
+    watched.still(300).park_after(1).found(&[]);
+    // A poll between two gaps tells nothing of the next gap.
+    watched.unpark().still(300).park_after(301);
+    watched.found(&[(Phase::Ended, 301, None)]);
+    watched.findings.clear();
+    watched.unpark().still(300).park_after(1).found(&[]);
+}
+
+#[test]
+fn a_worker_with_a_thread_of_its_own_that_has_parked_is_watched_at_once() {
+    let look = Observation {
+        now: ms(0),
+        lost: Duration::ZERO,
+        counters: WorkerCounters {
+            parks_and_unparks: 2,
+            busy: Duration::ZERO,
+        },
+        progress: false,
+    };
+    for (driven, found) in [(Driven::Always, true), (Driven::Continuous, false)] {
+        let mut worker = Detector::new(ms(25), driven, look);
+        let mut told = false;
+        for now in 1..60 {
+            let finding = worker.look(Observation {
+                now: ms(now),
+                ..look
+            });
+            told |= matches!(finding, Transition::Stall { .. });
+        }
+        assert_eq!(told, found, "{driven:?}");
+    }
+}
+
+#[test]
+fn it_is_certain_too_when_the_worker_has_gone_on_with_other_things() {
+    let mut watched = RuntimeWatch::driven(Driven::Intermittent);
+    watched.still(300);
+    watched.parks_and_unparks += 4;
+    watched.publish(303).found(&[(Phase::Ended, 303, None)]);
+}
+
+#[test]
+fn several_short_batches_are_no_stall() {
+    let mut watched = RuntimeWatch::running();
+    watched.still(20);
+    watched.parks_and_unparks += 4;
+    watched.publish(26).found(&[]);
+}
+
+#[test]
+fn nobody_drives_it_as_its_thread_is_gone() {
+    let mut watched = RuntimeWatch::driven(Driven::Continuous);
+    watched.still(20);
+    let look = Observation {
+        now: ms(watched.now),
+        lost: Duration::ZERO,
+        counters: watched.worker.counters,
+        progress: false,
+    };
+    assert!(watched.worker.is_left(look));
+    watched.still(300).park_after(1).found(&[]);
+}
+
+#[test]
+fn a_worker_that_block_in_place_has_moved_has_lost_its_busy_time() {
+    let mut watched = RuntimeWatch::running();
+    for _ in 0..2 {
+        watched.still(40).publish(1);
+    }
+    let one = [(Phase::Started, 25, None), (Phase::Ended, 40, None)];
+    watched.found(&[one, one].concat());
+}
+
+/// Credited time stands still, while Tokio counts the time as busy.
+#[test]
+fn a_healthy_runtime_is_stopped_in_mid_poll() {
+    let mut watched = RuntimeWatch::running();
+    watched.still(5);
+    watched.lost += 300;
+    watched.park_after(310).found(&[]);
+}
+
+/// It began up to a tick before it was first seen, and was over before it was told.
+#[test]
+fn every_batch_of_the_threshold_is_told_at_its_end_at_least() {
+    for batch in 25..40 {
+        for phase in 0..TICK {
+            let mut watched = RuntimeWatch::running();
+            watched.park_after(1);
+            // It comes back `phase` after the last look.
+            watched.unpark();
+            watched.still((batch + phase - 1) / TICK * TICK - TICK);
+            watched.park_after(batch);
+            let last = watched.findings.last().map(|found| (found.0, found.1));
+            assert_eq!(last, Some((Phase::Ended, batch)), "{batch} {phase}");
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_was_away_is_away_while_the_process_is_stopped() {
+    let mut watched = RuntimeWatch::running();
+    watched.still(40).park_after(345);
+    watched.found(&[(Phase::Started, 25, None), (Phase::Ended, 345, None)]);
+}
+
+#[test]
+fn the_next_look_is_due_when_there_may_be_something_to_find() {
+    let mut watched = RuntimeWatch::running();
+    assert_eq!(watched.worker.due_at(), None);
+    let began = ms(watched.now);
+    for (still, due) in [(5, 25 / 2), (20, 25), (25, 50), (50, 100)] {
+        while ms(watched.now) < began + ms(still) {
+            watched.tick(false);
+        }
+        let due_after = watched.worker.due_at().unwrap() - began;
+        assert_eq!(due_after.as_millis(), due, "after {still} ms");
+    }
+    watched.park();
+    assert_eq!(watched.worker.due_at(), None);
+}
+
+#[test]
+fn a_runtime_that_has_shut_down_stands_still_for_ever() {
+    let mut watched = RuntimeWatch::running();
+    watched.park_after(1).still(1_000);
+    watched.found(&[]);
+    assert!(!watched.worker.is_still());
+}
