@@ -9,10 +9,11 @@ mod lent;
 mod readings;
 mod run;
 mod samples;
+mod shared;
 mod stall_channel;
 mod stalls;
 mod stop_on_drop;
-#[cfg(any(feature = "metrics", feature = "tracing", feature = "opentelemetry"))]
+#[cfg(feature = "_export")]
 mod weak;
 mod work;
 
@@ -26,25 +27,15 @@ pub use builder::Builder;
 pub use samples::Samples;
 pub use stalls::Stalls;
 pub use stop_on_drop::StopOnDrop;
-#[cfg(any(feature = "metrics", feature = "tracing", feature = "opentelemetry"))]
+#[cfg(feature = "_export")]
 pub(crate) use weak::WeakMonitor;
 
 use crate::clock;
 use crate::error::{Error, Kind};
-use crate::own_thread::{OwnThread, SharedThread};
-use crate::runtime::{TaskTracker, Tasks};
 use crate::sample::Sample;
-use crate::stack::StackCapture;
-use crate::stall::Stall;
-use crate::sync::Lock;
-use crate::watchdog::{Request, Watch};
-use attachment::{Attachment, Channels, Driver, RunId};
-use engine::Engine;
-use lent::Lender;
+use attachment::{Channels, Driver};
 use run::Run;
-use stall_channel::Post;
-
-static STALL_CALLBACKS: SharedThread = SharedThread::new("loopmon-callbacks");
+use shared::Shared;
 
 /// The handle on one runtime's monitoring.
 ///
@@ -90,22 +81,6 @@ pub struct Monitor {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    name: Option<Arc<str>>,
-    interval: Duration,
-    capacity: usize,
-    stall_capacity: usize,
-    attachment: Lock<Attachment>,
-    latest: latest::Reader,
-    engine: Lender<Engine>,
-    callbacks: Option<calls::Shared<Sample>>,
-    stall_callbacks: Option<calls::Shared<Stall>>,
-    stall_threshold: Duration,
-    rescue_timers: bool,
-    stack_capture: StackCapture,
-    tasks: Tasks,
-}
-
 impl Monitor {
     /// How long to wait between samples, unless told otherwise: 100 ms.
     pub const DEFAULT_INTERVAL: Duration = Duration::from_millis(100);
@@ -119,32 +94,6 @@ impl Monitor {
 
     /// How long a worker may stay away from its scheduler, unless told otherwise: 100 ms.
     pub const DEFAULT_STALL_THRESHOLD: Duration = Duration::from_millis(100);
-
-    /// Sets up a monitor.
-    pub fn builder() -> Builder {
-        Builder::new()
-    }
-
-    fn new(builder: Builder) -> Monitor {
-        let (latest_writer, latest) = latest::latest(clock::tokio_now());
-        Monitor {
-            shared: Arc::new(Shared {
-                name: builder.name,
-                interval: builder.interval,
-                capacity: builder.capacity,
-                stall_capacity: builder.stall_capacity.unwrap_or(builder.capacity),
-                attachment: Lock::new(Attachment::new(Channels::new(builder.capacity))),
-                latest,
-                engine: Lender::new(Engine::new(builder.sampler, latest_writer)),
-                callbacks: calls::share(builder.callbacks),
-                stall_callbacks: calls::share(builder.stall_callbacks),
-                stall_threshold: builder.stall_threshold,
-                rescue_timers: builder.rescue_timers,
-                stack_capture: builder.stack_capture,
-                tasks: Tasks::default(),
-            }),
-        }
-    }
 
     /// Starts monitoring the current runtime, in a task of its own. Returns at once.
     ///
@@ -229,11 +178,6 @@ impl Monitor {
     /// Cancel safe; it can be awaited by several callers, on any runtime or none.
     pub async fn stopped(&self) {
         self.shared.tasks.gone().await;
-    }
-
-    /// A handle that stops the monitor when it is dropped.
-    pub fn stop_on_drop(self) -> StopOnDrop {
-        StopOnDrop::new(self)
     }
 
     /// Whether the monitor is installed on a runtime, and that runtime is alive.
@@ -370,91 +314,6 @@ impl fmt::Debug for Monitor {
             .field("is_running", &self.is_running())
             .field("latest", &self.latest())
             .finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn driver(&self) -> Option<Driver> {
-        self.attachment.with(|attachment| attachment.driver())
-    }
-
-    /// The run was dropped.
-    fn end(&self, id: RunId) {
-        if !self.attachment.with(|attachment| attachment.dropped(id)) {
-            return;
-        }
-        let mut channels = Channels::new(self.capacity);
-        let run = self.attachment.with(|attachment| {
-            let on = attachment.is_on(id);
-            on.then(|| attachment.stop(&mut channels)).flatten()
-        });
-        channels.end();
-        if let Some(run) = run {
-            run.end();
-        }
-    }
-
-    /// What the monitor's tasks on `runtime` are to hold.
-    fn own_tasks(&self, runtime: &Handle) -> TaskTracker {
-        TaskTracker::new(runtime, self.tasks.clone())
-    }
-
-    /// The thread that calls them, if there are any.
-    fn stall_callbacks_thread(&self) -> Result<Option<Arc<OwnThread>>, Error> {
-        let callbacks = self.stall_callbacks.as_ref();
-        callbacks.map(|_| STALL_CALLBACKS.thread()).transpose()
-    }
-
-    /// The channel of stalls, and the run that is on.
-    fn post(&self) -> (Post, Option<RunId>) {
-        let mut new = None;
-        loop {
-            let mut old = None;
-            let post = self
-                .attachment
-                .with(|attachment| attachment.post(new.as_ref(), &mut old));
-            match post {
-                Some(post) => return post,
-                None => new = Some(Post::open(self.stall_capacity)),
-            }
-        }
-    }
-
-    /// Has stalls looked for in a run that has just begun, if somebody wants to know of them.
-    fn keep_watch(&self, id: RunId, thread: Option<Arc<OwnThread>>) -> Result<(), Error> {
-        let (Some(callbacks), Some(thread)) = (&self.stall_callbacks, thread) else {
-            return self.watch();
-        };
-        let (post, run) = self.post();
-        if run != Some(id) {
-            return Ok(());
-        }
-        let stalls = post.subscribe();
-        self.watch()?;
-        let runtime = thread.runtime().clone();
-        let tasks = self.own_tasks(&runtime);
-        calls::serve(callbacks.clone(), stalls, &runtime, tasks, thread);
-        Ok(())
-    }
-
-    /// Has stalls looked for, if a run is on and somebody wants to know of them.
-    fn watch(&self) -> Result<(), Error> {
-        let wanted = self.attachment.with(|attachment| attachment.wanted());
-        let Some((post, runtime)) = wanted else {
-            return Ok(());
-        };
-        let watched = post.keep_watch(|publisher| {
-            Watch::start(Request {
-                tasks: self.own_tasks(&runtime),
-                runtime,
-                name: self.name.clone(),
-                threshold: self.stall_threshold,
-                rescue_timers: self.rescue_timers,
-                stack_capture: self.stack_capture,
-                publisher,
-            })
-        });
-        watched.map_err(|refused| Error::new(Kind::ThreadRefused, refused))
     }
 }
 

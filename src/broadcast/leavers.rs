@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use async_broadcast::{Receiver, TryRecvError};
 
-use super::Item;
 use crate::sync::Lock;
 
 /// How much is read in one go: some microseconds.
@@ -49,7 +48,7 @@ impl<T> Default for Leavers<T> {
     }
 }
 
-impl<T: Item> Leavers<T> {
+impl<T: Clone> Leavers<T> {
     /// Drops it now, or later if there is much that it has not read.
     pub(super) fn leave(&self, mut receiver: Receiver<T>) {
         if !read(&mut receiver) {
@@ -83,7 +82,7 @@ impl<T: Item> Leavers<T> {
 }
 
 /// One step. Returns whether it has read all.
-fn read<T: Item>(receiver: &mut Receiver<T>) -> bool {
+fn read<T: Clone>(receiver: &mut Receiver<T>) -> bool {
     (0..STEP).any(|_| {
         let read = receiver.try_recv();
         matches!(read, Err(TryRecvError::Empty | TryRecvError::Closed))

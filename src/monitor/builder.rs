@@ -7,12 +7,20 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::Monitor;
-use super::engine::Drive;
+use super::attachment::{Attachment, Channels};
+use super::calls;
+use super::engine::{Drive, Engine};
+use super::latest;
+use super::lent::Lender;
+use super::shared::Shared;
 use crate::callback::{Callback, Callbacks, IntoCallbacks};
+use crate::clock;
 use crate::error::{Error, Kind};
+use crate::runtime::Tasks;
 use crate::sampler::{LONGEST_INTERVAL, Sampler, SleepSampler};
 use crate::stack::StackCapture;
 use crate::stall::Stall;
+use crate::sync::Lock;
 
 /// Sets up a [`Monitor`].
 ///
@@ -31,20 +39,20 @@ use crate::stall::Stall;
 /// ```
 #[must_use = "a builder does nothing until `build`, `install` or `install_on`"]
 pub struct Builder {
-    pub(super) name: Option<Arc<str>>,
-    pub(super) interval: Duration,
-    pub(super) capacity: usize,
-    pub(super) stall_capacity: Option<usize>,
-    pub(super) callbacks: Callbacks,
-    pub(super) sampler: Box<dyn Drive>,
-    pub(super) stall_threshold: Duration,
-    pub(super) stall_callbacks: Callbacks<Stall>,
-    pub(super) rescue_timers: bool,
-    pub(super) stack_capture: StackCapture,
+    name: Option<Arc<str>>,
+    interval: Duration,
+    capacity: usize,
+    stall_capacity: Option<usize>,
+    callbacks: Callbacks,
+    sampler: Box<dyn Drive>,
+    stall_threshold: Duration,
+    stall_callbacks: Callbacks<Stall>,
+    rescue_timers: bool,
+    stack_capture: StackCapture,
 }
 
 impl Builder {
-    pub(super) fn new() -> Builder {
+    fn new() -> Builder {
         Builder {
             name: None,
             interval: Monitor::DEFAULT_INTERVAL,
@@ -208,7 +216,28 @@ impl Builder {
             return Err(Kind::ZeroStallThreshold.into());
         }
         self.stack_capture.check()?;
-        Ok(Monitor::new(self))
+        Ok(self.monitor())
+    }
+
+    fn monitor(self) -> Monitor {
+        let (latest_writer, latest) = latest::latest(clock::tokio_now());
+        Monitor {
+            shared: Arc::new(Shared {
+                name: self.name,
+                interval: self.interval,
+                capacity: self.capacity,
+                stall_capacity: self.stall_capacity.unwrap_or(self.capacity),
+                attachment: Lock::new(Attachment::new(Channels::new(self.capacity))),
+                latest,
+                engine: Lender::new(Engine::new(self.sampler, latest_writer)),
+                callbacks: calls::share(self.callbacks),
+                stall_callbacks: calls::share(self.stall_callbacks),
+                stall_threshold: self.stall_threshold,
+                rescue_timers: self.rescue_timers,
+                stack_capture: self.stack_capture,
+                tasks: Tasks::default(),
+            }),
+        }
     }
 
     /// Builds a monitor and installs it on the current runtime.
@@ -231,6 +260,13 @@ impl Builder {
         let monitor = self.build()?;
         monitor.install_on(runtime)?;
         Ok(monitor)
+    }
+}
+
+impl Monitor {
+    /// Sets up a monitor.
+    pub fn builder() -> Builder {
+        Builder::new()
     }
 }
 

@@ -7,13 +7,13 @@ use futures::channel::oneshot;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use super::Shared;
 use super::attachment::{Active, Driver, RunId};
 use super::calls;
 use super::engine::{Engine, Output};
 use super::lent::{Lender, Lent};
 use super::readings::Readings;
 use super::samples::Samples;
+use super::shared::Shared;
 use super::work::Work;
 use crate::broadcast::Publisher;
 use crate::clock;

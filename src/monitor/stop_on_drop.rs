@@ -28,9 +28,10 @@ use super::Monitor;
 #[must_use = "dropping it stops the monitor"]
 pub struct StopOnDrop(Monitor);
 
-impl StopOnDrop {
-    pub(super) fn new(monitor: Monitor) -> StopOnDrop {
-        StopOnDrop(monitor)
+impl Monitor {
+    /// A handle that stops the monitor when it is dropped.
+    pub fn stop_on_drop(self) -> StopOnDrop {
+        StopOnDrop(self)
     }
 }
 

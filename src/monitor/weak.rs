@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use super::{Monitor, Shared};
+use super::Monitor;
+use super::shared::Shared;
 
 #[derive(Clone)]
 pub(crate) struct WeakMonitor(Weak<Shared>);

@@ -1,0 +1,130 @@
+//! What all handles on one monitor share: its settings, and what it is attached to. How a run goes on is in
+//! `run.rs`; what users call is in `monitor.rs`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::attachment::{Attachment, Channels, Driver, RunId};
+use super::calls;
+use super::engine::Engine;
+use super::latest;
+use super::lent::Lender;
+use super::stall_channel::Post;
+use crate::error::{Error, Kind};
+use crate::own_thread::{OwnThread, SharedThread};
+use crate::runtime::{TaskTracker, Tasks};
+use crate::sample::Sample;
+use crate::stack::StackCapture;
+use crate::stall::Stall;
+use crate::sync::Lock;
+use crate::watchdog::{Request, Watch};
+
+static STALL_CALLBACKS: SharedThread = SharedThread::new("loopmon-callbacks");
+
+/// What all handles on a monitor share.
+pub(super) struct Shared {
+    pub(super) name: Option<Arc<str>>,
+    pub(super) interval: Duration,
+    pub(super) capacity: usize,
+    pub(super) stall_capacity: usize,
+    pub(super) attachment: Lock<Attachment>,
+    pub(super) latest: latest::Reader,
+    pub(super) engine: Lender<Engine>,
+    pub(super) callbacks: Option<calls::Shared<Sample>>,
+    pub(super) stall_callbacks: Option<calls::Shared<Stall>>,
+    pub(super) stall_threshold: Duration,
+    pub(super) rescue_timers: bool,
+    pub(super) stack_capture: StackCapture,
+    pub(super) tasks: Tasks,
+}
+
+impl Shared {
+    pub(super) fn driver(&self) -> Option<Driver> {
+        self.attachment.with(|attachment| attachment.driver())
+    }
+
+    /// The run was dropped.
+    pub(super) fn end(&self, id: RunId) {
+        if !self.attachment.with(|attachment| attachment.dropped(id)) {
+            return;
+        }
+        let mut channels = Channels::new(self.capacity);
+        let run = self.attachment.with(|attachment| {
+            let on = attachment.is_on(id);
+            on.then(|| attachment.stop(&mut channels)).flatten()
+        });
+        channels.end();
+        if let Some(run) = run {
+            run.end();
+        }
+    }
+
+    /// What the monitor's tasks on `runtime` are to hold.
+    pub(super) fn own_tasks(&self, runtime: &Handle) -> TaskTracker {
+        TaskTracker::new(runtime, self.tasks.clone())
+    }
+
+    /// The thread that calls them, if there are any.
+    pub(super) fn stall_callbacks_thread(&self) -> Result<Option<Arc<OwnThread>>, Error> {
+        let callbacks = self.stall_callbacks.as_ref();
+        callbacks.map(|_| STALL_CALLBACKS.thread()).transpose()
+    }
+
+    /// The channel of stalls, and the run that is on.
+    pub(super) fn post(&self) -> (Post, Option<RunId>) {
+        let mut new = None;
+        loop {
+            let mut old = None;
+            let post = self
+                .attachment
+                .with(|attachment| attachment.post(new.as_ref(), &mut old));
+            match post {
+                Some(post) => return post,
+                None => new = Some(Post::open(self.stall_capacity)),
+            }
+        }
+    }
+
+    /// Has stalls looked for in a run that has just begun, if somebody wants to know of them.
+    pub(super) fn keep_watch(
+        &self,
+        id: RunId,
+        thread: Option<Arc<OwnThread>>,
+    ) -> Result<(), Error> {
+        let (Some(callbacks), Some(thread)) = (&self.stall_callbacks, thread) else {
+            return self.watch();
+        };
+        let (post, run) = self.post();
+        if run != Some(id) {
+            return Ok(());
+        }
+        let stalls = post.subscribe();
+        self.watch()?;
+        let runtime = thread.runtime().clone();
+        let tasks = self.own_tasks(&runtime);
+        calls::serve(callbacks.clone(), stalls, &runtime, tasks, thread);
+        Ok(())
+    }
+
+    /// Has stalls looked for, if a run is on and somebody wants to know of them.
+    pub(super) fn watch(&self) -> Result<(), Error> {
+        let wanted = self.attachment.with(|attachment| attachment.wanted());
+        let Some((post, runtime)) = wanted else {
+            return Ok(());
+        };
+        let watched = post.keep_watch(|publisher| {
+            Watch::start(Request {
+                tasks: self.own_tasks(&runtime),
+                runtime,
+                name: self.name.clone(),
+                threshold: self.stall_threshold,
+                rescue_timers: self.rescue_timers,
+                stack_capture: self.stack_capture,
+                publisher,
+            })
+        });
+        watched.map_err(|refused| Error::new(Kind::ThreadRefused, refused))
+    }
+}
