@@ -134,22 +134,21 @@ def layers(root):
 
 
 def faults(root):
-    house = House(root)
+    house, level = House(root), layers(root)
     edges = {module: house.imports(module) for module in house.files if module != ()}
     name = "::".join
     for group in loops(edges):
-        yield "a loop: " + ", ".join(map(name, group)) + "".join(f"\n    {name(a)} -> {name(b)}" for a in group for b in edges[a] if b in group)
-    level = layers(root)
-    for module, others in edges.items():
+        yield "a loop: " + ", ".join(map(name, group))
+    for module in sorted({(module[0],) for module in edges}):
         if module[0] not in level:
             yield f"{module[0]} is not in the drawing of CONTRIBUTING.md"
-            continue
-        for other in others:
-            if level.get(other[0], 0) > level[module[0]]:
+    for module, others in edges.items():
+        for other in sorted(others):
+            if level.get(other[0], 0) > level.get(module[0], len(level)):
                 yield f"{name(module)} imports {name(other)}, which is below it"
 
 
 if __name__ == "__main__":
-    found = list(faults(Path(sys.argv[1] if len(sys.argv) > 1 else ".")))
-    print("\n".join(dict.fromkeys(found)))
+    found = list(faults(Path(__file__).parent.parent))
+    print(*found, sep="\n", end="\n" if found else "")
     sys.exit(bool(found))
