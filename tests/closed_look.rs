@@ -110,7 +110,31 @@ fn heard(blocking: fn()) -> (Vec<Phase>, bool) {
     heard
 }
 
-/// One after the other, as they share the allocator.
+/// Holds the lock of the process's memory map for some 0.1 s or more.
+fn unmap() {
+    const BYTES: usize = 2 << 30;
+    let length = BYTES / 4096;
+    // SAFETY: the memory is new, is written to only within it, and nobody else knows of it.
+    unsafe {
+        let memory = libc::mmap(
+            std::ptr::null_mut(),
+            BYTES,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        );
+        assert_ne!(memory, libc::MAP_FAILED);
+        libc::madvise(memory, BYTES, libc::MADV_NOHUGEPAGE);
+        for page in 0..length {
+            memory.cast::<u8>().add(page * 4096).write(1);
+        }
+        libc::munmap(memory, BYTES);
+    }
+}
+
+/// One after the other, as they share the allocator. `tests/syscalls.py` counts what the watchdog asks of
+/// the system meanwhile.
 #[test]
 fn the_watchdog_needs_no_memory() {
     let (phases, _) = heard(block);
@@ -124,6 +148,10 @@ fn the_watchdog_needs_no_memory() {
     });
     assert_eq!(phases.first(), Some(&Phase::Started), "{phases:?}");
     assert!(was_live, "{phases:?}");
+    assert_eq!(CAME.load(Ordering::SeqCst), 0);
+
+    let (phases, _) = heard(unmap);
+    assert_eq!(phases.first(), Some(&Phase::Started), "{phases:?}");
     assert_eq!(CAME.load(Ordering::SeqCst), 0);
     assert_eq!(loopmon::pauses().count, 0);
 }

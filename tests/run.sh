@@ -16,6 +16,9 @@ for features in --all-features --no-default-features; do
     cargo test --quiet "$features" --test it -- realtime --test-threads=1
 done
 
+step "what the watchdog asks of the system"
+tests/syscalls.sh
+
 step "doctests"
 cargo test --quiet --all-features --doc
 
