@@ -56,8 +56,8 @@
 //! question for good. Under the full mask only a fault could, and ours makes none; where the signal is
 //! shared, the program's own mask says who can.
 
-mod roll;
 mod slot;
+mod thread_set;
 
 #[cfg(not(loopmon_loom))]
 mod alternate;
@@ -75,7 +75,7 @@ mod threads;
 #[cfg(not(loopmon_loom))]
 pub(super) use handler::{Question, Registers};
 #[cfg(not(loopmon_loom))]
-pub(super) use signal::{Ask, Asked, Refusal};
+pub(super) use signal::{Refusal, Reply, Signal};
 #[cfg(not(loopmon_loom))]
 pub(crate) use threads::introduce;
 

@@ -7,20 +7,11 @@
 use std::ops::Range;
 use std::ptr;
 use std::slice;
-use std::thread;
 
 use libc::{Elf64_Ehdr, Elf64_Phdr};
 
-use super::handler::handler;
-
-/// Whether the handler is part of the main program, and with it all that it calls: Tokio is nowhere
-/// else if Rust's library is not, as that is then loaded beside it.
-pub(super) fn is_main() -> bool {
-    let park: fn() = thread::park;
-    main_has(handler as *const () as u64) && main_has(park as *const () as u64)
-}
-
-fn main_has(address: u64) -> bool {
+/// Whether an address is part of the main program.
+pub(super) fn main_has(address: u64) -> bool {
     let headers = main_headers();
     let bias = bias(headers);
     let loaded = |header: &&Elf64_Phdr| header.p_type == libc::PT_LOAD;
@@ -68,11 +59,12 @@ pub(super) fn auxiliary(kind: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::handler;
     use super::*;
 
     #[test]
     fn only_what_the_main_program_has_is_its_own() {
-        assert!(is_main());
+        assert!(handler::is_in_main_program());
         // What the kernel brings along.
         assert!(!main_has(auxiliary(libc::AT_SYSINFO_EHDR) as u64));
         assert!(!main_has(0));

@@ -12,9 +12,11 @@ use addr2line::gimli::{
 };
 use addr2line::{Context, LookupContinuation, LookupResult, SplitDwarfLoad};
 
+use super::budget::Budget;
 use super::elf_file::ElfFile;
 use super::file::Source;
-use super::paged::{Budget, Paged, Window};
+use super::paged::Paged;
+use super::window::Window;
 
 /// The sections that tell of functions and lines. The rest tells of variables and types.
 const NEEDED: [SectionId; 10] = [

@@ -3,9 +3,10 @@
 use std::iter;
 use std::rc::Rc;
 
+use super::budget::Budget;
 use super::elf::{SectionHeader, SectionTable, chunk};
 use super::file::Source;
-use super::paged::{Budget, Paged};
+use super::paged::Paged;
 use super::unpack::{Packed, unpack};
 
 /// The names of the sections of a program take some hundred bytes.

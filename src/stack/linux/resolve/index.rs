@@ -78,7 +78,7 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use super::super::paged::Budget;
+    use super::super::budget::Budget;
     use super::*;
 
     fn index(at: u64, bytes: &[u8]) -> Index {

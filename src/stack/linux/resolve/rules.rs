@@ -9,7 +9,7 @@ use addr2line::gimli::{
 };
 
 use super::modules::{Module, Section};
-use super::paged::Window;
+use super::window::Window;
 
 /// The registers that calls keep, and those that say where a thread is, by DWARF's numbers.
 #[cfg(target_arch = "x86_64")]

@@ -14,7 +14,6 @@ use super::modules::Module;
 use super::paged::Origin;
 use super::prologue;
 use super::rules::{Lost, Rules, Values, number};
-use super::symbols::Symbols;
 use crate::stack::sys::Registers;
 
 /// No stack has more calls; what seems to has led the walk in a circle.
@@ -149,19 +148,9 @@ impl Unwinder {
         self.modules
     }
 
-    pub(super) fn modules(&self) -> &[Module] {
-        &self.modules
-    }
-
-    pub(super) fn forget_symbols(&mut self) {
-        for module in &mut self.modules {
-            module.symbols = Symbols::default();
-        }
-    }
-
     pub(super) fn module_of(&self, address: u64) -> Option<&Module> {
         let mut modules = self.modules.iter();
-        modules.find(|module| module.range.contains(&address))
+        modules.find(|module| module.contains(address))
     }
 
     pub(super) fn walk(&mut self, image: &Image) -> Walk {
@@ -235,7 +224,7 @@ impl Unwinder {
             return known.clone();
         }
         let mut modules = self.modules.iter();
-        let module = modules.find(|module| module.range.contains(&address));
+        let module = modules.find(|module| module.contains(address));
         let rules = module.and_then(|module| {
             let own = address.wrapping_sub(module.bias);
             Rules::at(module, own, &mut self.context)

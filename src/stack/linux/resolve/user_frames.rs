@@ -67,7 +67,7 @@ pub(super) fn has_handed_over(functions: &[Option<&str>]) -> bool {
 
 /// How many calls there are from the innermost to the last that is below the task harness. All, if
 /// neither the runtime nor the beginning of a Rust thread is there.
-pub(super) fn users(functions: &[Option<&str>]) -> usize {
+pub(super) fn count(functions: &[Option<&str>]) -> usize {
     let first = |boundary: &[(&str, &str)]| {
         let mut names = functions.iter().map(|name| name.unwrap_or_default());
         names.position(|name| is_one_of(name, boundary))
@@ -235,9 +235,9 @@ mod tests {
             (&[], 0),
         ] {
             let functions: Vec<_> = functions.iter().copied().map(Some).collect();
-            assert_eq!(users(&functions), expected, "{functions:?}");
+            assert_eq!(count(&functions), expected, "{functions:?}");
         }
-        assert_eq!(users(&[None, None]), 2);
+        assert_eq!(count(&[None, None]), 2);
     }
 
     #[test]
