@@ -142,22 +142,25 @@ fn take(
         }
         let switches = context_switches(thread);
         let activity = thread.activity();
-        match classify(activity, signal, was_running) {
-            Step::Copy(blocked) => {
-                let copied = copy(thread, blocked, switches, &memory, settings.bytes);
-                if let Some((registers, bytes, read)) = copied {
-                    return Ok(Image::new(registers, bytes, read, backlog));
-                }
-            }
+        let step = classify(activity, signal, was_running);
+        was_running = activity == Activity::Running;
+        let blocked = match step {
+            Step::Copy(blocked) => blocked,
             Step::Ask(signal) => match check_signal(thread, &activity, tracker, signal.number) {
                 Ok(()) => return take_by_signal(target, signal, settings.bytes, memory, backlog),
-                Err(NoStack::WouldInterrupt) => reason = NoStack::WouldInterrupt,
+                Err(NoStack::WouldInterrupt) => {
+                    reason = NoStack::WouldInterrupt;
+                    continue;
+                }
                 Err(other) => return Err(other),
             },
-            Step::TryAgain => {}
+            Step::TryAgain => continue,
             Step::GiveUp(reason) => return Err(reason),
+        };
+        let copied = copy(thread, blocked, switches, &memory, settings.bytes);
+        if let Some((registers, bytes, read)) = copied {
+            return Ok(Image::new(registers, bytes, read, backlog));
         }
-        was_running = activity == Activity::Running;
     }
     Err(reason)
 }

@@ -6,6 +6,7 @@
 mod budget;
 mod call_insn;
 mod debug;
+mod decompress;
 mod elf;
 mod elf_file;
 mod file;
@@ -16,7 +17,6 @@ mod paged;
 mod prologue;
 mod rules;
 mod symbols;
-mod unpack;
 mod unwind;
 mod user_frames;
 mod window;
