@@ -32,6 +32,16 @@ pub(crate) struct Blocked {
     pub(crate) pc: u64,
 }
 
+impl Activity {
+    /// Returns the call that the thread is blocked in.
+    pub(crate) fn syscall(self) -> Option<Syscall> {
+        match self {
+            Activity::Blocked(blocked) => blocked.call.map(Syscall::new),
+            Activity::Running | Activity::Gone | Activity::Hidden => None,
+        }
+    }
+}
+
 /// How a thread has spent its life so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Times {
@@ -77,10 +87,7 @@ impl Thread {
 
     /// Returns the call that the thread is blocked in.
     pub(crate) fn syscall(self) -> Option<Syscall> {
-        match self.activity() {
-            Activity::Blocked(blocked) => blocked.call.map(Syscall::new),
-            Activity::Running | Activity::Gone | Activity::Hidden => None,
-        }
+        self.activity().syscall()
     }
 
     /// Returns `None` where the kernel does not count it.

@@ -19,10 +19,7 @@ const FOREIGN_CRATES: [&str; 4] = ["alloc", "core", "std", "tokio"];
 /// the function's name begins with; that may be a dependency.
 pub(crate) fn culprit(trace: &StackTrace) -> Option<usize> {
     let mut frames = trace.user_frames().iter();
-    let is_foreign = |function| {
-        let name = crate_of(function);
-        name.is_some_and(|name| FOREIGN_CRATES.contains(&name))
-    };
+    let is_foreign = |function| crate_of(function).is_some_and(|it| FOREIGN_CRATES.contains(&it));
     let by_file = frames.clone().position(|frame| {
         let function = frame.function().unwrap_or_default();
         frame.file().is_some_and(is_users_file) && !is_foreign(function)

@@ -76,7 +76,7 @@ mod threads;
 #[cfg(not(loopmon_loom))]
 pub(super) use handler::{Question, Registers};
 #[cfg(not(loopmon_loom))]
-pub(super) use signal::{Refusal, Reply, Signal};
+pub(super) use signal::Signal;
 #[cfg(not(loopmon_loom))]
 pub(crate) use threads::introduce;
 

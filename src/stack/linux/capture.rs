@@ -17,10 +17,9 @@ use super::image::{BacklogShare, Capture, Image, open_memory};
 use crate::clock;
 use crate::procfs::{Activity, Blocked, Thread};
 use crate::stack::settings::StackCapture;
-use crate::stack::sys::{Question, Refusal, Registers, Reply, Signal};
+use crate::stack::sys::{Question, Registers, Signal};
 use crate::stack::target::{Identity, Target};
 use crate::stack::trace::{NoStack, ThreadState};
-use crate::syscall::Syscall;
 pub(crate) use on_cpu::OnCpuTracker;
 pub(super) use on_cpu::Status;
 use restartable::{has_lent_its_stack, is_restartable};
@@ -56,13 +55,9 @@ pub(super) fn thread_state(thread: Thread) -> ThreadState {
     let times = thread.times();
     let wait_channel = thread.read("wchan").ok();
     let activity = thread.activity();
-    let call = match activity {
-        Activity::Blocked(blocked) => blocked.call,
-        Activity::Running | Activity::Gone | Activity::Hidden => None,
-    };
     ThreadState {
         running: activity == Activity::Running,
-        syscall: call.map(Syscall::new),
+        syscall: activity.syscall(),
         wait_channel: wait_channel.filter(|channel| channel != "0" && !channel.is_empty()),
         on_cpu: times.map(|times| times.on_cpu),
         waited_for_cpu: times.map(|times| times.waited),
@@ -86,10 +81,8 @@ pub(crate) fn identify(
     let signal = signal(settings, until)?;
     let thread = Thread(target.proc_id);
     check_signal(thread, &thread.activity(), tracker, signal.number).ok()?;
-    match signal.ask(target.id, Question::new(None, 0)) {
-        Reply::Answered(answer) => Some(identity(&answer)),
-        Reply::NoAnswer | Reply::Gone | Reply::Refused(_) => None,
-    }
+    let answer = signal.ask(target.id, Question::new(None, 0)).ok()?;
+    Some(identity(&answer))
 }
 
 /// What to do next with a thread whose stack is wanted.
@@ -227,21 +220,11 @@ pub(super) fn take_by_signal(
     memory: File,
     backlog: BacklogShare,
 ) -> Result<Image, NoStack> {
-    match signal.ask(target.id, Question::new(Some(memory), wanted)) {
-        Reply::Answered(answer) => {
-            let identity = identity(&answer);
-            let (registers, read) = (answer.registers, answer.filled);
-            let mut image = Image::new(registers, answer.stack, read, backlog);
-            image.identity = Some(identity);
-            Ok(image)
-        }
-        Reply::NoAnswer => Err(NoStack::NoAnswer),
-        Reply::Gone => Err(NoStack::Moved),
-        Reply::Refused(Refusal::Taken) => Err(NoStack::SignalTaken),
-        Reply::Refused(Refusal::InLibrary) => Err(NoStack::InLibrary),
-        Reply::Refused(Refusal::NoRoom) => Err(NoStack::NoRoom),
-        Reply::Refused(Refusal::Denied) => Err(NoStack::SignalsOff),
-    }
+    let answer = signal.ask(target.id, Question::new(Some(memory), wanted))?;
+    let identity = identity(&answer);
+    let mut image = Image::new(answer.registers, answer.stack, answer.filled, backlog);
+    image.identity = Some(identity);
+    Ok(image)
 }
 
 /// Returns the signal to ask with, or `None` if the settings allow none.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::handler::{self, BEFORE, Question, SLOT};
 use super::threads;
 use crate::clock;
+use crate::stack::trace::NoStack;
 
 /// How often the asking thread checks for an answer.
 const POLL_INTERVAL: Duration = Duration::from_micros(20);
@@ -20,31 +21,6 @@ static ASKING: Mutex<()> = Mutex::new(());
 
 /// Sends nothing; the call only shows whether the thread lives.
 const NO_SIGNAL: c_int = 0;
-
-/// What came of asking a thread.
-#[derive(Debug)]
-pub(in super::super) enum Reply {
-    Answered(Question),
-    /// The signal was not handled in time: it is masked, or the thread gets no CPU.
-    NoAnswer,
-    /// The thread has ended.
-    Gone,
-    /// No signal was sent.
-    Refused(Refusal),
-}
-
-/// Why no signal was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Refusal {
-    /// The program handles this signal itself.
-    Taken,
-    /// The handler is part of a library, which may be closed.
-    InLibrary,
-    /// The thread has no room for the handler, or has not introduced itself.
-    NoRoom,
-    /// The system does not allow it.
-    Denied,
-}
 
 /// The signal that a thread is asked with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,43 +33,38 @@ pub(in super::super) struct Signal {
 }
 
 impl Signal {
-    /// Asks a thread, by its id for system calls.
-    pub(in super::super) fn ask(self, thread: u32, question: Question) -> Reply {
-        let Some(asking) = self.lock() else {
-            return Reply::NoAnswer;
-        };
+    /// Asks a thread, by its id for system calls. Returns the answered question, or why there is no answer.
+    pub(in super::super) fn ask(
+        self,
+        thread: u32,
+        question: Question,
+    ) -> Result<Question, NoStack> {
+        let asking = self.lock().ok_or(NoStack::NoAnswer)?;
         if !handler::is_in_main_program() {
-            return Reply::Refused(Refusal::InLibrary);
+            return Err(NoStack::InLibrary);
         }
         if !threads::is_ready(thread) {
-            return match send(thread, NO_SIGNAL) {
-                Ok(()) => Reply::Refused(Refusal::NoRoom),
-                Err(reply) => reply,
-            };
+            send(thread, NO_SIGNAL)?;
+            return Err(NoStack::NoRoom);
         }
-        if let Err(refusal) = self.ensure_handled() {
-            return Reply::Refused(refusal);
-        }
+        self.ensure_handled()?;
         if clock::now() >= self.until {
             // No time is left for an answer.
-            return Reply::NoAnswer;
+            return Err(NoStack::NoAnswer);
         }
         if SLOT.ask(thread, question).is_err() {
             // An earlier question is still being answered: that handler has got no CPU since it began.
-            return Reply::NoAnswer;
+            return Err(NoStack::NoAnswer);
         }
-        if let Err(reply) = send(thread, self.number) {
+        if let Err(no_stack) = send(thread, self.number) {
             drop(SLOT.withdraw(thread));
-            return reply;
+            return Err(no_stack);
         }
         let answer = self.wait(thread);
         drop(asking);
-        match answer {
-            Some(answer) if answer.runs_tokio => Reply::Answered(answer),
-            // The thread that was meant has ended, and another has its id now.
-            Some(_) => Reply::Gone,
-            None => Reply::NoAnswer,
-        }
+        let answer = answer.ok_or(NoStack::NoAnswer)?;
+        // Without Tokio, this is another thread, which has the id of the one that was meant and has ended.
+        answer.runs_tokio.then_some(answer).ok_or(NoStack::Moved)
     }
 
     /// Waits for another watchdog that asks, as in tests. It stops waiting in time, as after a fork the
@@ -126,12 +97,12 @@ impl Signal {
     }
 
     /// Installs the handler, or checks that it is still installed.
-    fn ensure_handled(self) -> Result<(), Refusal> {
+    fn ensure_handled(self) -> Result<(), NoStack> {
         let before = usize::try_from(self.number)
             .ok()
             .and_then(|number| BEFORE.get(number));
         let (Some(before), Some(current)) = (before, action(self.number)) else {
-            return Err(Refusal::Denied);
+            return Err(NoStack::SignalsOff);
         };
         if is_ours(&current) {
             return Ok(());
@@ -139,17 +110,17 @@ impl Signal {
         // Whatever has replaced our handler stays: the two must not fight for the signal.
         let is_free = !is_handled(&current) || (self.shared && can_be_shared(&current));
         if before.get().is_some() || !is_free {
-            return Err(Refusal::Taken);
+            return Err(NoStack::SignalTaken);
         }
         // Set before our handler is installed, which may get a signal of the program's at once.
         let before = before.get_or_init(|| current);
-        let replaced = install(self.number, &ours_instead_of(before)).ok_or(Refusal::Denied)?;
+        let replaced = install(self.number, &ours_instead_of(before)).ok_or(NoStack::SignalsOff)?;
         if (replaced.sa_sigaction, replaced.sa_flags) == (before.sa_sigaction, before.sa_flags) {
             return Ok(());
         }
         // The program has just installed another handler.
         install(self.number, &replaced);
-        Err(Refusal::Taken)
+        Err(NoStack::SignalTaken)
     }
 }
 
@@ -205,7 +176,7 @@ fn install(signal: c_int, action: &libc::sigaction) -> Option<libc::sigaction> {
 }
 
 /// Sends a signal. `NO_SIGNAL` only checks that the thread lives.
-fn send(thread: u32, signal: c_int) -> Result<(), Reply> {
+fn send(thread: u32, signal: c_int) -> Result<(), NoStack> {
     let process = std::process::id();
     // SAFETY: the call takes three integers. The handler is installed. The id of the process keeps the
     // signal from a thread of another process that may have this id by now. If another thread of this
@@ -215,8 +186,8 @@ fn send(thread: u32, signal: c_int) -> Result<(), Reply> {
         return Ok(());
     }
     Err(match io::Error::last_os_error().raw_os_error() {
-        Some(libc::ESRCH) => Reply::Gone,
-        _ => Reply::Refused(Refusal::Denied),
+        Some(libc::ESRCH) => NoStack::Moved,
+        _ => NoStack::SignalsOff,
     })
 }
 

@@ -99,9 +99,10 @@ mod tests {
     use std::time::Duration;
 
     use super::super::handler::Question;
-    use super::super::signal::{Reply, Signal};
+    use super::super::signal::Signal;
     use super::*;
     use crate::clock;
+    use crate::stack::trace::NoStack;
 
     /// When the signal is sent, nobody knows that the id was another thread's.
     #[test]
@@ -118,7 +119,7 @@ mod tests {
             reply
         });
         let reply = other.unwrap().join().unwrap();
-        assert!(matches!(reply, Reply::Gone), "{reply:?}");
+        assert_eq!(reply.unwrap_err(), NoStack::Moved);
     }
 
     #[test]

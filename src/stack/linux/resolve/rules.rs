@@ -130,12 +130,12 @@ impl Rules {
     /// Whether the function has no caller, which is so if there is no rule for the return address. On AArch64
     /// a leaf function has none either, but only the innermost call can be one.
     pub(super) fn is_outermost(&self, is_innermost: bool) -> bool {
-        let has_rule = self
-            .registers
-            .iter()
-            .any(|(register, _)| *register == number::RA);
         let may_be_leaf = is_innermost && cfg!(target_arch = "aarch64");
-        !has_rule && !may_be_leaf
+        !self.has_rule_for(number::RA) && !may_be_leaf
+    }
+
+    fn has_rule_for(&self, register: u16) -> bool {
+        self.registers.iter().any(|(other, _)| *other == register)
     }
 
     /// Returns the registers of the caller, with the address at which it continues as `RA`. `word` reads the
@@ -165,11 +165,7 @@ impl Rules {
             }
         }
         // Without a rule, the stack pointer is the frame address.
-        if !self
-            .registers
-            .iter()
-            .any(|(register, _)| *register == number::SP)
-        {
+        if !self.has_rule_for(number::SP) {
             there.set(number::SP, Some(frame));
         }
         Ok(there)
