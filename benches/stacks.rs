@@ -1,10 +1,10 @@
-//! What is shown of a worker that blocks in one of fifteen ways, and what that costs.
+//! What the stack of a worker shows that blocks in one of fifteen ways, and what taking it costs.
 //!
-//! Prints a table for the profile it is built with; `benches/README.md` says how to build it with
-//! others. An argument is the number of rounds.
+//! Prints a table for the profile that it is built with; `benches/README.md` says how to build it with others.
+//! The argument is the number of rounds.
 #![allow(
     clippy::disallowed_methods,
-    reason = "it holds loopmon against the clocks"
+    reason = "it checks loopmon against the clocks"
 )]
 
 use std::fs::{self, File};
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use loopmon::{Frame, Monitor, Phase, StackTrace, Stall, Stalls};
 
 const THRESHOLD: Duration = Monitor::DEFAULT_STALL_THRESHOLD;
-/// Twice the threshold, as the budget has it.
+/// Twice the threshold, as in the budget.
 const LASTS: Duration = Duration::from_millis(200);
 
 type Blocker = fn() -> io::Result<()>;
@@ -191,7 +191,7 @@ fn main() -> io::Result<()> {
         .install_on(runtime.handle())
         .map_err(io::Error::other)?;
     let stalls = listen(monitor.stalls());
-    // Until the monitor has met all workers.
+    // Wait until the monitor has observed all workers.
     thread::sleep(Duration::from_millis(200));
 
     let before = Memory::now()?;
@@ -203,7 +203,7 @@ fn main() -> io::Result<()> {
                 assert_ne!(error.kind(), io::ErrorKind::Interrupted, "{name}");
                 eprintln!("{name}: {error}");
             }
-            all.push(Told {
+            all.push(Outcome {
                 name,
                 first: round == 0,
                 stall: ended(&stalls),
@@ -216,10 +216,10 @@ fn main() -> io::Result<()> {
     println!("after the last:                {after}");
     thread::sleep(Duration::from_secs(11));
     println!("ten seconds later:             {}", Memory::now()?);
-    let missed = all.iter().filter(|told| !told.is_named()).take(3);
-    for told in all.last().into_iter().chain(missed) {
-        println!("\n{}:", told.name);
-        if let Some(stall) = &told.stall {
+    let missed = all.iter().filter(|outcome| !outcome.is_named()).take(3);
+    for outcome in all.last().into_iter().chain(missed) {
+        println!("\n{}:", outcome.name);
+        if let Some(stall) = &outcome.stall {
             println!("{stall}");
             if let Some(trace) = &stall.trace {
                 println!("{trace}");
@@ -229,14 +229,14 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// What was told of one stall.
-struct Told {
+/// The last report of one stall, if there was any.
+struct Outcome {
     name: &'static str,
     first: bool,
     stall: Option<Stall>,
 }
 
-impl Told {
+impl Outcome {
     fn trace(&self) -> Option<&StackTrace> {
         let trace = self.stall.as_ref()?.trace.as_deref()?;
         trace.no_stack().is_none().then_some(trace)
@@ -270,24 +270,26 @@ impl Told {
     }
 }
 
-fn report(rounds: usize, all: &[Told]) {
+fn report(rounds: usize, all: &[Outcome]) {
     println!("{rounds} rounds; a stall lasts {LASTS:?}, twice the threshold");
     println!(
-        "{:22} told complete named line  capture p50 / max us  resolve first / again p50 ms",
+        "{:22} seen complete named line  capture p50 / max us  resolve first / again p50 ms",
         "blocker"
     );
     for (name, _) in BLOCKERS {
-        let of: Vec<_> = all.iter().filter(|told| told.name == name).collect();
+        let of: Vec<_> = all.iter().filter(|outcome| outcome.name == name).collect();
         row(name, &of);
     }
     row("all", &all.iter().collect::<Vec<_>>());
 }
 
-fn row(name: &str, of: &[&Told]) {
-    let count = |which: fn(&Told) -> bool| of.iter().filter(|told| which(told)).count();
+fn row(name: &str, of: &[&Outcome]) {
+    let count = |which: fn(&Outcome) -> bool| of.iter().filter(|outcome| which(outcome)).count();
     let times = |which: fn(&StackTrace) -> Duration, first: bool| {
-        let of = of.iter().filter(|told| told.first || !first);
-        let mut times: Vec<_> = of.filter_map(|told| told.trace().map(which)).collect();
+        let of = of.iter().filter(|outcome| outcome.first || !first);
+        let mut times: Vec<_> = of
+            .filter_map(|outcome| outcome.trace().map(which))
+            .collect();
         times.sort_unstable();
         times
     };
@@ -295,10 +297,10 @@ fn row(name: &str, of: &[&Told]) {
     let captures = times(StackTrace::capture_time, false);
     println!(
         "{name:22} {:4} {:8} {:5} {:4}  {:10.0} / {:7.0}  {:13.2} / {:.2}",
-        count(|told| told.stall.is_some()),
-        count(Told::is_complete),
-        count(Told::is_named),
-        count(Told::is_located),
+        count(|outcome| outcome.stall.is_some()),
+        count(Outcome::is_complete),
+        count(Outcome::is_named),
+        count(Outcome::is_located),
         median(&captures).as_secs_f64() * 1e6,
         captures.last().copied().unwrap_or_default().as_secs_f64() * 1e6,
         times(StackTrace::resolve_time, true)
@@ -311,21 +313,21 @@ fn row(name: &str, of: &[&Told]) {
     );
 }
 
-/// What the stream tells, on a channel that can be waited for with a timeout.
+/// Forwards the stream to a channel, which can be received from with a timeout.
 fn listen(mut stalls: Stalls) -> mpsc::Receiver<Stall> {
-    let (told, heard) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let listening = thread::Builder::new().spawn(move || {
         futures::executor::block_on(async {
             while let Some(stall) = stalls.next().await {
-                told.send(stall).ok();
+                sender.send(stall).ok();
             }
         });
     });
     listening.expect("a thread to listen");
-    heard
+    receiver
 }
 
-/// The stall that is over, or the last that was told of it.
+/// Returns the report of the end of a stall, or else the last one.
 fn ended(stalls: &mpsc::Receiver<Stall>) -> Option<Stall> {
     let mut last = None;
     while let Ok(stall) = stalls.recv_timeout(Duration::from_secs(2)) {
@@ -338,7 +340,7 @@ fn ended(stalls: &mpsc::Receiver<Stall>) -> Option<Stall> {
     last
 }
 
-/// The lines of a function in this file.
+/// Returns the lines of a function in this file.
 fn lines(function: &str) -> RangeInclusive<u32> {
     let source = include_str!("stacks.rs");
     let head = format!("fn {function}(");
@@ -354,7 +356,7 @@ fn lines(function: &str) -> RangeInclusive<u32> {
     first as u32 + 1..=(first + length) as u32 + 1
 }
 
-/// What the process has in memory, in all and without what is in files.
+/// The memory of the process in KiB: all of it, and the part that no file backs.
 struct Memory {
     total: u64,
     anonymous: u64,
@@ -410,7 +412,7 @@ fn elsewhere(work: impl FnOnce() + Send + 'static) {
     thread::Builder::new().spawn(work).expect("a thread");
 }
 
-/// Has another thread hold a lock, from before this returns.
+/// Makes another thread hold a lock, which it has when this returns.
 fn hold_meanwhile<G: 'static>(lock: fn() -> G) {
     let (held, is_held) = mpsc::channel();
     elsewhere(move || {

@@ -1,5 +1,6 @@
-//! What `/proc` of Linux says of a thread of this process, read without a privilege and without
-//! touching the thread. Elsewhere it says nothing.
+//! What Linux reports of a thread of this process in `/proc`. Reading it needs no privilege and does not touch
+//! the thread. On other systems, everything here is unknown. What the numbers mean for a stall is decided
+//! elsewhere.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
@@ -9,34 +10,45 @@ use std::time::Duration;
 
 use crate::syscall::Syscall;
 
-/// What a thread is at.
+/// What a thread is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activity {
     /// On a CPU, or waiting for one.
     Running,
     Blocked(Blocked),
+    /// The thread has ended.
     Gone,
-    /// The system does not tell.
+    /// The system does not report it.
     Hidden,
 }
 
 /// Where a thread is blocked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Blocked {
-    /// The number of the system call. `None` if it waits elsewhere, such as for a page of memory.
+    /// The number of the system call. `None` if the thread waits elsewhere, such as for a page of memory.
     pub(crate) call: Option<u32>,
     pub(crate) arguments: [u64; 6],
     pub(crate) sp: u64,
     pub(crate) pc: u64,
 }
 
+impl Activity {
+    /// Returns the call that the thread is blocked in.
+    pub(crate) fn syscall(self) -> Option<Syscall> {
+        match self {
+            Activity::Blocked(blocked) => blocked.call.map(Syscall::new),
+            Activity::Running | Activity::Gone | Activity::Hidden => None,
+        }
+    }
+}
+
 /// How a thread has spent its life so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Times {
     pub(crate) on_cpu: Duration,
-    /// Able to run, but not on a CPU. It counts only once the wait is over.
+    /// How long the thread was able to run, but not on a CPU. A wait counts only once it is over.
     pub(crate) waited: Duration,
-    /// How often it has been put on a CPU.
+    /// Counts how often the thread has been put on a CPU.
     pub(crate) turns: u64,
 }
 
@@ -45,7 +57,8 @@ pub(crate) struct Times {
 pub(crate) struct Thread(pub(crate) u32);
 
 impl Thread {
-    /// By the letter that `ps` shows; `X` once it is gone. `None` if the system does not tell.
+    /// Returns the state as the letter that `ps` shows; `X` once the thread has ended. `None` if the system
+    /// does not report it.
     pub(crate) fn state(self) -> Option<char> {
         match self.line("stat") {
             Ok(line) => state(line.text()),
@@ -61,26 +74,23 @@ impl Thread {
         }
     }
 
-    /// The name that the system knows it by, which is cut after 15 bytes.
+    /// Returns the thread's name in the system, which is cut after 15 bytes.
     pub(crate) fn name(self) -> Option<Line> {
         self.line("comm").ok()
     }
 
-    /// Whether it is blocked as one is that has nothing to do: in a lock of user space, or for events.
+    /// Whether the thread is blocked like one that has nothing to do: in a futex, or waiting for events.
     pub(crate) fn is_idle(self) -> bool {
         let call = self.syscall().and_then(Syscall::name);
         matches!(call, Some("futex" | "epoll_wait" | "epoll_pwait"))
     }
 
-    /// The call that it is blocked in.
+    /// Returns the call that the thread is blocked in.
     pub(crate) fn syscall(self) -> Option<Syscall> {
-        match self.activity() {
-            Activity::Blocked(blocked) => blocked.call.map(Syscall::new),
-            Activity::Running | Activity::Gone | Activity::Hidden => None,
-        }
+        self.activity().syscall()
     }
 
-    /// `None` where the kernel does not count it.
+    /// Returns `None` where the kernel does not count it.
     pub(crate) fn times(self) -> Option<Times> {
         times(self.line("schedstat").ok()?.text())
     }
@@ -95,7 +105,7 @@ impl Thread {
         fs::read_to_string(format!("/proc/self/task/{}/{file}", self.0))
     }
 
-    /// The beginning of a file, without an allocation.
+    /// Reads the beginning of a file, without allocating.
     fn line(self, file: &str) -> io::Result<Line> {
         let mut path = [0; 64];
         let mut rest = &mut path[..];
@@ -105,9 +115,11 @@ impl Thread {
         Line::read(Path::new(path))
     }
 
-    /// The thread's directory goes first; a file that is open by then answers "no such process". A
-    /// file may be missing where the kernel is built without it, and all of them where `/proc` is not
-    /// to be reached, as after a `chroot`: then nothing is known.
+    /// Whether the error means that the thread has ended.
+    ///
+    /// When a thread ends, its directory disappears first; reading a file that is open by then fails with "no
+    /// such process". But a file may also be missing because the kernel is built without it, and all files
+    /// because there is no `/proc`, as after a `chroot`: then nothing is known.
     fn is_gone(self, error: &io::Error) -> bool {
         const NO_SUCH_PROCESS: i32 = 3;
         let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
@@ -118,8 +130,8 @@ impl Thread {
     }
 }
 
-/// How the thread that opens this spends its life. The file stays open: later there may be no `/proc`, no
-/// descriptor to spare, or no memory.
+/// The times of the thread that has opened this. The file stays open, as later there may be no `/proc`, no
+/// free descriptor, or no memory.
 #[derive(Debug)]
 pub(crate) struct OwnSchedule(Option<File>);
 
@@ -128,7 +140,7 @@ impl OwnSchedule {
         OwnSchedule(File::open("/proc/thread-self/schedstat").ok())
     }
 
-    /// `None` where the system does not tell. Does not allocate.
+    /// Returns `None` where the system does not report them. Does not allocate.
     pub(crate) fn times(&self) -> Option<Times> {
         let mut file = self.0.as_ref()?;
         file.rewind().ok()?;
@@ -136,13 +148,13 @@ impl OwnSchedule {
     }
 }
 
-/// The ids of all threads of this process.
+/// Returns the ids of all threads of this process.
 pub(crate) fn threads() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc/self/task").into_iter().flatten();
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// The beginning of a file, as long as what is read here gets.
+/// The beginning of a file. It is long enough for all files that are read here.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line {
     bytes: [u8; 512],
@@ -163,20 +175,21 @@ impl Line {
         Ok(line)
     }
 
-    /// After what is no UTF-8, as a thread's name may be.
+    /// Returns the text after the last bytes that are not UTF-8, as a thread's name may have.
     pub(crate) fn text(&self) -> &str {
         let last = self.bytes[..self.length].utf8_chunks().last();
         last.map_or("", |chunk| chunk.valid().trim_end())
     }
 }
 
-/// `4711 (name, which may hold anything) R …`
+/// Parses `4711 (name, which may contain anything) R …`.
 fn state(text: &str) -> Option<char> {
     let (_, after_name) = text.rsplit_once(") ")?;
     after_name.chars().next()
 }
 
-/// `running`; `-1 <sp> <pc>` outside of a call; or the number, six arguments, sp and pc.
+/// Parses `running`; `-1 <sp> <pc>` for a thread blocked outside a call; or the call's number, six arguments,
+/// sp and pc.
 fn activity(text: &str) -> Option<Activity> {
     let mut fields = text.split_ascii_whitespace();
     let first = fields.next()?;
@@ -198,12 +211,12 @@ fn activity(text: &str) -> Option<Activity> {
     }))
 }
 
-/// `<nanoseconds on a CPU> <nanoseconds waiting for one> <times on a CPU>`
+/// Parses `<nanoseconds on a CPU> <nanoseconds waiting for one> <times on a CPU>`.
 fn times(text: &str) -> Option<Times> {
     let mut fields = text.split_ascii_whitespace().map(str::parse::<u64>);
     let mut next = || fields.next()?.ok();
     let [on_cpu, waited, turns] = [next()?, next()?, next()?];
-    // Where the kernel does not keep them, all are zero.
+    // All are zero where the kernel does not count them.
     (turns > 0).then_some(Times {
         on_cpu: Duration::from_nanos(on_cpu),
         waited: Duration::from_nanos(waited),
@@ -222,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_running_from_blocked() {
+    fn distinguishes_running_from_blocked() {
         assert_eq!(activity("running\n"), Some(Activity::Running));
         let blocked = |call, arguments| {
             Some(Activity::Blocked(Blocked {
@@ -279,7 +292,7 @@ mod tests {
         assert_eq!(Thread(u32::MAX).state(), Some('X'));
         assert_eq!(Thread(u32::MAX).activity(), Activity::Gone);
         assert_eq!(Thread(u32::MAX).times(), None);
-        // One that lives does not look so for a file that its kernel does not have.
+        // A thread lives even if its kernel does not have a file.
         let read = |id: u32| Thread(id).line("no such file").unwrap_err();
         assert!(!Thread(std::process::id()).is_gone(&read(std::process::id())));
         assert!(Thread(u32::MAX).is_gone(&read(u32::MAX)));

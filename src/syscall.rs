@@ -1,4 +1,4 @@
-//! A system call of Linux, and its name. What it means for a stall is said in `stall/cause.rs`.
+//! A system call of Linux, and its name. What it means for a stall is documented in `stall/cause.rs`.
 
 mod names;
 
@@ -18,13 +18,13 @@ impl Syscall {
         Syscall { number }
     }
 
-    /// Its number, which differs between architectures.
+    /// Returns its number, which differs between architectures.
     #[must_use]
     pub fn number(self) -> u32 {
         self.number
     }
 
-    /// Its name. `None` if loopmon does not know it: the table has those that can wait, for x86-64,
+    /// Returns its name, or `None` if loopmon does not know it. Loopmon knows the calls that can wait, on x86-64,
     /// AArch64 and 64-bit RISC-V.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
@@ -32,7 +32,7 @@ impl Syscall {
     }
 }
 
-/// The name, or `system call` and the number.
+/// Prints the name, or `system call` and the number.
 impl fmt::Display for Syscall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Loads loopmon as part of a library into a program that loads and unloads others, and sees that it
+# Loads loopmon, as part of a library, into a program that loads and closes other libraries, and checks that it
 # neither hangs nor leaves a handler behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."

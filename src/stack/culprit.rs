@@ -1,32 +1,33 @@
-//! Which call on a stack is the user's own.
+//! Which call on a stack is the culprit: the innermost of the user's own code. Where the user's part of a
+//! stack ends is decided when the stack is resolved.
 
 use super::trace::StackTrace;
 
-/// Where the compiler and Cargo keep what is not the user's: how a path begins.
+/// The beginnings of the paths of the standard library and its dependencies.
 const STD: [&str; 2] = ["/rustc/", "/rust/deps/"];
 
-/// Where they keep it on the machine that has built the program, followed by a name with a hash.
+/// The folders in which Cargo keeps dependencies, followed by a name with a hash.
 const DEPENDENCIES: [&str; 2] = ["/registry/src/", "/git/checkouts/"];
 
-/// Crates that are nobody's own.
-const CRATES: [&str; 4] = ["alloc", "core", "std", "tokio"];
+/// Crates that are never the user's own.
+const FOREIGN_CRATES: [&str; 4] = ["alloc", "core", "std", "tokio"];
 
-/// The index of the innermost call of the user's own code: neither of the standard library, nor of a
-/// dependency, nor of the runtime.
+/// Returns the index of the innermost call of the user's own code: not of the standard library, of a
+/// dependency, or of the runtime.
 ///
-/// By the file that the code is in. Where no file is known to be the user's, by the crate that the
-/// function's name begins with, and then it may be a dependency's.
+/// It goes by the file that the code is in. If no call is in a file of the user's, it goes by the crate that
+/// the function's name begins with; that may be a dependency.
 pub(crate) fn culprit(trace: &StackTrace) -> Option<usize> {
     let mut frames = trace.user_frames().iter();
-    let is_nobodys = |function| crate_of(function).is_some_and(|name| CRATES.contains(&name));
+    let is_foreign = |function| crate_of(function).is_some_and(|it| FOREIGN_CRATES.contains(&it));
     let by_file = frames.clone().position(|frame| {
         let function = frame.function().unwrap_or_default();
-        frame.file().is_some_and(is_users_file) && !is_nobodys(function)
+        frame.file().is_some_and(is_users_file) && !is_foreign(function)
     });
     by_file.or_else(|| {
         frames.position(|frame| {
             let function = frame.function().unwrap_or_default();
-            frame.file().is_none() && crate_of(function).is_some() && !is_nobodys(function)
+            frame.file().is_none() && crate_of(function).is_some() && !is_foreign(function)
         })
     })
 }
@@ -41,7 +42,7 @@ fn is_users_file(path: &str) -> bool {
     let is_hash = |(_, hash): (&str, &str)| {
         hash.len() == 16 && hash.chars().all(|digit| digit.is_ascii_hexdigit())
     };
-    // C that a dependency has brought may be anywhere.
+    // The C files of a dependency may be anywhere.
     let is_rust = path.ends_with(".rs");
     let mut folders = DEPENDENCIES.iter().filter_map(is_dependency);
     is_rust && !is_std && !is_vendored(path) && !folders.any(is_hash)
@@ -53,7 +54,8 @@ fn is_vendored(path: &str) -> bool {
     folders.next().is_some() && folders.nth(1) == Some("src")
 }
 
-/// `<&mut a::B<C> as d::E>::f` is of crate `a`, and `<T as d::E>::f` of `d`. C has no crates.
+/// Returns the crate of a function: `a` for `<&mut a::B<C> as d::E>::f`, and `d` for `<T as d::E>::f`. `None`
+/// for a function of C.
 fn crate_of(function: &str) -> Option<&str> {
     let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let mut paths = function.split(|c| !is_path(c));
@@ -63,7 +65,7 @@ fn crate_of(function: &str) -> Option<&str> {
 
 #[cfg(test)]
 impl StackTrace {
-    /// One of functions with their files, all of them the user's part.
+    /// Returns a trace of these functions with their files, all of them the user's part.
     pub(crate) fn of(calls: &[(&str, Option<&str>)]) -> StackTrace {
         let frames = calls.iter().map(|(function, file)| super::Frame {
             function: Some((*function).to_owned()),
@@ -105,7 +107,7 @@ mod tests {
         assert_eq!(culprit(&StackTrace::of(&frames)), Some(3));
         assert_eq!(culprit(&StackTrace::of(&frames[..3])), None);
         assert_eq!(culprit(&StackTrace::of(&[])), None);
-        // What the runtime has called ends it.
+        // The user's part ends before the user's code.
         let mut cut = StackTrace::of(&frames);
         cut.users = 3;
         assert_eq!(culprit(&cut), None);
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_users_files_from_others() {
+    fn distinguishes_users_files_from_others() {
         for (file, is_users) in [
             ("/home/u/app/src/main.rs", true),
             ("src/main.rs", true),
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_the_crate_of_a_function() {
+    fn finds_the_crate_of_a_function() {
         for (function, of) in [
             ("app::handle::{{closure}}", Some("app")),
             ("<app::Store as core::fmt::Display>::fmt", Some("app")),

@@ -1,4 +1,4 @@
-//! One call on a stack.
+//! One call on a stack, and how it is printed. It is filled in when the stack is resolved.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,8 +6,8 @@ use std::path::Path;
 
 /// One call on the stack of a stuck thread, from [`StackTrace::frames`](crate::StackTrace::frames).
 ///
-/// What is known of it depends on how the program was built; see the [guide](crate::docs::stacks).
-/// `Display` prints one or two lines as a Rust backtrace does, and where the line is not known the
+/// Which parts are known depends on how the program was built; see the [guide](crate::docs::stacks).
+/// `Display` prints one or two lines, as a Rust backtrace has them. If the line is not known, it prints the
 /// module and the [offset](Frame::offset) in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -21,13 +21,13 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The function, demangled. `None` in a stripped program.
+    /// The demangled name of the function. `None` in a stripped program.
     #[must_use]
     pub fn function(&self) -> Option<&str> {
         self.function.as_deref()
     }
 
-    /// The source file, as the compiler has written it down. `None` without debug information.
+    /// The source file, with the path that the compiler recorded. `None` without debug information.
     #[must_use]
     pub fn file(&self) -> Option<&str> {
         self.file.as_deref()
@@ -39,27 +39,27 @@ impl Frame {
         self.line
     }
 
-    /// The program or library that the code belongs to. `None` for code made at run time.
+    /// The program or library that the code belongs to. `None` for code generated at run time.
     #[must_use]
     pub fn module(&self) -> Option<&str> {
         self.module.as_deref()
     }
 
-    /// Where in the module the call is: what `addr2line -e <module>` asks for. The address in memory
-    /// if there is no module.
+    /// The address of the call in the module, as `addr2line -e <module>` takes it. The address in memory if
+    /// there is no module.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Whether the compiler has merged this call into its caller, which is the next frame.
+    /// Whether the compiler has inlined this call into its caller, which is the next frame.
     #[must_use]
     pub fn is_inlined(&self) -> bool {
         self.inlined
     }
 
-    /// Without the path of the directory that the program runs in, if `near` is that.
-    pub(super) fn write(&self, f: &mut fmt::Formatter<'_>, near: Option<&Path>) -> fmt::Result {
+    /// Prints paths inside `base` relative to it.
+    pub(super) fn write(&self, f: &mut fmt::Formatter<'_>, base: Option<&Path>) -> fmt::Result {
         let module = self.module.as_deref().unwrap_or("unknown");
         let module = module.rsplit('/').next().unwrap_or(module);
         match &self.function {
@@ -70,11 +70,11 @@ impl Frame {
         let Some(file) = &self.file else {
             return Ok(());
         };
-        let shown = match near.and_then(|near| Path::new(file).strip_prefix(near).ok()) {
+        let path = match base.and_then(|base| Path::new(file).strip_prefix(base).ok()) {
             Some(inside) => Cow::Owned(format!("./{}", inside.display())),
             None => Cow::Borrowed(file.as_str()),
         };
-        write!(f, "\n             at {shown}")?;
+        write!(f, "\n             at {path}")?;
         match self.line {
             Some(line) => write!(f, ":{line}"),
             None => Ok(()),
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_no_line_can_be_looked_up() {
+    fn a_frame_without_a_line_has_an_offset() {
         let mut frame = Frame {
             function: Some("app::work".to_owned()),
             file: Some("/src/app.rs".to_owned()),

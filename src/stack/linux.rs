@@ -1,4 +1,5 @@
-//! Stacks on Linux.
+//! Stacks on Linux: what `capture/` copies of a thread, `resolve/` turns into a trace. Neither imports the
+//! other; they meet in `image.rs`.
 
 mod capture;
 mod image;
@@ -10,7 +11,7 @@ pub(crate) use resolve::Resolver;
 
 pub(crate) use super::sys::{introduce, own_id};
 
-/// Whether stacks are taken here at all.
+/// Whether this platform supports stacks.
 pub(crate) const ARE_TAKEN: bool = true;
 
 #[cfg(test)]

@@ -1,52 +1,53 @@
-//! The thread that resolves stacks: it finds out which calls the captured bytes are.
+//! The thread that resolves stacks to functions, files and lines. How it does so is the platform's.
 //!
-//! That takes time, and locks that a stuck thread may hold, so nobody waits for it for long.
+//! Resolving takes time, and locks that a stuck thread may hold, so nobody waits for this thread for long.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use super::platform::Resolver;
 use super::snapshot::Unresolved;
 use crate::threads;
 
-/// For how long after the last stack what was read of the program is kept for the next one.
+/// How long after the last stack the resolver is kept, with what it has read of the program.
 const KEPT_FOR: Duration = Duration::from_secs(10);
 
-/// The way to the thread. When this is dropped, it resolves what it was given, and ends with all that it
-/// holds of the program.
+/// Sends stacks to the thread. After this is dropped, the thread resolves what it was sent, and ends.
 #[derive(Debug)]
 pub(crate) struct ResolverThread(Sender<Unresolved>);
 
 impl ResolverThread {
-    /// `done` is called after each stack, whatever has come of it.
+    /// Starts the thread, which calls `done` after each stack, even if resolving it failed.
     pub(crate) fn start(done: impl Fn() + Send + 'static) -> io::Result<ResolverThread> {
-        let (way, stacks) = mpsc::channel::<Unresolved>();
-        threads::spawn("loopmon-stacks", move || {
-            let mut kept: Option<Resolver> = None;
-            loop {
-                let stack = match kept {
-                    Some(_) => stacks.recv_timeout(KEPT_FOR),
-                    None => stacks.recv().map_err(RecvTimeoutError::from),
-                };
-                match stack {
-                    Ok(stack) => {
-                        let resolver = kept.get_or_insert_default();
-                        // What reads debug information may stumble over it.
-                        catch_unwind(AssertUnwindSafe(|| stack.resolve(resolver))).ok();
-                        done();
-                    }
-                    Err(RecvTimeoutError::Timeout) => kept = None,
-                    Err(RecvTimeoutError::Disconnected) => return,
-                }
-            }
-        })?;
-        Ok(ResolverThread(way))
+        let (sender, stacks) = mpsc::channel();
+        threads::spawn("loopmon-stacks", move || run(&stacks, done))?;
+        Ok(ResolverThread(sender))
     }
 
     pub(crate) fn resolve(&self, stack: Unresolved) {
-        // It fails only if the thread is gone; then the stack counts as resolved, to nothing.
+        // Fails only if the thread has ended. The stack then counts as resolved, without a trace.
         self.0.send(stack).ok();
+    }
+}
+
+fn run(stacks: &Receiver<Unresolved>, done: impl Fn()) {
+    let mut kept: Option<Resolver> = None;
+    loop {
+        let stack = match kept {
+            Some(_) => stacks.recv_timeout(KEPT_FOR),
+            None => stacks.recv().map_err(RecvTimeoutError::from),
+        };
+        match stack {
+            Ok(stack) => {
+                let resolver = kept.get_or_insert_default();
+                // The libraries that read debug information may panic on what is corrupt.
+                catch_unwind(AssertUnwindSafe(|| stack.resolve(resolver))).ok();
+                done();
+            }
+            Err(RecvTimeoutError::Timeout) => kept = None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
     }
 }

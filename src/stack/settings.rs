@@ -1,46 +1,45 @@
-//! How the stack of a stalled worker is taken.
+//! The user's settings for taking stacks. What they do is in `linux/capture.rs`.
 
 use crate::error::{Error, Kind};
 
-/// How the stack of a stalled worker is taken: for
-/// [`Builder::stack_capture`](crate::Builder::stack_capture), with the `stack` feature.
+/// Settings for taking the stacks of stalled workers, for
+/// [`Builder::stack_capture`](crate::Builder::stack_capture). They need the `stack` feature.
 ///
-/// A thread that is blocked is looked at from the outside: nothing of it is touched. A thread that
-/// runs is sent a signal, whose handler copies a piece of its stack. A thread that is blocked in a
-/// call which a signal would break is not sent one; see the [guide](crate::docs::stacks) for what is
-/// done to keep it so.
+/// Blocked threads are inspected through `/proc`, and not touched. Running threads get a signal, whose
+/// handler copies part of the stack. A thread that is blocked in a call that a signal would interrupt gets
+/// none; the [guide](crate::docs::stacks) explains how that is ensured.
 ///
 /// ```
 /// use loopmon::StackCapture;
 ///
-/// // Looks only: a thread that runs has no stack then.
-/// let traces = StackCapture::new().without_signals();
-/// // A signal that nobody else uses, here SIGUSR2.
-/// let traces = StackCapture::new().signal(12);
+/// // Inspect blocked threads only. Running threads then have no stack.
+/// let capture = StackCapture::new().without_signals();
+/// // Use a signal that nothing else uses, here SIGUSR2.
+/// let capture = StackCapture::new().signal(12);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "settings do nothing until they are given to `Builder::stack_capture`"]
 pub struct StackCapture {
     pub(crate) taken: bool,
-    /// `None`: none may be sent.
+    /// `None` if no signal may be sent.
     pub(crate) signal: Option<i32>,
     pub(crate) shared: bool,
     pub(crate) bytes: usize,
 }
 
 impl StackCapture {
-    /// The signal that is sent: SIGURG, which is ignored where nobody handles it, and which
-    /// debuggers let through.
+    /// The signal that is sent by default: SIGURG, which is ignored where it is not handled, and which
+    /// debuggers pass through.
     pub const DEFAULT_SIGNAL: i32 = 23;
 
-    /// How much of a stack is copied, in bytes: 64 KiB, which is some 160 calls. A Tokio worker
+    /// How much of a stack is copied by default, in bytes: 64 KiB, which is some 160 calls. A Tokio worker
     /// mostly uses less than 16 KiB.
     pub const DEFAULT_STACK_BYTES: usize = 64 * 1024;
 
-    /// The most of a stack that is copied, in bytes: 1 MiB.
+    /// The most that can be copied of a stack, in bytes: 1 MiB.
     pub const MAX_STACK_BYTES: usize = 1024 * 1024;
 
-    /// Stacks are taken, by looking and by signal.
+    /// Takes the stacks of blocked threads, and by signal those of running threads.
     pub const fn new() -> StackCapture {
         StackCapture {
             taken: true,
@@ -50,7 +49,7 @@ impl StackCapture {
         }
     }
 
-    /// No stack is taken, and no signal sent.
+    /// Takes no stacks, and sends no signals.
     pub const fn off() -> StackCapture {
         StackCapture {
             taken: false,
@@ -59,40 +58,42 @@ impl StackCapture {
         }
     }
 
-    /// Never sends a signal: only the stacks of blocked threads are taken, and those on x86-64
-    /// alone.
+    /// Sends no signals: only the stacks of blocked threads are taken, and only on x86-64.
     pub const fn without_signals(mut self) -> StackCapture {
         self.signal = None;
         self
     }
 
-    /// The number of the signal that is sent: [`DEFAULT_SIGNAL`](Self::DEFAULT_SIGNAL) if not set.
+    /// Sets the number of the signal that is sent. The default is [`DEFAULT_SIGNAL`](Self::DEFAULT_SIGNAL).
     ///
-    /// A program that handles SIGURG itself, as one with Go code in it does, gives another one here:
-    /// a real-time signal from 35 to 64, or SIGUSR1 (10) or SIGUSR2 (12). Once it is taken into use,
-    /// it does what it does by default no longer, which is to end the program for all but SIGURG. If
-    /// the program handles it, none is sent, unless it is [shared](Self::share_signal).
+    /// A program that handles SIGURG itself, such as one with Go code in it, sets another: a real-time signal
+    /// from 35 to 64, SIGUSR1 (10) or SIGUSR2 (12). Other numbers are an error when the monitor is built. Once
+    /// loopmon's handler is installed, the signal's default action no longer applies: for all of these but
+    /// SIGURG, that action ends the program. If the program handles the signal, none is sent, unless it is
+    /// [shared](Self::share_signal).
     pub const fn signal(mut self, number: i32) -> StackCapture {
         self.signal = Some(number);
         self
     }
 
-    /// Takes the signal even if the program handles it. Its own handler is then called for each
-    /// signal that is not loopmon's, and for those of loopmon's that come through too late.
+    /// Uses the signal even if the program handles it. Loopmon's handler then calls the program's handler for
+    /// each signal that is not loopmon's, and for each of loopmon's that is delivered too late.
     ///
-    /// The handler has to be there before loopmon's, which comes when a worker is first suspected of
-    /// a stall while it runs: if the program sets or removes one later, loopmon sends none any more.
-    /// And it has to be installed with `SA_RESTART`, and without `SA_RESETHAND` and `SA_NODEFER`;
-    /// otherwise it is left alone, and none is sent.
+    /// The program must install its handler before loopmon does, which is when a running worker is first
+    /// suspected of a stall: if the program installs or removes a handler later, loopmon sends no more
+    /// signals. The handler must have `SA_RESTART`, and neither `SA_RESETHAND` nor `SA_NODEFER`; otherwise it
+    /// stays in place, and no signal is sent.
     pub const fn share_signal(mut self) -> StackCapture {
         self.shared = true;
         self
     }
 
-    /// How much of a stack is copied, in bytes: [`DEFAULT_STACK_BYTES`](Self::DEFAULT_STACK_BYTES)
-    /// if not set, [`MAX_STACK_BYTES`](Self::MAX_STACK_BYTES) at most.
+    /// Sets how much of a stack is copied, in bytes. The default is
+    /// [`DEFAULT_STACK_BYTES`](Self::DEFAULT_STACK_BYTES); more than
+    /// [`MAX_STACK_BYTES`](Self::MAX_STACK_BYTES) counts as that.
     ///
-    /// The innermost part is what is copied. A trace that ends early says so.
+    /// The innermost part of the stack is copied. A trace that lacks outer calls
+    /// [says so](crate::StackTrace::is_truncated).
     pub const fn stack_bytes(mut self, bytes: usize) -> StackCapture {
         self.bytes = if bytes < StackCapture::MAX_STACK_BYTES {
             bytes
@@ -116,9 +117,9 @@ impl Default for StackCapture {
     }
 }
 
-/// Whether the signal is for programs to use as they like: SIGUSR1, SIGUSR2, SIGURG and the real-time
-/// signals that the C library leaves to them. What others do by default is missed if they are handled.
-/// By Linux's numbers, which do not differ between the processors of which stacks are taken.
+/// Whether a program may use the signal as it likes: SIGUSR1, SIGUSR2, SIGURG, and the real-time signals that
+/// the C library does not use itself. Handling another would disable a default action that is needed. The
+/// numbers are Linux's, which are the same on all supported processors.
 const fn is_usable(signal: i32) -> bool {
     matches!(signal, 10 | 12 | 23 | 35..=64)
 }
@@ -135,7 +136,7 @@ mod tests {
             (12, true),
             (35, true),
             (64, true),
-            // What ends a program, stops it or has it go on, and SIGCHLD.
+            // Signals that end, stop or continue a program, and SIGCHLD.
             (1, false),
             (2, false),
             (13, false),

@@ -1,5 +1,5 @@
-//! A stack on its way from the inspector, which has captured it, to the readers of its trace. It says how far
-//! it has come; how it is captured and resolved is the platform's.
+//! A stack on its way from the inspector, which captures it, to the subscribers, which read its trace. This
+//! file knows how far a stack has come; how it is captured and resolved is the platform's.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,13 +21,13 @@ pub(crate) struct StackSnapshot {
 enum Stage {
     Captured(Capture),
     Resolving,
-    /// With what has come of it, if anything has.
+    /// `None` if resolving it failed.
     Resolved(Option<Arc<StackTrace>>),
 }
 
 impl StackSnapshot {
-    /// Captures the stack of a thread. `None` where none are taken. After `until` nothing is waited
-    /// for.
+    /// Captures the stack of a thread, and returns after `until` at the latest. Returns `None` if stacks are
+    /// switched off or unsupported.
     pub(crate) fn take(
         target: Target,
         tracker: &mut OnCpuTracker,
@@ -41,13 +41,13 @@ impl StackSnapshot {
             stage: Mutex::new(if capture.shows_calls() {
                 Stage::Captured(capture)
             } else {
-                // There is nothing to resolve.
+                // Without a stack, there is nothing to resolve.
                 Stage::Resolved(Some(Arc::new(Resolver::default().resolve(capture))))
             }),
         }))
     }
 
-    /// Who the thread said it was, if it was asked.
+    /// Returns the worker and the task that the thread answered with, if it was asked.
     pub(crate) fn identity(&self) -> Option<Identity> {
         self.identity
     }
@@ -57,7 +57,7 @@ impl StackSnapshot {
         self.shows_calls
     }
 
-    /// What is to be resolved of it, for who asks first.
+    /// Returns the stack to resolve, once: to the first caller.
     pub(crate) fn unresolved(self: &Arc<Self>) -> Option<Unresolved> {
         let mut stage = self.stage();
         match mem::replace(&mut *stage, Stage::Resolving) {
@@ -66,8 +66,8 @@ impl StackSnapshot {
                 capture: Some(capture),
                 trace: None,
             }),
-            asked => {
-                *stage = asked;
+            later => {
+                *stage = later;
                 None
             }
         }
@@ -77,7 +77,7 @@ impl StackSnapshot {
         matches!(*self.stage(), Stage::Resolved(_))
     }
 
-    /// What it shows, once it is resolved.
+    /// Returns the trace, once the stack is resolved.
     pub(crate) fn trace(&self) -> Option<Arc<StackTrace>> {
         match &*self.stage() {
             Stage::Resolved(trace) => trace.clone(),
@@ -90,7 +90,7 @@ impl StackSnapshot {
     }
 }
 
-/// A stack that is to be resolved. However that ends, its snapshot then counts as resolved.
+/// A stack to resolve. Once it is dropped, its snapshot counts as resolved, even after a panic.
 #[derive(Debug)]
 pub(crate) struct Unresolved {
     snapshot: Arc<StackSnapshot>,
@@ -113,7 +113,7 @@ impl Drop for Unresolved {
 
 #[cfg(test)]
 impl Unresolved {
-    /// Of a stack that shows nothing.
+    /// Returns one without a capture, whose snapshot is being resolved.
     pub(crate) fn empty() -> (Arc<StackSnapshot>, Unresolved) {
         let snapshot = Arc::new(StackSnapshot {
             identity: None,

@@ -1,63 +1,64 @@
-//! The only unsafe code of the crate: a question that a signal takes to a thread.
+//! The only unsafe code of the crate: a signal takes a question to a thread, whose handler answers it.
 //!
 //! # The handler's rules
 //!
-//! The handler runs on top of whatever the thread was doing, be it in the allocator, the loader or the
-//! middle of a panic. Each rule has the test that holds it. Where one cannot be shown to hold, no signal
+//! The handler runs on top of whatever the thread was doing: in the allocator, in the loader, or in the
+//! middle of a panic. Each rule names the test that checks it. Where a rule cannot be shown to hold, no signal
 //! is sent, and the trace says why.
 //!
-//! **What it may touch.** The question, while its turn is the handler's (`slot`, by loom); the registers
-//! that the kernel has saved; two of the thread's own variables. It takes no lock, neither allocates nor
-//! frees (`a_thread_that_has_introduced_itself_answers_without_allocating`), and follows no pointer of
-//! the interrupted program: the kernel copies the stack through `/proc/self/mem`, which reads what can be
-//! read and cannot fault (`what_can_be_read_is_and_nothing_fails_loudly`). What it could meet there, it
-//! meets in `linux::tests::stress`.
+//! **What it may access.** It accesses the question, while its turn is the handler's (`slot`, by loom); the
+//! registers that the kernel has saved; and two thread-local variables. It takes no lock, neither
+//! allocates nor frees (`a_thread_that_has_introduced_itself_answers_without_allocating`), and follows no
+//! pointer of the interrupted program: the kernel copies the stack through `/proc/self/mem`, which reads what
+//! is mapped and cannot fault (`reads_what_is_mapped_and_fails_quietly_elsewhere`). `linux::tests::stress`
+//! interrupts threads in all of these places.
 //!
-//! **No function of the C library.** Its two system calls are its own instructions (`raw`): so there is no
-//! point where the thread may be cancelled, `errno` stays (`the_interrupted_code_keeps_its_error_number`),
-//! and no function has to be found first, under the loader's lock.
+//! **No function of the C library.** It makes its two system calls with its own instructions (`raw`). So it has
+//! no cancellation point, `errno` stays (`the_interrupted_code_keeps_its_error_number`), and no function must
+//! be resolved first, under the loader's lock.
 //!
-//! **No thread-local variable outside of the main program's block.** In a library a look at one may set
-//! it up, or free what is left of a library that was closed, and all of it under the allocator's lock. So
-//! there is no handler in a library (`program`, `tests/plugin.sh`), and none where Rust's own library is
-//! one. The variables in question are `RUNS_TOKIO` and what Tokio keeps; neither is set up by the handler,
-//! as `introduce` has been there first.
+//! **No thread-local variable outside the main program's block.** In a library, an access may allocate the
+//! variable, or free what is left of a closed library, under the allocator's lock. So no handler is installed
+//! in a library (`program`, `tests/plugin.sh`), nor where Rust's own library is a shared one. The variables in
+//! question are `RUNS_TOKIO` and those of Tokio. The handler initializes neither, as `introduce` has run
+//! before.
 //!
-//! **It is not unloaded.** The main program stays. A library may be closed: one more reason for no handler
-//! in it.
+//! **It is not unloaded.** The main program stays loaded. A library may be closed: one more reason for no
+//! handler in it.
 //!
-//! **On which threads.** On those that have called `introduce` and live. Another is not sent a signal
-//! (`a_thread_that_has_not_introduced_itself_is_not_asked`). A thread's number may be another thread's by
-//! the time that the signal comes; that one answers nothing
-//! (`a_thread_that_has_the_number_of_one_that_was_meant_does_not_answer_for_it`), and in another process
-//! nothing comes at all, as `tgkill` is told the process.
+//! **On which threads.** It answers on threads that have called `introduce` and live. Another thread is sent no
+//! signal (`a_thread_that_has_not_introduced_itself_is_not_asked`). By the time the signal arrives, the
+//! thread's id may be another thread's, which does not answer
+//! (`a_thread_that_has_the_id_of_one_that_was_meant_does_not_answer_for_it`). No other process gets the
+//! signal, as `tgkill` names the process.
 //!
-//! **On which stack.** On an alternate one, as the thread may have little left of its own. That has room for
-//! what the kernel saves at most (`AT_MINSIGSTKSZ`: 12 KiB with AMX) and `HANDLER_BYTES`, on top of another
-//! handler of as much and 8 KiB; where the thread's has not, it gets one that has (`alternate`), for as long
-//! as it lives. Measured: 1.0 KiB in a dev build, less than 0.1 KiB in a release build, 3.1 KiB under
-//! AddressSanitizer (`the_handler_takes_no_more_of_the_stack_than_it_is_given_room_for`, with AMX in use where there is any).
+//! **On which stack.** It runs on an alternate stack, as the thread may have little left of its own. That has
+//! room for the most that the kernel saves (`AT_MINSIGSTKSZ`: 12 KiB with AMX) and for `HANDLER_BYTES`, on top
+//! of another handler of as much and 8 KiB. A thread whose alternate stack is smaller gets another
+//! (`alternate`) for the rest of its life. The handler was measured to use 1.0 KiB in a dev build, less than
+//! 0.1 KiB in a release build, and 3.1 KiB under AddressSanitizer, with AMX in use where there is any
+//! (`the_handler_takes_no_more_of_the_stack_than_it_is_given_room_for`).
 //!
-//! **Under which mask.** All signals wait until it is done: a profiler's handler, which expects a whole
-//! stack, is never on top of ours (`a_profilers_handler_is_never_called_on_top_of_ours`). The C library keeps
-//! two signals to itself that do not wait; for their handlers there is room. The other way round, ours comes
-//! on top of any handler that does not mask it, as of Go's or a JVM's, and finds room
+//! **Under which mask.** All signals wait until it returns. So a profiler's handler, which expects a whole stack,
+//! never runs on top of ours (`a_profilers_handler_is_never_called_on_top_of_ours`). Two signals that the C
+//! library keeps to itself do not wait; there is room for their handlers. Ours, in turn, runs on top of any
+//! handler that does not mask it, such as those of Go or a JVM, and has room there
 //! (`ours_has_room_on_top_of_the_programs_own`).
 //!
-//! **A signal that the program handles is left to it**, unless it says that it shares it. Then ours takes the
-//! place of the program's under the same mask, and on the stack that it was made for, and calls it for what
-//! is not ours (`signal::tests`). A program with Go code in it handles SIGURG; a JVM handles others. What the
-//! program sets later stays (`a_handler_that_replaces_ours_is_not_fought`).
+//! **A signal that the program handles is left to it**, unless the program shares it. Then ours replaces the
+//! program's handler, under the same mask and on the same kind of stack, and calls it for each signal that is
+//! not ours (`signal::tests`). A program with Go code in it handles SIGURG; a JVM handles others. A handler
+//! that the program installs later stays (`a_handler_that_replaces_ours_is_not_fought`).
 //!
-//! **No signal to who cannot take it.** To a thread that masks it, or has one of ours pending, none is sent:
-//! real-time ones would pile up (`no_signal_is_sent_to_who_masks_it`).
+//! **No signal to a thread that cannot handle it.** None is sent to a thread that masks it, or has one of ours
+//! pending: real-time signals would pile up (`no_signal_is_sent_to_a_thread_that_masks_it`).
 //!
-//! **It always comes back.** A handler that interrupted ours and left it by `siglongjmp` would keep the
-//! question for good. Under the full mask only a fault could, and ours makes none; where the signal is
-//! shared, the program's own mask says who can.
+//! **It always returns.** A handler that interrupted ours and left it by `siglongjmp` would keep the question
+//! for ever. Under the full mask only a fault could do that, and ours causes none. Where the signal is shared,
+//! the program's own mask decides who can.
 
-mod roll;
 mod slot;
+mod thread_set;
 
 #[cfg(not(loopmon_loom))]
 mod alternate;
@@ -75,11 +76,11 @@ mod threads;
 #[cfg(not(loopmon_loom))]
 pub(super) use handler::{Question, Registers};
 #[cfg(not(loopmon_loom))]
-pub(super) use signal::{Ask, Asked, Refusal};
+pub(super) use signal::Signal;
 #[cfg(not(loopmon_loom))]
 pub(crate) use threads::introduce;
 
-/// The calling thread's number in its own pid namespace, by which a signal is sent to it.
+/// Returns the calling thread's id in its own pid namespace, by which a signal is sent to it.
 #[cfg(not(loopmon_loom))]
 pub(crate) fn own_id() -> Option<u32> {
     Some(raw::own_id())

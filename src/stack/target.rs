@@ -1,31 +1,30 @@
-//! A thread whose stack is wanted, and what it is found to be.
+//! A thread whose stack is wanted, and what it says of itself. How it is asked is the platform's.
 
 use tokio::task;
 
-/// A thread of this process, which is not the calling one.
+/// A thread of this process, other than the calling one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// Its number in `/proc`.
-    pub(crate) shown: u32,
-    /// The number by which the process reaches it. It differs where `/proc` is that of another pid
-    /// namespace.
-    pub(crate) own: u32,
+    /// The thread's id in `/proc`.
+    pub(crate) proc_id: u32,
+    /// The thread's id for system calls. It differs where `/proc` is that of another pid namespace.
+    pub(crate) id: u32,
 }
 
-/// Who a thread says it is.
+/// What a thread answers when it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// The worker that it runs.
+    /// The worker that the thread runs.
     pub(crate) worker: Option<usize>,
-    /// The task that it polls.
+    /// The task that the thread polls.
     pub(crate) task: Option<task::Id>,
 }
 
-/// What the stack of a thread shows of the worker it runs.
+/// What a stack shows of the worker that its thread runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shows {
-    /// It polls a task, as a worker.
+    /// The thread polls a task, as a worker.
     Polls,
-    /// It has handed its worker over, by `block_in_place`.
+    /// The thread has handed its worker over, by `block_in_place`.
     HandedOver,
 }

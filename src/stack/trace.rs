@@ -1,4 +1,4 @@
-//! The stack of a stuck thread, as the user sees it.
+//! The stack of a stuck thread, as the user reads it. How it is taken is in `linux/`.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,20 +7,20 @@ use super::frame::Frame;
 use super::target::Shows;
 use crate::syscall::Syscall;
 
-/// The stack of a stuck thread, taken while it was stuck: in
-/// [`Stall::trace`](crate::Stall::trace), with the `stack` feature.
+/// The stack of a stuck thread, taken while it was stuck. [`Stall::trace`](crate::Stall::trace) has it, with
+/// the `stack` feature.
 ///
-/// `Display` prints it as Rust prints a backtrace, the innermost call first, cut to the user's own
-/// part: what the task has called, without the runtime below it. `{:#}` prints all of it. Where no
-/// stack could be taken, it prints why, and what is known of the thread instead.
+/// `Display` prints the calls as a Rust backtrace has them, the innermost first. It prints only the user's
+/// part: what the task has called, without the runtime that polls the task. `{:#}` prints all calls. If no
+/// stack could be taken, both print why, and the state of the thread.
 ///
-/// With the `serde` feature it can be serialised.
+/// With the `serde` feature, it implements `Serialize` and `Deserialize`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Default))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StackTrace {
     pub(super) frames: Vec<Frame>,
-    /// How many of the frames are the user's part.
+    /// Counts the innermost frames that are the user's part.
     pub(super) users: usize,
     pub(super) truncated: bool,
     pub(super) handed_over: bool,
@@ -36,85 +36,84 @@ pub struct StackTrace {
 }
 
 impl StackTrace {
-    /// All calls, the innermost first.
+    /// Returns all calls, the innermost first.
     #[must_use]
     pub fn frames(&self) -> &[Frame] {
         &self.frames
     }
 
-    /// The calls of the user's own part, the innermost first: from where the thread is stuck to the
-    /// function that the runtime has called. All of them, if the runtime's functions cannot be told
-    /// by name, as in a stripped program.
+    /// Returns the calls of the user's part, the innermost first: from where the thread is stuck to the
+    /// function that the runtime has called. Returns all calls if the runtime's functions have no names, as
+    /// in a stripped program.
     #[must_use]
     pub fn user_frames(&self) -> &[Frame] {
         self.frames.get(..self.users).unwrap_or(&self.frames)
     }
 
-    /// Whether the outermost calls are missing: the stack is deeper than what was
-    /// [copied](crate::StackCapture::stack_bytes), or leads through code that tells nothing of its
-    /// stack.
+    /// Whether the outermost calls are missing. Either the stack is deeper than what was
+    /// [copied](crate::StackCapture::stack_bytes), or code on it has no unwind tables.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.truncated
     }
 
-    /// Whether the frame pointer, which a blocked thread does not show, had to be found by trying.
+    /// Whether the frame pointer was found heuristically and may be wrong.
     ///
-    /// What it leads to has been checked against the calls in the code; that it is wrong is not
-    /// excluded.
+    /// The system does not report the frame pointer of a blocked thread. The calls that it leads to were
+    /// checked against the calls in the code.
     #[must_use]
     pub fn has_guessed_frame_pointer(&self) -> bool {
         self.guessed_frame_pointer
     }
 
-    /// Whether calls may be missing, or be left from before: somewhere on the stack is code that tells
-    /// nothing of it, so that the next call was searched for.
+    /// Whether calls may be missing, or may be left from calls that have returned. Code on the stack has no
+    /// unwind tables, so that its caller was searched for.
     #[must_use]
     pub fn is_scanned(&self) -> bool {
         self.scanned
     }
 
-    /// Whether the thread was in the middle of a panic, or of another exception: with the unwinder,
-    /// which is about to set the stack to that of an outer call. What is outside of it may be wrong.
+    /// Whether the thread was in the middle of a panic, or of another exception: the unwinder was about to set
+    /// the stack to that of an outer call. The outer calls may be wrong.
     #[must_use]
     pub fn is_unwinding(&self) -> bool {
         self.unwinding
     }
 
-    /// Whether the program's debug information was too large to be read, or a part of it. What is
-    /// missing of names and lines is found by the [offsets](Frame::offset).
+    /// Whether the program's debug information was too large to read all that was needed of it. The
+    /// [offsets](Frame::offset) help to find the missing names and lines.
     #[must_use]
     pub fn exceeds_budget(&self) -> bool {
         self.beyond_budget
     }
 
-    /// Whether the program comes without debug information, so that no frame of it has a line.
+    /// Whether the program has no debug information, so that none of its frames has a line.
     #[must_use]
     pub fn lacks_debug_information(&self) -> bool {
         self.without_debug_information
     }
 
-    /// Whether the thread is inside of `tokio::task::block_in_place`: it has handed its worker over. Such a
-    /// stack is shown where no other thread has come to run the worker, which is then
-    /// [unattended](crate::Cause::Unattended): it is the stack of who has left it.
+    /// Whether the thread is inside `tokio::task::block_in_place`, and has handed its worker over. A report has
+    /// such a stack if no other thread runs the worker, which is then
+    /// [unattended](crate::Cause::Unattended): it is the stack of the thread that has left the worker.
     #[must_use]
     pub fn has_handed_over(&self) -> bool {
         self.handed_over
     }
 
-    /// Why there are no frames. `None` if there are some.
+    /// Returns why there are no frames, or `None` if there are some.
     #[must_use]
     pub fn no_stack(&self) -> Option<NoStack> {
         self.no_stack
     }
 
-    /// What the system says of the thread, with a stack or without.
+    /// Returns what the system reports of the thread, with or without a stack.
     #[must_use]
     pub fn thread_state(&self) -> &ThreadState {
         &self.thread_state
     }
 
-    /// What it shows of the worker that the thread runs.
+    /// Returns what the stack shows of the worker that the thread runs.
     pub(crate) fn shows(&self) -> Option<Shows> {
         const WORKER: &str = "tokio::runtime::scheduler::multi_thread::worker::";
         if self.handed_over {
@@ -125,48 +124,31 @@ impl StackTrace {
         is_worker.then_some(Shows::Polls)
     }
 
-    /// How long it took to take the stack, while the thread was stuck.
+    /// Returns how long it took to capture the stack, while the thread was stuck.
     #[must_use]
     pub fn capture_time(&self) -> Duration {
         self.capture_time
     }
 
-    /// How long it took to find out, on a thread of loopmon's own, which calls the stack shows. For
-    /// the first in a while it is longer: the program's debug information is read. How long a report
-    /// waits for it, says [`Stall::trace`](crate::Stall::trace).
+    /// Returns how long it took to resolve the stack to functions and lines, on a thread of loopmon's own.
+    ///
+    /// The first stack in a while takes longer, as the program's debug information is read.
+    /// [`Stall::trace`](crate::Stall::trace) says how long a report waits for that.
     #[must_use]
     pub fn resolve_time(&self) -> Duration {
         self.resolve_time
     }
-}
 
-impl fmt::Display for StackTrace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(no_stack) = self.no_stack {
-            return write!(f, "no stack: {no_stack} ({})", self.thread_state);
-        }
-        let full = f.alternate();
-        let frames = if full {
-            self.frames()
-        } else {
-            self.user_frames()
-        };
-        let here = std::env::current_dir().ok().filter(|_| !full);
-        for (index, frame) in frames.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            write!(f, "{index:>4}: ")?;
-            frame.write(f, here.as_deref())?;
-        }
-        let doubts = [
+    /// Returns each possible doubt about these frames, and whether it applies.
+    fn doubts(&self, frames: &[Frame]) -> [(bool, &'static str); 7] {
+        [
             (
                 self.handed_over,
                 "the thread has handed its worker over, by `block_in_place`",
             ),
             (
                 self.scanned,
-                "some code tells nothing of its stack: calls may be missing",
+                "some code has no unwind tables: calls may be missing",
             ),
             (
                 self.unwinding,
@@ -185,8 +167,30 @@ impl fmt::Display for StackTrace {
                 self.without_debug_information,
                 "no debug information: set `debug = \"limited\"` in the profile",
             ),
-        ];
-        for (_, doubt) in doubts.iter().filter(|(doubtful, _)| *doubtful) {
+        ]
+    }
+}
+
+impl fmt::Display for StackTrace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(no_stack) = self.no_stack {
+            return write!(f, "no stack: {no_stack} ({})", self.thread_state);
+        }
+        let full = f.alternate();
+        let frames = if full {
+            self.frames()
+        } else {
+            self.user_frames()
+        };
+        let base = std::env::current_dir().ok().filter(|_| !full);
+        for (index, frame) in frames.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{index:>4}: ")?;
+            frame.write(f, base.as_deref())?;
+        }
+        for (_, doubt) in self.doubts(frames).iter().filter(|(applies, _)| *applies) {
             write!(f, "\n      ({doubt})")?;
         }
         Ok(())
@@ -198,10 +202,10 @@ impl fmt::Display for StackTrace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum NoStack {
-    /// The process may not read its own memory through `/proc`: there is none, or
-    /// `PR_SET_DUMPABLE` is 0, as in programs with set-user-id or capabilities.
+    /// The process may not read its own memory through `/proc`: there is no `/proc`, or `PR_SET_DUMPABLE` is
+    /// 0, as in programs with set-user-id or capabilities.
     Hidden,
-    /// The process, or the system, can open no more files.
+    /// The process, or the system, cannot open more files.
     NoFiles,
     /// The thread runs, and [no signal may be sent](crate::StackCapture::without_signals).
     SignalsOff,
@@ -209,24 +213,23 @@ pub enum NoStack {
     SignalTaken,
     /// The thread has masked the [signal](crate::StackCapture::signal).
     SignalMasked,
-    /// The thread runs, and loopmon is part of a library that the program has loaded, such as an
-    /// extension of Python's or a `dylib`. A handler there would not be safe.
+    /// The thread runs, and loopmon is part of a library that the program has loaded, such as a Python
+    /// extension or a `dylib`. A handler in a library would not be safe.
     InLibrary,
-    /// The thread runs, and has no room for a handler: its alternate stack is small, and it has set it
-    /// itself, or could get no larger one.
+    /// The thread runs, and has no room for a handler: the program has set a small alternate stack, or the
+    /// system refused a larger one.
     NoRoom,
-    /// A signal might break a system call, and here the stack is not to be had without. The thread is
-    /// blocked in one that ends with `EINTR` then; or it may be on its way out of one, as it has not
-    /// been seen to use a CPU since it last slept.
+    /// A signal might interrupt a system call, and the stack cannot be taken without one. Either the thread is
+    /// blocked in a call that would end with `EINTR`, or it may still be leaving one: it was not seen to use a
+    /// CPU since it last slept.
     WouldInterrupt,
-    /// The thread did not come to handle the signal in time: it gets no CPU, or is in a long system
-    /// call.
+    /// The thread did not handle the signal in time: it gets no CPU, or is in a long system call.
     NoAnswer,
-    /// The thread went on meanwhile, or has ended.
+    /// The thread moved on while its stack was taken, or has ended.
     Moved,
     /// A child of the process runs on the stack of the thread, which waits for it in `vfork`.
     Lent,
-    /// Too many stacks wait to be read.
+    /// Too many captured stacks wait to be resolved.
     Busy,
 }
 
@@ -242,28 +245,28 @@ impl fmt::Display for NoStack {
             NoStack::NoRoom => "the thread runs, and has no room for a signal's handler",
             NoStack::WouldInterrupt => "a signal might break a system call",
             NoStack::NoAnswer => "the thread did not answer in time",
-            NoStack::Moved => "the thread went on meanwhile",
+            NoStack::Moved => "the thread moved on meanwhile",
             NoStack::Lent => "a child of the process runs on the thread's stack, by `vfork`",
-            NoStack::Busy => "too many stacks wait to be read",
+            NoStack::Busy => "too many stacks wait to be resolved",
         })
     }
 }
 
-/// What the system says of a stuck thread, from [`StackTrace::thread_state`].
+/// What the system reports of a stuck thread, from [`StackTrace::thread_state`].
 #[non_exhaustive]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ThreadState {
-    /// Whether the thread was on a CPU, or waited for one. It may have been in a system call: which
-    /// one, the system does not tell then.
+    /// Whether the thread was on a CPU, or waited for one. It may have been in a system call, which the system
+    /// does not report then.
     pub running: bool,
     /// The system call that the thread is blocked in.
     pub syscall: Option<Syscall>,
-    /// What the thread waits for in the kernel, by the kernel's own name for it.
+    /// The kernel's name for what the thread waits for.
     pub wait_channel: Option<String>,
-    /// For how long the thread has run on a CPU in its life.
+    /// How long the thread has run on a CPU in its life.
     pub on_cpu: Option<Duration>,
-    /// For how long the thread could have run, but waited for a CPU, in its life.
+    /// How long the thread was able to run but waited for a CPU, in its life.
     pub waited_for_cpu: Option<Duration>,
 }
 
@@ -292,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_what_is_in_doubt() {
+    fn prints_each_doubt() {
         let trace = StackTrace {
             frames: vec![Frame {
                 function: Some("app::work".to_owned()),
@@ -336,11 +339,11 @@ mod tests {
 
     #[test]
     fn claims_no_more_than_is_known_of_a_running_thread() {
-        let mut facts = ThreadState::default();
-        assert_eq!(facts.to_string(), "in no system call");
-        facts.running = true;
-        assert_eq!(facts.to_string(), "running, perhaps in a system call");
-        facts.syscall = Some(Syscall::new(u32::MAX));
-        assert_eq!(facts.to_string(), "in system call 4294967295");
+        let mut state = ThreadState::default();
+        assert_eq!(state.to_string(), "in no system call");
+        state.running = true;
+        assert_eq!(state.to_string(), "running, perhaps in a system call");
+        state.syscall = Some(Syscall::new(u32::MAX));
+        assert_eq!(state.to_string(), "in system call 4294967295");
     }
 }

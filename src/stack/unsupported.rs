@@ -1,4 +1,4 @@
-//! What stands in for stacks where none are taken.
+//! Stands in for `linux.rs` where stacks are not supported or not enabled: no stack is ever captured.
 
 use std::time::Instant;
 
@@ -6,10 +6,10 @@ use super::settings::StackCapture;
 use super::target::{Identity, Target};
 use super::trace::StackTrace;
 
-/// Whether stacks are taken here at all.
+/// Whether this platform supports stacks.
 pub(crate) const ARE_TAKEN: bool = false;
 
-/// There is none.
+/// Never exists.
 #[derive(Debug)]
 pub(crate) enum Capture {}
 

@@ -87,8 +87,8 @@ impl OsThread {
     /// `None` where no stacks are taken.
     pub(crate) fn target(&self) -> Option<Target> {
         Some(Target {
-            shown: self.id?,
-            own: self.own_id?,
+            proc_id: self.id?,
+            id: self.own_id?,
         })
     }
 }

@@ -1,8 +1,9 @@
-//! The names of the system calls a thread may be found blocked in.
+//! The names of the system calls that can wait, in which a thread may be found blocked. Other calls are
+//! missing.
 //!
-//! Not all there are: those that can wait. Linux numbers them by architecture.
+//! Linux numbers calls differently for each architecture.
 
-/// The name of a system call of this machine, if it is one that can wait.
+/// Returns the name of a system call of this architecture, if it is in the table.
 pub(super) fn name(number: u32) -> Option<&'static str> {
     let found = NAMES.binary_search_by_key(&number, |(number, _)| *number);
     found.ok().map(|index| NAMES[index].1)

@@ -1,4 +1,4 @@
-/* A C program that loads the plugin, and stalls its runtime while libraries come and go.
+/* A C program that loads the plugin, and stalls its runtime while libraries are loaded and closed.
  *
  * usage: host PLUGIN LIBRARY OTHER-LIBRARY */
 #define _GNU_SOURCE
@@ -34,8 +34,8 @@ static long milliseconds(void)
     return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* The thread has a variable in a library that goes: what it was kept in is freed by the next look at
- * a thread's variable through the loader, wherever that is. */
+/* The thread has a variable in a library that is closed. Its memory is freed at the next access to any
+ * thread-local variable through the loader. */
 static void stall(void)
 {
     int count = atomic_fetch_add(&stalls, 1);

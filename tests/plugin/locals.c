@@ -1,4 +1,4 @@
-/* A library with a large variable for each thread. */
+/* A library with a large thread-local variable. */
 static __thread char room[5000];
 
 void touch(void) { room[100]++; }

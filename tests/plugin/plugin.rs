@@ -1,6 +1,6 @@
-//! A library with a Tokio runtime of its own, as an extension of another language's program has it:
-//! watched by loopmon with all defaults.
-#![allow(unsafe_code, reason = "the host looks functions up by their names")]
+//! A library with its own Tokio runtime, like an extension of a program in another language. Loopmon monitors it
+//! with its defaults.
+#![allow(unsafe_code, reason = "the host looks functions up by name")]
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -13,11 +13,11 @@ static STACKS: AtomicU32 = AtomicU32::new(0);
 static REFUSALS: AtomicU32 = AtomicU32::new(0);
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
-/// Stalls again and again, by what the host does in `stall`, until it is stopped.
+/// Runs until `plugin_stop`, and stalls again and again in the host's function `stall`.
 ///
 /// # Panics
 ///
-/// Where no runtime or monitor is to be had.
+/// Panics if no runtime or monitor can be made.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_run(stall: extern "C" fn()) {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
@@ -45,19 +45,19 @@ fn count(stall: &Stall) {
     };
 }
 
-/// Ends it after the stall that is under way.
+/// Ends `plugin_run` after the current stall.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_stop() {
     STOPPED.store(true, Ordering::Relaxed);
 }
 
-/// How many reports have had a stack.
+/// Returns how many reports had a stack.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_stacks() -> u32 {
     STACKS.load(Ordering::Relaxed)
 }
 
-/// How many have said that no signal may be handled in a library.
+/// Returns how many reports said that no signal may be handled in a library.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_refusals() -> u32 {
     REFUSALS.load(Ordering::Relaxed)

@@ -1,7 +1,8 @@
-//! Takes the stack of a thread: looks first, and touches it only if it runs.
+//! Captures the stack of a thread: the part that runs on the watchdog's inspector.
 //!
-//! This is the watchdog's part: it is quick, and waits for no lock that the thread could hold. What
-//! the taken bytes mean is found out later, elsewhere.
+//! It is quick, and waits for no lock that the thread could hold. A blocked thread is read through `/proc`
+//! and not touched; a running one is asked by a signal. Finding out which calls the bytes show is left to
+//! `resolve.rs`.
 
 mod on_cpu;
 mod restartable;
@@ -12,28 +13,27 @@ use std::os::unix::fs::FileExt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::image::{Capture, Image, Waiting, open_memory};
+use super::image::{BacklogShare, Capture, Image, open_memory};
 use crate::clock;
 use crate::procfs::{Activity, Blocked, Thread};
 use crate::stack::settings::StackCapture;
-use crate::stack::sys::{Ask, Asked, Question, Refusal, Registers};
+use crate::stack::sys::{Question, Registers, Signal};
 use crate::stack::target::{Identity, Target};
 use crate::stack::trace::{NoStack, ThreadState};
-use crate::syscall::Syscall;
 pub(crate) use on_cpu::OnCpuTracker;
 pub(super) use on_cpu::Status;
-use restartable::{bears_signals, has_lent_its_stack};
+use restartable::{has_lent_its_stack, is_restartable};
 
-/// How often a thread is looked at that does not keep still, such as one that writes to a disk.
-const LOOKS: u32 = 40;
-const BETWEEN_LOOKS: Duration = Duration::from_micros(100);
+/// Bounds the attempts on a thread that moves while it is captured, such as one that writes to a disk.
+const ATTEMPTS: u32 = 40;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_micros(100);
 
-/// Blocked threads show their stack pointer, but neither the frame pointer nor the return address
-/// that AArch64 keeps in a register.
+/// Whether `/proc` shows what it takes to unwind a blocked thread. It shows the stack pointer, but neither
+/// the frame pointer nor the return address that AArch64 keeps in a register.
 const SHOWN_WHEN_BLOCKED: bool = cfg!(target_arch = "x86_64");
 
-/// Takes the stack of a thread. `tracker` is what it has been seen to do so far. After `until` nothing is
-/// waited for.
+/// Captures the stack of a thread. `tracker` has followed that thread so far. Returns after `until` at the
+/// latest. Returns `None` if the settings switch stacks off.
 pub(crate) fn capture(
     target: Target,
     tracker: &mut OnCpuTracker,
@@ -44,15 +44,10 @@ pub(crate) fn capture(
         return None;
     }
     let began = clock::now();
-    let thread = Thread(target.shown);
-    let mut identity = None;
-    let ask = ask(settings, until);
-    let stack = take(target, tracker, settings, until, ask, &mut identity);
     Some(Capture {
-        stack,
-        thread_state: thread_state(thread),
-        took: clock::now().saturating_duration_since(began),
-        identity,
+        stack: take(target, tracker, settings, until),
+        thread_state: thread_state(Thread(target.proc_id)),
+        capture_time: clock::now().saturating_duration_since(began),
     })
 }
 
@@ -60,56 +55,63 @@ pub(super) fn thread_state(thread: Thread) -> ThreadState {
     let times = thread.times();
     let wait_channel = thread.read("wchan").ok();
     let activity = thread.activity();
-    let call = match activity {
-        Activity::Blocked(blocked) => blocked.call,
-        Activity::Running | Activity::Gone | Activity::Hidden => None,
-    };
     ThreadState {
         running: activity == Activity::Running,
-        syscall: call.map(Syscall::new),
+        syscall: activity.syscall(),
         wait_channel: wait_channel.filter(|channel| channel != "0" && !channel.is_empty()),
         on_cpu: times.map(|times| times.on_cpu),
         waited_for_cpu: times.map(|times| times.waited),
     }
 }
 
-/// Looks at what a thread does, to know it when it is to be asked.
+/// Updates the tracker, so that it knows the thread when that is to be asked.
 pub(crate) fn follow(target: Target, tracker: &mut OnCpuTracker, settings: StackCapture) {
     if settings.signal.is_some() {
-        tracker.goes_on(Thread(target.shown));
+        tracker.observe(Thread(target.proc_id));
     }
 }
 
-/// Asks a thread who it is, if that can be done unnoticed.
+/// Asks a thread which worker and task it runs, if a signal interrupts no call of it.
 pub(crate) fn identify(
     target: Target,
     tracker: &mut OnCpuTracker,
     settings: StackCapture,
     until: Instant,
 ) -> Option<Identity> {
-    let ask = ask(settings, until)?;
-    let thread = Thread(target.shown);
-    bears(thread, &thread.activity(), tracker, ask.signal).ok()?;
-    match ask.ask(target.own, Question::new(None, 0)) {
-        Asked::Answered(answer) => Some(identity(&answer)),
-        Asked::NoAnswer | Asked::Gone | Asked::Refused(_) => None,
-    }
+    let signal = signal(settings, until)?;
+    let thread = Thread(target.proc_id);
+    check_signal(thread, &thread.activity(), tracker, signal.number).ok()?;
+    let answer = signal.ask(target.id, Question::new(None, 0)).ok()?;
+    Some(identity(&answer))
 }
 
-/// Whether a signal goes unnoticed by what the thread does, and comes through.
-fn bears(
-    thread: Thread,
-    does: &Activity,
-    tracker: &mut OnCpuTracker,
-    signal: i32,
-) -> Result<(), NoStack> {
-    let status = match does {
-        Activity::Running | Activity::Hidden => tracker.goes_on(thread),
-        Activity::Blocked(blocked) if bears_signals(thread, blocked) => Status::of(thread),
-        Activity::Blocked(_) => None,
-        Activity::Gone => return Err(NoStack::Moved),
-    };
-    status.ok_or(NoStack::WouldInterrupt)?.takes(signal)
+/// What to do next with a thread whose stack is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Copy the stack through `/proc`.
+    Copy(Blocked),
+    /// Ask the thread by a signal, if that interrupts no call.
+    Ask(Signal),
+    TryAgain,
+    GiveUp(NoStack),
+}
+
+/// `signal` is `None` if none may be sent. `was_running`: whether the attempt before found the thread
+/// running.
+fn classify(activity: Activity, signal: Option<Signal>, was_running: bool) -> Step {
+    match (activity, signal) {
+        (Activity::Gone, _) => Step::GiveUp(NoStack::Moved),
+        (Activity::Blocked(blocked), _) if has_lent_its_stack(&blocked) => {
+            Step::GiveUp(NoStack::Lent)
+        }
+        (Activity::Blocked(blocked), _) if SHOWN_WHEN_BLOCKED => Step::Copy(blocked),
+        (_, Some(signal)) => Step::Ask(signal),
+        (Activity::Blocked(_), None) => Step::GiveUp(NoStack::WouldInterrupt),
+        (Activity::Hidden, None) => Step::GiveUp(NoStack::Hidden),
+        // It may be about to block.
+        (Activity::Running, None) if !was_running => Step::TryAgain,
+        (Activity::Running, None) => Step::GiveUp(NoStack::SignalsOff),
+    }
 }
 
 fn take(
@@ -117,119 +119,121 @@ fn take(
     tracker: &mut OnCpuTracker,
     settings: StackCapture,
     until: Instant,
-    ask: Option<Ask>,
-    identity: &mut Option<Identity>,
 ) -> Result<Image, NoStack> {
-    let waiting = Waiting::begin().ok_or(NoStack::Busy)?;
-    let memory = open_memory().map_err(|error| hidden(&error))?;
-    let thread = Thread(target.shown);
-    let mut seen_running = false;
+    let signal = signal(settings, until);
+    let backlog = BacklogShare::reserve().ok_or(NoStack::Busy)?;
+    let memory = open_memory().map_err(|error| unreadable(&error))?;
+    let thread = Thread(target.proc_id);
+    let mut was_running = false;
     let mut reason = NoStack::Moved;
-    for look in 0..LOOKS {
-        if look > 0 {
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
             if clock::now() >= until {
                 break;
             }
-            sleep(BETWEEN_LOOKS);
+            sleep(BETWEEN_ATTEMPTS);
         }
-        let before = turns(thread);
+        let switches = context_switches(thread);
         let activity = thread.activity();
-        match (activity, ask) {
-            (Activity::Gone, _) => return Err(NoStack::Moved),
-            (Activity::Hidden, None) => return Err(NoStack::Hidden),
-            // It may be about to block.
-            (Activity::Running, None) if !seen_running => seen_running = true,
-            (Activity::Running, None) => return Err(NoStack::SignalsOff),
-            (Activity::Blocked(blocked), _) if has_lent_its_stack(&blocked) => {
-                return Err(NoStack::Lent);
-            }
-            (Activity::Blocked(blocked), _) if SHOWN_WHEN_BLOCKED => {
-                seen_running = false;
-                let copied = copy(thread, blocked, before, &memory, settings);
-                if let Some((registers, bytes, read)) = copied {
-                    return Ok(Image::new(registers, bytes, read, waiting));
+        let step = classify(activity, signal, was_running);
+        was_running = activity == Activity::Running;
+        let blocked = match step {
+            Step::Copy(blocked) => blocked,
+            Step::Ask(signal) => match check_signal(thread, &activity, tracker, signal.number) {
+                Ok(()) => return take_by_signal(target, signal, settings.bytes, memory, backlog),
+                Err(NoStack::WouldInterrupt) => {
+                    reason = NoStack::WouldInterrupt;
+                    continue;
                 }
-            }
-            (Activity::Blocked(_), None) => return Err(NoStack::WouldInterrupt),
-            (_, Some(ask)) => match bears(thread, &activity, tracker, ask.signal) {
-                Ok(()) => return take_by_signal(target, ask, settings, memory, waiting, identity),
-                Err(NoStack::WouldInterrupt) => reason = NoStack::WouldInterrupt,
                 Err(other) => return Err(other),
             },
+            Step::TryAgain => continue,
+            Step::GiveUp(reason) => return Err(reason),
+        };
+        let copied = copy(thread, blocked, switches, &memory, settings.bytes);
+        if let Some((registers, bytes, read)) = copied {
+            return Ok(Image::new(registers, bytes, read, backlog));
         }
     }
     Err(reason)
 }
 
-/// The innermost piece of a blocked thread's stack, and how much of it could be read. `None` if the thread
-/// has gone on meanwhile.
+/// Copies up to `wanted` bytes of a blocked thread's stack, and returns how many of them could be read.
+/// Returns `None` if the thread moved since `switches` was read.
 fn copy(
     thread: Thread,
     blocked: Blocked,
-    before: Option<u64>,
+    switches: Option<u64>,
     memory: &File,
-    settings: StackCapture,
+    wanted: usize,
 ) -> Option<(Registers, Vec<u8>, usize)> {
     let registers = Registers {
         pc: blocked.pc,
         sp: blocked.sp,
         ..Registers::default()
     };
-    let mut bytes = vec![0; settings.bytes];
+    let mut bytes = vec![0; wanted];
     let read = memory.read_at(&mut bytes, blocked.sp).unwrap_or(0);
-    has_kept_still(thread, blocked, before).then_some((registers, bytes, read))
+    let has_stayed = thread.activity() == Activity::Blocked(blocked)
+        && switches.is_some()
+        && context_switches(thread) == switches;
+    has_stayed.then_some((registers, bytes, read))
 }
 
-/// Whether the thread has been where it was found blocked all the time since `before` was read,
-/// which was just before that.
-fn has_kept_still(thread: Thread, blocked: Blocked, before: Option<u64>) -> bool {
-    thread.activity() == Activity::Blocked(blocked) && before.is_some() && turns(thread) == before
-}
-
-/// How often it has been put on a CPU, or taken off it, which is slower to read.
-fn turns(thread: Thread) -> Option<u64> {
+/// Counts how often the thread has been put on a CPU; or, which is slower to read, taken off one.
+fn context_switches(thread: Thread) -> Option<u64> {
     let times = thread.times().map(|times| times.turns);
-    times.or_else(|| Status::of(thread).map(Status::turns))
+    times.or_else(|| Status::of(thread).map(Status::context_switches))
 }
 
-/// Why the memory of the process cannot be read.
-fn hidden(error: &io::Error) -> NoStack {
+/// Returns why the memory of the process cannot be read.
+fn unreadable(error: &io::Error) -> NoStack {
     match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => NoStack::NoFiles,
         _ => NoStack::Hidden,
     }
 }
 
-pub(super) fn take_by_signal(
-    target: Target,
-    ask: Ask,
-    settings: StackCapture,
-    memory: File,
-    waiting: Waiting,
-    identified: &mut Option<Identity>,
-) -> Result<Image, NoStack> {
-    match ask.ask(target.own, Question::new(Some(memory), settings.bytes)) {
-        Asked::Answered(answer) => {
-            *identified = Some(identity(&answer));
-            let (registers, read) = (answer.registers, answer.filled);
-            Ok(Image::new(registers, answer.stack, read, waiting))
-        }
-        Asked::NoAnswer => Err(NoStack::NoAnswer),
-        Asked::Gone => Err(NoStack::Moved),
-        Asked::Refused(Refusal::Taken) => Err(NoStack::SignalTaken),
-        Asked::Refused(Refusal::InLibrary) => Err(NoStack::InLibrary),
-        Asked::Refused(Refusal::NoRoom) => Err(NoStack::NoRoom),
-        Asked::Refused(Refusal::Denied) => Err(NoStack::SignalsOff),
-    }
+/// Checks that a signal would be delivered now, and would interrupt no call of the thread.
+fn check_signal(
+    thread: Thread,
+    activity: &Activity,
+    tracker: &mut OnCpuTracker,
+    signal: i32,
+) -> Result<(), NoStack> {
+    let status = match activity {
+        Activity::Running | Activity::Hidden => tracker.observe(thread),
+        Activity::Blocked(blocked) if is_restartable(thread, blocked) => Status::of(thread),
+        Activity::Blocked(_) => None,
+        Activity::Gone => return Err(NoStack::Moved),
+    };
+    status
+        .ok_or(NoStack::WouldInterrupt)?
+        .check_delivery(signal)
 }
 
-/// `None` if no signal may be sent.
-pub(super) fn ask(settings: StackCapture, until: Instant) -> Option<Ask> {
+/// Asks a thread for up to `wanted` bytes of its stack.
+pub(super) fn take_by_signal(
+    target: Target,
+    signal: Signal,
+    wanted: usize,
+    memory: File,
+    backlog: BacklogShare,
+) -> Result<Image, NoStack> {
+    let answer = signal.ask(target.id, Question::new(Some(memory), wanted))?;
+    let identity = identity(&answer);
+    let mut image = Image::new(answer.registers, answer.stack, answer.filled, backlog);
+    image.identity = Some(identity);
+    Ok(image)
+}
+
+/// Returns the signal to ask with, or `None` if the settings allow none.
+pub(super) fn signal(settings: StackCapture, until: Instant) -> Option<Signal> {
     let now = clock::now();
-    Some(Ask {
-        signal: settings.signal?,
+    Some(Signal {
+        number: settings.signal?,
         shared: settings.shared,
-        // Others may have to be asked as well.
+        // Leaves time to ask other threads as well.
         until: now + until.saturating_duration_since(now) / 2,
     })
 }
@@ -245,6 +249,57 @@ fn identity(answer: &Question) -> Identity {
 mod tests {
     use super::*;
 
+    fn blocked(call: libc::c_long) -> Blocked {
+        Blocked {
+            call: u32::try_from(call).ok(),
+            arguments: [libc::CLONE_VFORK as u64, 0, 0, 0, 0, 0],
+            sp: 0x7ffd_0010,
+            pc: 0x7f1a_0020,
+        }
+    }
+
+    #[test]
+    fn a_thread_is_read_from_outside_or_asked_or_left_alone() {
+        let asks = signal(StackCapture::new(), clock::now());
+        let (sleeps, lends) = (blocked(libc::SYS_nanosleep), blocked(libc::SYS_clone));
+        let give_up = Step::GiveUp;
+        let ask = Step::Ask(asks.unwrap());
+        let [with_signals, without] = if SHOWN_WHEN_BLOCKED {
+            [Step::Copy(sleeps); 2]
+        } else {
+            [ask, give_up(NoStack::WouldInterrupt)]
+        };
+        let [running, hidden, gone] = [Activity::Running, Activity::Hidden, Activity::Gone];
+        for (activity, signal, was_running, expected) in [
+            (running, asks, false, ask),
+            (running, asks, true, ask),
+            (running, None, false, Step::TryAgain),
+            (running, None, true, give_up(NoStack::SignalsOff)),
+            (hidden, asks, false, ask),
+            (hidden, None, false, give_up(NoStack::Hidden)),
+            (gone, asks, false, give_up(NoStack::Moved)),
+            (gone, None, true, give_up(NoStack::Moved)),
+            (Activity::Blocked(sleeps), asks, false, with_signals),
+            (Activity::Blocked(sleeps), asks, true, with_signals),
+            (Activity::Blocked(sleeps), None, true, without),
+            (
+                Activity::Blocked(lends),
+                asks,
+                false,
+                give_up(NoStack::Lent),
+            ),
+            (
+                Activity::Blocked(lends),
+                None,
+                false,
+                give_up(NoStack::Lent),
+            ),
+        ] {
+            let step = classify(activity, signal, was_running);
+            assert_eq!(step, expected, "{activity:?} {signal:?} {was_running}");
+        }
+    }
+
     #[test]
     fn that_no_file_can_be_opened_is_not_taken_for_a_secret() {
         for (error, expected) in [
@@ -253,7 +308,7 @@ mod tests {
             (libc::EACCES, NoStack::Hidden),
             (libc::ENOENT, NoStack::Hidden),
         ] {
-            assert_eq!(hidden(&io::Error::from_raw_os_error(error)), expected);
+            assert_eq!(unreadable(&io::Error::from_raw_os_error(error)), expected);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is captured of a thread, for the resolver: which bytes of its stack, and how much of that may wait.
+//! What `capture/` hands to `resolve/`: the copied bytes of a stack, and a bound on how many may wait.
 
 use std::fs::File;
 use std::io;
@@ -9,29 +9,28 @@ use crate::stack::sys::Registers;
 use crate::stack::target::Identity;
 use crate::stack::trace::{NoStack, ThreadState};
 
-/// The memory of this process. Reading it fails where nothing is mapped, and never faults.
+/// Opens the memory of this process. Reading from it fails where nothing is mapped, and never faults.
 pub(super) fn open_memory() -> io::Result<File> {
     File::open("/proc/self/mem")
 }
 
-/// How much may wait to be read, in bytes of stacks: 256 of them if no other size is set. The first
-/// look at the debug information may take long, and meanwhile all workers may come to be stuck.
-const MOST_WAITING: usize = 16 << 20;
+/// Bounds the bytes of all stacks that are captured and not yet resolved: 256 stacks of the default size.
+/// The first stack may take long to resolve, as debug information is read, and meanwhile all workers may
+/// get stuck.
+const MAX_BACKLOG: usize = 16 << 20;
 
-/// A thread as it was caught.
+/// A thread as it was captured.
 #[derive(Debug)]
 pub(crate) struct Capture {
     pub(super) stack: Result<Image, NoStack>,
     pub(super) thread_state: ThreadState,
-    /// How long it took.
-    pub(super) took: Duration,
-    pub(super) identity: Option<Identity>,
+    pub(super) capture_time: Duration,
 }
 
 impl Capture {
-    /// Who it said it was, if it was asked.
+    /// Returns the worker and the task that the thread answered with, if it was asked.
     pub(crate) fn identity(&self) -> Option<Identity> {
-        self.identity
+        self.stack.as_ref().ok()?.identity
     }
 
     pub(crate) fn shows_calls(&self) -> bool {
@@ -39,37 +38,41 @@ impl Capture {
     }
 }
 
-/// The innermost piece of a stack, and where in it the thread was.
+/// The innermost part of a stack, with the registers that unwinding begins with.
 #[derive(Debug)]
 pub(super) struct Image {
     pub(super) registers: Registers,
-    /// From the stack pointer on.
+    /// The copied bytes, from the stack pointer up.
     pub(super) bytes: Vec<u8>,
-    _waiting: Waiting,
+    /// `None` if the thread was not asked.
+    pub(super) identity: Option<Identity>,
+    _backlog: BacklogShare,
 }
 
 impl Image {
+    /// Of `bytes`, the first `read` were copied.
     pub(super) fn new(
         registers: Registers,
         mut bytes: Vec<u8>,
         read: usize,
-        waiting: Waiting,
+        backlog: BacklogShare,
     ) -> Image {
         bytes.truncate(read);
         bytes.shrink_to_fit();
         Image {
             registers,
-            _waiting: waiting.with(read),
             bytes,
+            identity: None,
+            _backlog: backlog.of(read),
         }
     }
 
-    /// Where what was copied of the stack ends.
+    /// Returns the address at which the copied part ends.
     pub(super) fn end(&self) -> u64 {
         self.registers.sp.saturating_add(self.bytes.len() as u64)
     }
 
-    /// The word at an address of the stack.
+    /// Returns the word at an address, if it was copied.
     pub(super) fn word(&self, address: u64) -> Option<u64> {
         let start = usize::try_from(address.checked_sub(self.registers.sp)?).ok()?;
         let bytes = self.bytes.get(start..)?.first_chunk()?;
@@ -77,34 +80,36 @@ impl Image {
     }
 }
 
-/// What a stack takes of what may wait to be read.
+/// The share of one stack in the backlog. Dropping it gives the bytes back.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct BacklogShare {
     bytes: usize,
-    all: &'static AtomicUsize,
+    total: &'static AtomicUsize,
 }
 
-impl Waiting {
-    pub(super) fn begin() -> Option<Waiting> {
-        static ALL: AtomicUsize = AtomicUsize::new(0);
-        Waiting::among(&ALL)
+impl BacklogShare {
+    /// Returns an empty share, or `None` if the backlog is full.
+    pub(super) fn reserve() -> Option<BacklogShare> {
+        static TOTAL: AtomicUsize = AtomicUsize::new(0);
+        BacklogShare::among(&TOTAL)
     }
 
-    fn among(all: &'static AtomicUsize) -> Option<Waiting> {
-        (all.load(Ordering::Relaxed) < MOST_WAITING).then_some(Waiting { bytes: 0, all })
+    fn among(total: &'static AtomicUsize) -> Option<BacklogShare> {
+        let has_room = total.load(Ordering::Relaxed) < MAX_BACKLOG;
+        has_room.then_some(BacklogShare { bytes: 0, total })
     }
 
-    /// For a stack of this size.
-    pub(super) fn with(mut self, bytes: usize) -> Waiting {
-        self.all.fetch_add(bytes, Ordering::Relaxed);
+    /// Counts a stack of this size.
+    fn of(mut self, bytes: usize) -> BacklogShare {
+        self.total.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
         self
     }
 }
 
-impl Drop for Waiting {
+impl Drop for BacklogShare {
     fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -114,15 +119,15 @@ mod tests {
     use crate::stack::settings::StackCapture;
 
     #[test]
-    fn what_waits_to_be_read_is_bounded_by_its_size() {
-        static ALL: AtomicUsize = AtomicUsize::new(0);
+    fn the_backlog_is_bounded_by_its_size() {
+        static TOTAL: AtomicUsize = AtomicUsize::new(0);
         for (bytes, expected) in [
             (StackCapture::DEFAULT_STACK_BYTES, 256),
             (StackCapture::MAX_STACK_BYTES, 16),
         ] {
-            let next = || Some(Waiting::among(&ALL)?.with(bytes));
-            let waiting: Vec<_> = std::iter::from_fn(next).collect();
-            assert_eq!(waiting.len(), expected);
+            let next = || Some(BacklogShare::among(&TOTAL)?.of(bytes));
+            let backlog: Vec<_> = std::iter::from_fn(next).collect();
+            assert_eq!(backlog.len(), expected);
         }
     }
 }

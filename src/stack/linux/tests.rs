@@ -10,13 +10,15 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::capture::{signal, take_by_signal};
+use super::image::{BacklogShare, Image, open_memory};
 use super::{Capture, OnCpuTracker, Resolver, capture};
 use crate::clock;
 use crate::procfs::{Activity, Thread};
 use crate::stack::sys::{introduce, own_id};
 use crate::stack::{Frame, NoStack, StackCapture, StackTrace, Target};
 
-/// A thread that does something until it is told to end.
+/// A thread that works until `end`.
 struct Subject<R = ()> {
     id: u32,
     ends: Arc<AtomicBool>,
@@ -53,8 +55,8 @@ impl<R> Subject<R> {
 
     fn target(&self) -> Target {
         Target {
-            shown: self.id,
-            own: self.id,
+            proc_id: self.id,
+            id: self.id,
         }
     }
 
@@ -62,8 +64,7 @@ impl<R> Subject<R> {
         capture(self.target(), tracker, settings, soon()).unwrap()
     }
 
-    /// Tries again while the thread gets no CPU to be seen running or to answer with, as other tests
-    /// take it all.
+    /// Tries again while the thread gets no CPU, as other tests use all of it.
     fn trace(&self) -> StackTrace {
         let mut tracker = OnCpuTracker::default();
         let traces = std::iter::repeat_with(|| {
@@ -80,13 +81,24 @@ impl<R> Subject<R> {
     }
 }
 
+/// Asks a thread for its stack, whatever it does.
+fn by_signal(target: Target, settings: StackCapture) -> Result<Image, NoStack> {
+    take_by_signal(
+        target,
+        signal(settings, soon()).unwrap(),
+        settings.bytes,
+        open_memory().unwrap(),
+        BacklogShare::reserve().unwrap(),
+    )
+}
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn soon() -> Instant {
     clock::now() + SECOND
 }
 
-/// What the tests look for in a trace.
+/// The function that the tests expect in a trace.
 #[inline(never)]
 fn sleeps_by_name(until: &AtomicBool) {
     while !until.load(Ordering::Relaxed) {
@@ -119,7 +131,7 @@ fn assert_shows(trace: &StackTrace, function: &str) {
 }
 
 #[test]
-fn a_blocked_thread_is_seen_from_outside() {
+fn a_blocked_thread_is_read_from_outside() {
     let sleeper = Subject::start(sleeps_by_name);
     sleeper.wait_until_blocked();
     let no_signals = StackCapture::new().without_signals();

@@ -1,7 +1,8 @@
-//! The stack that a thread's handlers run on.
+//! The alternate stack that a thread's handlers run on. What runs there is in `handler.rs`.
 //!
-//! Rust's own has what the kernel saves of the processor, and little more: where a thread has used
-//! AMX, some hundred bytes. C threads mostly have none, and may have little of their own stack left.
+//! The one that Rust sets up has room for the registers that the kernel saves, and little more: some hundred
+//! bytes where a thread has used AMX. C threads mostly have none, and may have little of their own stack
+//! left.
 
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
@@ -9,19 +10,19 @@ use std::ptr;
 
 use super::program::auxiliary;
 
-/// What the handler takes at most beside what the kernel saves, in bytes, whatever the build, be it
-/// for a sanitizer. A test measures it.
+/// Bounds the stack that our handler uses, in bytes, beside what the kernel saves. It holds for all builds,
+/// with sanitizers too. A test measures it.
 pub(super) const HANDLER_BYTES: usize = 4 << 10;
 
-/// What a handler of the program's may have taken when ours comes on top of it, beside what the
+/// The stack that a handler of the program may use while ours runs on top of it, in bytes, beside what the
 /// kernel saves.
-const OTHERS_BYTES: usize = 8 << 10;
+const OTHER_HANDLER_BYTES: usize = 8 << 10;
 
-/// What the kernel saves at most where it does not say it: the registers of AVX-512. A kernel that
-/// knows of more, says it.
+/// What a kernel saves that does not report it, in bytes: at most the registers of AVX-512. A kernel that
+/// saves more reports it.
 const LEAST_FRAME: usize = 4 << 10;
 
-/// Whether a thread's handlers have room for ours, if need be on top of another.
+/// Whether the calling thread's alternate stack has room for our handler on top of another.
 pub(super) fn has_room() -> bool {
     current().is_some_and(|stack| fits(&stack))
 }
@@ -31,36 +32,38 @@ fn fits(stack: &libc::stack_t) -> bool {
 }
 
 fn needed() -> usize {
-    2 * frame() + HANDLER_BYTES + OTHERS_BYTES
+    2 * frame() + HANDLER_BYTES + OTHER_HANDLER_BYTES
 }
 
-/// What the kernel saves of a thread at most before it calls a handler, in bytes.
+/// Returns the most that the kernel saves on the stack before it calls a handler, in bytes.
 pub(super) fn frame() -> usize {
     auxiliary(libc::AT_MINSIGSTKSZ).max(LEAST_FRAME)
 }
 
-/// A stack for the handlers of the thread that has made it, for as long as it lives.
+/// An alternate stack of the thread that has installed it, until it is dropped.
 #[derive(Debug)]
 pub(super) struct AlternateStack {
     mapping: *mut c_void,
     size: usize,
+    /// The size of the inaccessible part below the stack, in bytes.
     guard: usize,
+    /// The stack that the thread had before.
     before: libc::stack_t,
 }
 
 impl AlternateStack {
-    /// `None` if the system refuses it.
+    /// Returns `None` if the system refuses it.
     pub(super) fn install() -> Option<AlternateStack> {
         let before = current()?;
         let guard = page();
         let size = guard + needed().next_multiple_of(guard);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
-        // SAFETY: a new mapping, where the kernel likes, of no file.
+        // SAFETY: this makes a new anonymous mapping at an address that the kernel chooses.
         let mapping = unsafe { libc::mmap(ptr::null_mut(), size, libc::PROT_NONE, flags, -1, 0) };
         if mapping == libc::MAP_FAILED {
             return None;
         }
-        // From here on dropping it unmaps it.
+        // From here on, dropping it unmaps it.
         let stack = AlternateStack {
             mapping,
             size,
@@ -68,7 +71,7 @@ impl AlternateStack {
             before,
         };
         let access = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: it is the upper part of the mapping. What is below it stays, to be run into.
+        // SAFETY: this is the upper part of our own mapping. The part below stays inaccessible, as a guard.
         let opened = unsafe { libc::mprotect(stack.lowest(), size - guard, access) };
         (opened == 0 && set(&stack.described())).then_some(stack)
     }
@@ -86,36 +89,36 @@ impl AlternateStack {
     }
 }
 
-/// On the thread that has made it, as it is kept in a variable of that thread.
+/// Runs on the thread that has installed the stack, which keeps it in a thread-local variable.
 impl Drop for AlternateStack {
     fn drop(&mut self) {
-        // Rust's own thread has done without any by now; others find again what they have set.
+        // A thread of Rust has disabled its alternate stack by now. Another thread gets its former one back.
         let is_used = current().is_none_or(|stack| stack.ss_sp == self.lowest());
         if is_used && !set(&self.before) {
-            // A handler is on it.
+            // A handler is running on it.
             return;
         }
-        // SAFETY: the mapping is ours, and no handler is called on it any longer.
+        // SAFETY: the mapping is ours, and no handler runs on it any more.
         unsafe { libc::munmap(self.mapping, self.size) };
     }
 }
 
 pub(super) fn current() -> Option<libc::stack_t> {
     let mut current = MaybeUninit::uninit();
-    // SAFETY: with no new stack it only writes the current one to where it is told to.
-    let told = unsafe { libc::sigaltstack(ptr::null(), current.as_mut_ptr()) };
-    // SAFETY: it has been written.
-    (told == 0).then(|| unsafe { current.assume_init() })
+    // SAFETY: without a new stack, the call only writes the current one to the given place.
+    let read = unsafe { libc::sigaltstack(ptr::null(), current.as_mut_ptr()) };
+    // SAFETY: the call has written it.
+    (read == 0).then(|| unsafe { current.assume_init() })
 }
 
 fn set(stack: &libc::stack_t) -> bool {
-    // SAFETY: it is a mapping that stays until another is set; or what the thread had before.
+    // SAFETY: it is a mapping that stays until another stack is set, or the stack that the thread had before.
     let set: c_int = unsafe { libc::sigaltstack(stack, ptr::null_mut()) };
     set == 0
 }
 
 fn page() -> usize {
-    // What the kernel told at the start is always there; 64 KiB is the largest that it has.
+    // The kernel always reports it; 64 KiB is the largest that there is.
     match auxiliary(libc::AT_PAGESZ) {
         0 => 64 << 10,
         page => page,
@@ -129,7 +132,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// Has the calling thread's handlers run on a stack that is too small while `work` is done.
+    /// Gives the calling thread an alternate stack that is too small while `work` runs.
     pub(in super::super) fn on_a_small_one(work: impl FnOnce()) {
         let before = current().unwrap();
         let mut memory = vec![0_u8; needed() - 1];
@@ -149,7 +152,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_thread_has_it_until_it_is_dropped_and_then_what_it_had() {
+    fn a_thread_has_it_until_it_is_dropped_and_then_the_former_one() {
         let has_it = thread::Builder::new().spawn(|| {
             let before = current().unwrap();
             let stack = AlternateStack::install().unwrap();
@@ -165,7 +168,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_has_been_set_meanwhile_stays() {
+    fn a_stack_that_was_set_meanwhile_stays() {
         let sets = thread::Builder::new().spawn(|| {
             let stack = AlternateStack::install().unwrap();
             let later = AlternateStack::install().unwrap();

@@ -1,35 +1,46 @@
-//! The handler: runs on the asked thread, on top of whatever that was doing.
+//! The signal handler, which runs on the asked thread, on top of whatever that was doing. `sys.rs` has its
+//! rules.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::mem;
 use std::os::fd::AsRawFd;
 use std::ptr;
 use std::sync::OnceLock;
+use std::thread;
 
 use tokio::{runtime, task};
 
 use super::slot::Slot;
-use super::{raw, threads};
+use super::{program, raw};
 
 pub(super) static SLOT: Slot<Question> = Slot::new();
 
-/// For each signal that has been taken into use, the action it had before.
+/// Holds the action that each signal had before ours was installed.
 pub(super) static BEFORE: [OnceLock<libc::sigaction>; 65] = [const { OnceLock::new() }; 65];
+
+thread_local! {
+    /// Whether Tokio has run on this thread, so that asking it sets nothing up. It has no destructor, and
+    /// lies in the main program's block of thread-local variables, so the handler may read it.
+    pub(super) static RUNS_TOKIO: Cell<bool> = const { Cell::new(false) };
+}
 
 /// What a thread is asked, and what it answers.
 #[derive(Debug)]
 pub(in super::super) struct Question {
-    /// Where the stack is read from.
+    /// The memory of this process, from which the stack is copied. `None` if no stack is wanted.
     pub(in super::super) memory: Option<File>,
-    /// As long as what is wanted of the stack; the answer fills its beginning.
+    /// Has the length that is wanted of the stack. The answer fills its beginning.
     pub(in super::super) stack: Vec<u8>,
+    /// Counts the bytes of `stack` that the answer has filled.
     pub(in super::super) filled: usize,
     pub(in super::super) registers: Registers,
-    /// Whether it was a thread that has introduced itself.
+    /// Whether the thread that answered had introduced itself.
     pub(super) runs_tokio: bool,
-    /// The worker that runs on the thread, and the task that it polls.
+    /// The worker that the thread runs.
     pub(in super::super) worker: Option<usize>,
+    /// The task that the thread polls.
     pub(in super::super) task: Option<task::Id>,
 }
 
@@ -38,7 +49,7 @@ pub(in super::super) struct Question {
 pub(in super::super) struct Registers {
     pub(in super::super) pc: u64,
     pub(in super::super) sp: u64,
-    /// Unknown if the stack was not taken by a signal.
+    /// `None` for a blocked thread, which `/proc` shows without it.
     pub(in super::super) fp: Option<u64>,
     /// The return address, where the processor has a register for it.
     pub(in super::super) lr: u64,
@@ -63,16 +74,25 @@ impl Question {
         if let Some(memory) = &self.memory {
             self.filled = raw::read_at(memory.as_raw_fd(), &mut self.stack, registers.sp);
         }
-        self.runs_tokio = threads::runs_tokio();
-        // Tokio answers from what it keeps for each thread: a cell that is copied, and a pointer that is
-        // set for as long as what it leads to is there. It sets each by one store, so whatever has been
-        // interrupted, there is the one or the other. It takes no lock and, as a test has it, does not
-        // allocate. That is so in 1.54, and no promise of Tokio's: to be read again with a new version.
+        self.runs_tokio = RUNS_TOKIO.get();
+        // Tokio answers from thread-local state: a cell that it copies, and a pointer that is set only while
+        // its target lives. It changes each by one store, so an interrupted change shows the old or the new
+        // value. It takes no lock, and a test shows that it does not allocate. This holds for Tokio 1.54,
+        // which does not promise it: check it again for each new version.
         if self.runs_tokio {
             self.worker = runtime::worker_index();
             self.task = task::try_id();
         }
     }
+}
+
+/// Whether the handler is part of the main program, with all that it calls. Tokio is part of it if Rust's
+/// own library is; otherwise that is loaded beside it.
+pub(super) fn is_in_main_program() -> bool {
+    let park: fn() = thread::park;
+    [handler as *const (), park as *const ()]
+        .into_iter()
+        .all(|function| program::main_has(function as u64))
 }
 
 pub(super) extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
@@ -85,8 +105,8 @@ pub(super) extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, cont
 }
 
 fn registers(context: *const libc::ucontext_t) -> Registers {
-    // SAFETY: the kernel hands a handler installed with SA_SIGINFO a valid context, which nobody
-    // else knows of.
+    // SAFETY: the kernel passes a valid context to a handler installed with SA_SIGINFO. Nobody else has a
+    // reference to it.
     let context = unsafe { &*context };
     #[cfg(target_arch = "x86_64")]
     {
@@ -110,8 +130,8 @@ fn registers(context: *const libc::ucontext_t) -> Registers {
     }
 }
 
-/// A signal that was not an answer, to whoever handled it before. One of ours that comes after we
-/// have given up waiting looks like any other.
+/// Passes a signal that carried no question on to the program's handler. A signal of ours that arrives
+/// after its question was withdrawn cannot be told from one of the program's.
 fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     let before = usize::try_from(signal)
         .ok()

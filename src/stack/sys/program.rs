@@ -1,26 +1,17 @@
-//! Whether this code is part of the main program, or of a library that came with it or later.
+//! Whether code is part of the main program, or of a library that was loaded with it or later.
 //!
-//! In the main program a thread's own variables lie in a block that each thread has from its start,
-//! and its code stays where it is. In a library they may be set up or moved when they are looked at,
-//! under the allocator's lock, and the code is gone once the library is closed.
+//! The main program's thread-local variables lie in a block that each thread has from its start, and its
+//! code is never unloaded. Those of a library may be allocated or moved when they are accessed, under the
+//! allocator's lock, and its code is gone once it is closed.
 
 use std::ops::Range;
 use std::ptr;
 use std::slice;
-use std::thread;
 
 use libc::{Elf64_Ehdr, Elf64_Phdr};
 
-use super::handler::handler;
-
-/// Whether the handler is part of the main program, and with it all that it calls: Tokio is nowhere
-/// else if Rust's library is not, as that is then loaded beside it.
-pub(super) fn is_main() -> bool {
-    let park: fn() = thread::park;
-    main_has(handler as *const () as u64) && main_has(park as *const () as u64)
-}
-
-fn main_has(address: u64) -> bool {
+/// Whether an address is part of the main program.
+pub(super) fn main_has(address: u64) -> bool {
     let headers = main_headers();
     let bias = bias(headers);
     let loaded = |header: &&Elf64_Phdr| header.p_type == libc::PT_LOAD;
@@ -35,45 +26,48 @@ fn range(header: &Elf64_Phdr, bias: u64) -> Range<u64> {
     start..start.saturating_add(header.p_memsz)
 }
 
-/// How far from where it asked for the main program is loaded. `None` if that cannot be told.
+/// Returns the difference between the addresses in the program headers and those in memory. `None` if it is
+/// unknown.
 fn bias(headers: &[Elf64_Phdr]) -> Option<u64> {
     let table = headers.as_ptr() as u64;
     let of_type = |wanted| headers.iter().filter(move |it| it.p_type == wanted);
     if let Some(own) = of_type(libc::PT_PHDR).next() {
         return Some(table.wrapping_sub(own.p_vaddr));
     }
-    // One that needs no loader may not list the table. It follows the header at the file's start.
+    // A program without a loader may not list the table, which then follows the header of the file.
     let first = of_type(libc::PT_LOAD).find(|header| header.p_offset == 0)?;
     let start = table.checked_sub(size_of::<Elf64_Ehdr>() as u64)?;
     Some(start.wrapping_sub(first.p_vaddr))
 }
 
-/// The kernel hands over where they are. A loader that was started as the program itself corrects it.
+/// Returns the program headers, whose address the kernel passes to the program. A loader that was itself
+/// started as the program corrects that address.
 fn main_headers() -> &'static [Elf64_Phdr] {
     let [table, count] = [libc::AT_PHDR, libc::AT_PHNUM].map(auxiliary);
     if table == 0 {
         return &[];
     }
     let table = ptr::with_exposed_provenance(table);
-    // SAFETY: it is the program's own table, of as many entries, which is loaded with the program and
-    // stays; nobody writes to it.
+    // SAFETY: it is the program's own table, with this many entries. It is never unloaded, and nobody writes
+    // to it.
     unsafe { slice::from_raw_parts(table, count) }
 }
 
-/// What the kernel has told the program at its start; zero if it has not.
+/// Returns an entry of the auxiliary vector, which the kernel passes at the start; zero if it is missing.
 pub(super) fn auxiliary(kind: u64) -> usize {
-    // SAFETY: it takes a number, and looks it up.
+    // SAFETY: the call only looks a number up.
     unsafe { libc::getauxval(kind) as usize }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::handler;
     use super::*;
 
     #[test]
     fn only_what_the_main_program_has_is_its_own() {
-        assert!(is_main());
-        // What the kernel brings along.
+        assert!(handler::is_in_main_program());
+        // The vDSO, which the kernel maps.
         assert!(!main_has(auxiliary(libc::AT_SYSINFO_EHDR) as u64));
         assert!(!main_has(0));
         assert!(!main_has(&raw const *Box::new(1) as u64));
@@ -93,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_where_a_program_is_loaded() {
+    fn finds_where_a_program_is_loaded() {
         let dynamic = [header(libc::PT_PHDR, 64, 0x40), header(libc::PT_LOAD, 0, 0)];
         let table = dynamic.as_ptr() as u64;
         assert_eq!(bias(&dynamic), Some(table - 0x40));

@@ -1,20 +1,20 @@
-//! The system calls of the handler, without the C library: what that has for them may be a point
-//! where a thread is cancelled, sets `errno`, may be replaced by a preloaded library, and may have to
-//! be found first, under the loader's lock.
+//! The handler's system calls, made without the C library. A function of the C library may be a
+//! cancellation point, sets `errno`, may be replaced by a preloaded library, and may have to be resolved
+//! first, under the loader's lock.
 
 use std::arch::asm;
 use std::ffi::c_long;
 use std::os::fd::RawFd;
 
-/// The calling thread's number in its own pid namespace, by which a signal is sent to it.
+/// Returns the calling thread's id in its own pid namespace, by which a signal is sent to it.
 pub(super) fn own_id() -> u32 {
-    // SAFETY: it takes nothing.
+    // SAFETY: the call has no arguments.
     let thread = unsafe { call(libc::SYS_gettid, [0; 4]) };
-    // It always succeeds, and no number is longer.
+    // The call always succeeds, and ids have at most 32 bits.
     thread as u32
 }
 
-/// Reads what there is of a file from `start` on; nothing if that fails.
+/// Reads a file from `start` on, and returns how many bytes were read: zero if that fails.
 pub(super) fn read_at(file: RawFd, into: &mut [u8], start: u64) -> usize {
     let arguments = [
         file as u64,
@@ -22,7 +22,7 @@ pub(super) fn read_at(file: RawFd, into: &mut [u8], start: u64) -> usize {
         into.len() as u64,
         start,
     ];
-    // SAFETY: the kernel writes into the slice alone. If the number is that of no file, it says so.
+    // SAFETY: the kernel writes only into the slice. An invalid descriptor is an error.
     let read = unsafe { call(libc::SYS_pread64, arguments) };
     usize::try_from(read).unwrap_or(0)
 }
@@ -36,8 +36,8 @@ unsafe fn call(number: c_long, arguments: [u64; 4]) -> i64 {
     let [first, second, third, fourth] = arguments;
     let returned;
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the registers are those of Linux's convention, and the two that the instruction itself
-    // overwrites are given. What it does to memory is the caller's part.
+    // SAFETY: the registers are those of Linux's convention, and the two that the instruction overwrites are
+    // declared. The caller answers for what the call does to memory.
     unsafe {
         asm!(
             "syscall",
@@ -52,8 +52,8 @@ unsafe fn call(number: c_long, arguments: [u64; 4]) -> i64 {
         );
     }
     #[cfg(target_arch = "aarch64")]
-    // SAFETY: the registers are those of Linux's convention. What the call does to memory is the
-    // caller's part.
+    // SAFETY: the registers are those of Linux's convention. The caller answers for what the call does to
+    // memory.
     unsafe {
         asm!(
             "svc 0",
@@ -76,13 +76,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_knows_its_number() {
+    fn a_thread_knows_its_id() {
         let shown = std::fs::read_link("/proc/thread-self").unwrap();
         assert_eq!(shown.file_name().unwrap(), &*own_id().to_string());
     }
 
     #[test]
-    fn what_can_be_read_is_and_nothing_fails_loudly() {
+    fn reads_what_is_mapped_and_fails_quietly_elsewhere() {
         let memory = File::open("/proc/self/mem").unwrap();
         let words = [1_u8, 2, 3];
         let mut read = [0; 3];

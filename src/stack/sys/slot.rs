@@ -1,8 +1,8 @@
-//! The place where the watchdog leaves a question and a signal handler answers it.
+//! The slot in which the watchdog leaves a question and a signal handler answers it.
 //!
-//! One word says whose turn it is, and to which thread the question goes. Whoever has moved it to
-//! `Writing` or `Answering` has the value for itself until it moves the word on. Nobody waits here:
-//! a handler cannot, and the watchdog must not.
+//! One word says whose turn it is, and which thread the question is for. Whoever has moved the word to
+//! `WRITING` or `ANSWERING` owns the value until it moves the word on. Nobody waits here: a handler cannot,
+//! and the watchdog must not.
 
 #[cfg(not(loopmon_loom))]
 use std::{
@@ -16,14 +16,15 @@ use loom::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Nothing is asked.
+/// The slot has no question.
 const EMPTY: u64 = 0;
-/// The asking side puts something in or takes it out.
+/// The asking side puts a value in or takes one out.
 const WRITING: u64 = 1;
-/// Asked; the thread's id is in the upper half.
+/// The slot has a question; the thread's id is in the upper half of the word.
 const ASKED: u64 = 2;
-/// The handler is at it.
+/// The handler is answering the question.
 const ANSWERING: u64 = 3;
+/// The slot has an answer.
 const ANSWERED: u64 = 4;
 
 pub(super) struct Slot<T> {
@@ -31,8 +32,8 @@ pub(super) struct Slot<T> {
     value: UnsafeCell<Option<T>>,
 }
 
-// SAFETY: the value is reached only through `reach`, by one thread at a time, which its turn makes
-// sure of; so it only has to bear being sent.
+// SAFETY: the value is accessed only through `access`, by the one thread whose turn it is. So it is enough that
+// it may be sent to another thread.
 unsafe impl<T: Send> Sync for Slot<T> {}
 
 impl<T> Slot<T> {
@@ -52,37 +53,37 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Puts a question to `thread`. Fails if one is there that cannot be taken back yet. Only one may
-    /// ask at a time: an answer that is there already counts as one nobody waits for.
+    /// Leaves a question for `thread`. Fails if an earlier one cannot be withdrawn yet. Only one thread may
+    /// ask at a time: an earlier answer is dropped.
     pub(super) fn ask(&self, thread: u32, question: T) -> Result<(), T> {
-        // An answer that came too late, to a question that nobody waits for any longer.
+        // Drops an answer that came too late.
         drop(self.collect());
         if !self.advance(EMPTY, WRITING) {
             return Err(question);
         }
-        self.reach(|value| *value = Some(question));
+        self.access(|value| *value = Some(question));
         self.turn.store(asked(thread), Ordering::Release);
         Ok(())
     }
 
-    /// For the handler, on `thread`: works on the question, if it is to this thread. Neither
-    /// allocates nor frees.
+    /// Called by the handler on `thread`: applies `work` to the question if it is for this thread, and returns
+    /// whether it was. Neither allocates nor frees.
     pub(super) fn answer(&self, thread: u32, work: impl FnOnce(&mut T)) -> bool {
         if !self.advance(asked(thread), ANSWERING) {
             return false;
         }
-        self.reach(|value| value.as_mut().map(work));
+        self.access(|value| value.as_mut().map(work));
         self.turn.store(ANSWERED, Ordering::Release);
         true
     }
 
-    /// Takes the answer, if it has come.
+    /// Takes the answer, if there is one.
     pub(super) fn collect(&self) -> Option<T> {
         self.take_at(ANSWERED)
     }
 
-    /// Takes the question back, or the answer if it has come meanwhile. `None` while the handler is
-    /// at it: then the question stays until a later call.
+    /// Takes the question back, or the answer if there is one by now. Returns `None` while the handler is
+    /// answering: then the question stays until a later call.
     pub(super) fn withdraw(&self, thread: u32) -> Option<T> {
         self.take_at(asked(thread)).or_else(|| self.collect())
     }
@@ -91,7 +92,7 @@ impl<T> Slot<T> {
         if !self.advance(turn, WRITING) {
             return None;
         }
-        let taken = self.reach(Option::take);
+        let taken = self.access(Option::take);
         self.turn.store(EMPTY, Ordering::Release);
         taken
     }
@@ -102,16 +103,16 @@ impl<T> Slot<T> {
             .is_ok()
     }
 
-    /// Only for who has moved the turn to `WRITING` or `ANSWERING`.
+    /// Called only by the thread that has moved the turn to `WRITING` or `ANSWERING`.
     #[cfg(not(loopmon_loom))]
-    fn reach<R>(&self, work: impl FnOnce(&mut Option<T>) -> R) -> R {
+    fn access<R>(&self, work: impl FnOnce(&mut Option<T>) -> R) -> R {
         let value = self.value.get();
-        // SAFETY: the turn is the caller's, and `advance` has given it to nobody else.
+        // SAFETY: it is the caller's turn, and `advance` gives a turn to one thread only.
         work(unsafe { &mut *value })
     }
 
     #[cfg(loopmon_loom)]
-    fn reach<R>(&self, work: impl FnOnce(&mut Option<T>) -> R) -> R {
+    fn access<R>(&self, work: impl FnOnce(&mut Option<T>) -> R) -> R {
         // SAFETY: as above; loom checks it.
         self.value.with_mut(|value| work(unsafe { &mut *value }))
     }
@@ -140,14 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_makes_room() {
+    fn an_unwanted_answer_makes_room() {
         let slot = Slot::new();
         slot.ask(7, 1).unwrap();
         assert_eq!(slot.withdraw(7), Some(1));
         assert!(!slot.answer(7, |_| ()));
         slot.ask(7, 2).unwrap();
         assert!(slot.answer(7, |value| {
-            // The watchdog gives up while the handler is at it.
+            // The watchdog gives up while the handler is answering.
             assert_eq!(slot.withdraw(7), None);
             assert_eq!(slot.ask(8, 9), Err(9));
             *value = 3;
@@ -164,7 +165,7 @@ mod loom_tests {
 
     use super::*;
 
-    /// A handler that may come late, twice, or after the question was taken back.
+    /// The handler may run late, twice, or after the question was withdrawn.
     #[test]
     fn a_question_is_answered_whole_or_comes_back_as_it_was() {
         loom::model(|| {

@@ -1,61 +1,52 @@
-//! What is done on a thread before it may be asked.
+//! What a thread does before it may be asked.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::hint;
 use std::sync::atomic::{Ordering, compiler_fence};
 
 use tokio::{runtime, task};
 
 use super::alternate::{self, AlternateStack};
-use super::program;
+use super::handler::{self, RUNS_TOKIO};
 use super::raw;
-use super::roll::Roll;
+use super::thread_set::ThreadSet;
 
-/// Those that have introduced themselves and live. More than these are not asked.
-static READY: Roll<4096> = Roll::new();
+/// The threads that have introduced themselves and live. Further ones are not asked.
+static READY: ThreadSet<4096> = ThreadSet::new();
 
 thread_local! {
-    /// Tokio has run on this thread, so that to ask it sets nothing up. Has no destructor, and lies in
-    /// the block of the main program, so that the handler may look at it.
-    static RUNS_TOKIO: Cell<bool> = const { Cell::new(false) };
-
-    /// Not for the handler.
-    static PRESENCE: RefCell<Presence> = const { RefCell::new(Presence::NONE) };
+    /// The handler does not use it.
+    static REGISTRATION: RefCell<Registration> = const { RefCell::new(Registration::NONE) };
 }
 
 /// What a thread that may be asked holds until it ends.
 #[derive(Debug)]
-struct Presence {
-    /// Its number, and its place on the roll.
+struct Registration {
+    /// The thread's id, and its place in the set.
     entry: Option<(u32, usize)>,
     stack: Option<AlternateStack>,
 }
 
-/// Prepares the calling thread, on which Tokio runs, to be asked what it runs and for its stack: it gets
-/// an alternate stack that is large enough, if it has none, until it ends.
+/// Prepares the calling thread, on which Tokio runs, to be asked what it runs and for its stack. If its
+/// alternate stack is too small, it gets a larger one until it ends.
 ///
-/// To be called again whenever the thread is met: the program may have set another stack meanwhile.
+/// Call it again whenever the thread is observed: the program may have set another stack meanwhile.
 pub(crate) fn introduce() {
-    if program::is_main() {
+    if handler::is_in_main_program() {
         // Fails only while the thread ends.
-        PRESENCE
-            .try_with(|presence| presence.borrow_mut().renew())
+        REGISTRATION
+            .try_with(|registration| registration.borrow_mut().renew())
             .ok();
     }
 }
 
-/// Whether the thread of this number has introduced itself, lives, and has room for the handler.
+/// Whether the thread of this id has introduced itself, lives, and has room for the handler.
 pub(super) fn is_ready(thread: u32) -> bool {
-    READY.has(thread)
+    READY.contains(thread)
 }
 
-/// For the handler.
-pub(super) fn runs_tokio() -> bool {
-    RUNS_TOKIO.get()
-}
-
-impl Presence {
-    const NONE: Presence = Presence {
+impl Registration {
+    const NONE: Registration = Registration {
         entry: None,
         stack: None,
     };
@@ -63,13 +54,13 @@ impl Presence {
     fn renew(&mut self) {
         let thread = raw::own_id();
         if self.entry.is_some_and(|(known, _)| known != thread) {
-            // A child of the process that it was.
-            self.leave();
+            // The process has forked: this is its child.
+            self.end();
         }
         if !alternate::has_room() {
             if self.stack.is_some() {
-                // The program has set another, and means it.
-                self.leave();
+                // The program has replaced ours on purpose.
+                self.end();
                 return;
             }
             self.stack = AlternateStack::install();
@@ -78,26 +69,26 @@ impl Presence {
             }
         }
         if self.entry.is_none() {
-            // Tokio sets up what it keeps for each thread when it is asked first. That allocates, so
-            // it has to be done before the handler asks.
+            // Tokio sets up its thread-local state when it is asked first. That allocates, so it must
+            // happen before the handler asks.
             hint::black_box((runtime::worker_index(), task::try_id()));
             compiler_fence(Ordering::SeqCst);
             RUNS_TOKIO.set(true);
-            self.entry = READY.enter(thread).map(|place| (thread, place));
+            self.entry = READY.insert(thread).map(|place| (thread, place));
         }
     }
 
-    fn leave(&mut self) {
+    fn end(&mut self) {
         if let Some((_, place)) = self.entry.take() {
-            READY.leave(place);
+            READY.remove(place);
         }
         RUNS_TOKIO.set(false);
     }
 }
 
-impl Drop for Presence {
+impl Drop for Registration {
     fn drop(&mut self) {
-        self.leave();
+        self.end();
     }
 }
 
@@ -108,26 +99,27 @@ mod tests {
     use std::time::Duration;
 
     use super::super::handler::Question;
-    use super::super::signal::{Ask, Asked};
+    use super::super::signal::Signal;
     use super::*;
     use crate::clock;
+    use crate::stack::trace::NoStack;
 
-    /// Nobody knows that the number was another thread's when the signal is sent.
+    /// When the signal is sent, nobody knows that the id was another thread's.
     #[test]
-    fn a_thread_that_has_the_number_of_one_that_was_meant_does_not_answer_for_it() {
+    fn a_thread_that_has_the_id_of_one_that_was_meant_does_not_answer_for_it() {
         let other = thread::Builder::new().spawn(|| {
-            let place = READY.enter(raw::own_id()).unwrap();
-            let ask = Ask {
-                signal: 49,
+            let place = READY.insert(raw::own_id()).unwrap();
+            let signal = Signal {
+                number: 49,
                 shared: false,
                 until: clock::now() + Duration::from_secs(5),
             };
-            let asked = ask.ask(raw::own_id(), Question::new(None, 0));
-            READY.leave(place);
-            asked
+            let reply = signal.ask(raw::own_id(), Question::new(None, 0));
+            READY.remove(place);
+            reply
         });
-        let asked = other.unwrap().join().unwrap();
-        assert!(matches!(asked, Asked::Gone), "{asked:?}");
+        let reply = other.unwrap().join().unwrap();
+        assert_eq!(reply.unwrap_err(), NoStack::Moved);
     }
 
     #[test]
@@ -143,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_whose_stack_for_handlers_was_replaced_by_a_small_one_is_not_asked() {
+    fn a_thread_whose_alternate_stack_was_replaced_by_a_small_one_is_not_asked() {
         let replaces = thread::Builder::new().spawn(|| {
             // Whatever it had before, from here on it has ours.
             alternate::tests::on_a_small_one(|| {
@@ -151,7 +143,7 @@ mod tests {
                 assert!(is_ready(raw::own_id()));
                 alternate::tests::on_a_small_one(introduce);
                 assert!(!is_ready(raw::own_id()));
-                assert!(!runs_tokio());
+                assert!(!RUNS_TOKIO.get());
                 introduce();
                 assert!(is_ready(raw::own_id()));
             });
@@ -172,7 +164,7 @@ mod tests {
             let spawned = thread::Builder::new().spawn(introduce);
             spawned.unwrap().join().unwrap();
         }
-        // Other tests run meanwhile. Each stack and its guard would be two.
+        // Other tests run meanwhile. Each leaked stack, with its guard page, would be two mappings.
         assert!(mappings() < before + 400);
     }
 }

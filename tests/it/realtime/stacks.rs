@@ -1,4 +1,4 @@
-//! The stacks that stalls come with.
+//! The stacks that stalls have.
 #![cfg(all(feature = "stack", target_os = "linux", target_arch = "x86_64"))]
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::support::millis;
 
 const BLOCK: Duration = millis(400);
 
-/// Longer than anything here takes, however slow the machine.
+/// Exceeds what anything here takes, on a slow machine too.
 const FOR_EVER: Duration = Duration::from_secs(30);
 
 #[inline(never)]
@@ -43,42 +43,42 @@ fn watching() -> Builder {
         .stall_threshold(millis(50))
 }
 
-/// All that is told while a task of its own calls `block`, and the id of that task.
-fn told(runtime: &Runtime, builder: Builder, block: fn()) -> (Vec<Stall>, tokio::task::Id) {
-    let (mut told, mut stalls, task) = runtime.block_on(async {
-        // From within: from outside it would not be known that this thread drives the runtime.
+/// Returns all reports of the stall that `block` causes in a task, and the id of that task.
+fn reports(runtime: &Runtime, builder: Builder, block: fn()) -> (Vec<Stall>, tokio::task::Id) {
+    let (mut reports, mut stalls, task) = runtime.block_on(async {
+        // Installed from within, so that the monitor knows that this thread drives the runtime.
         let monitor = builder.install().unwrap();
         let mut stalls = monitor.stalls();
-        // Until the monitor has met all workers.
+        // Wait until the monitor has observed all workers.
         tokio::time::sleep(millis(100)).await;
         let task = tokio::spawn(async move {
             block();
             tokio::task::id()
         });
         let task = task.await.unwrap();
-        let told = to_the_end(&mut stalls).await;
+        let reports = to_the_end(&mut stalls).await;
         monitor.stop();
-        (told, stalls, task)
+        (reports, stalls, task)
     });
-    told.extend(rest(&mut stalls));
-    (told, task)
+    reports.extend(rest(&mut stalls));
+    (reports, task)
 }
 
-/// What is told of the stall, until it is over: not of others, which a crowded machine may bring.
-/// When the monitor stops, nothing waits for its stack any longer.
+/// Returns the reports of the stall, up to its end. Others, which a crowded machine may cause, are left out.
+/// Stopping the monitor earlier would publish reports without their stacks.
 async fn to_the_end(stalls: &mut Stalls) -> Vec<Stall> {
-    let mut told = Vec::new();
+    let mut reports = Vec::new();
     let is_over = |stall: &Stall| stall.phase == Phase::Ended && stall.duration >= BLOCK;
     let end = async {
-        while !told.last().is_some_and(is_over) {
-            told.extend(stalls.next().await);
+        while !reports.last().is_some_and(is_over) {
+            reports.extend(stalls.next().await);
         }
     };
     let end = tokio::time::timeout(FOR_EVER, end).await;
-    assert!(end.is_ok(), "{told:?}");
-    let began = told.last().unwrap().began_at;
-    told.retain(|stall| stall.began_at == began);
-    told
+    assert!(end.is_ok(), "{reports:?}");
+    let began = reports.last().unwrap().began_at;
+    reports.retain(|stall| stall.began_at == began);
+    reports
 }
 
 fn rest(stalls: &mut Stalls) -> Vec<Stall> {
@@ -86,7 +86,7 @@ fn rest(stalls: &mut Stalls) -> Vec<Stall> {
     rest.collect()
 }
 
-/// The last that was told with a stack.
+/// Returns the last stack that was reported.
 #[track_caller]
 fn trace(stalls: &[Stall]) -> Arc<StackTrace> {
     let traces = stalls.iter().rev().filter_map(|stall| stall.trace.clone());
@@ -107,7 +107,7 @@ fn assert_blames(trace: &StackTrace, function: &str) {
             .unwrap()
             .ends_with("tests/it/realtime/stacks.rs")
     );
-    // Cut above the runtime, which is there in full.
+    // The short form leaves out the runtime, which the full one has.
     let of_tokio = |frames: &[loopmon::Frame]| {
         let functions = frames.iter().filter_map(|frame| frame.function());
         functions
@@ -122,9 +122,9 @@ fn assert_blames(trace: &StackTrace, function: &str) {
 #[test]
 fn name_the_function_that_blocks() {
     for runtime in runtimes() {
-        let (stalls, _) = told(&runtime, watching(), sleeps_here);
+        let (stalls, _) = reports(&runtime, watching(), sleeps_here);
         assert_blames(&trace(&stalls), "sleeps_here");
-        // What is told at the end has it as well.
+        // The report of the end has it as well.
         let last = stalls.last().unwrap();
         assert_eq!((last.phase, last.trace.is_some()), (Phase::Ended, true));
     }
@@ -133,7 +133,7 @@ fn name_the_function_that_blocks() {
 #[test]
 fn name_the_function_that_computes_and_its_task() {
     for runtime in runtimes() {
-        let (stalls, task) = told(&runtime, watching(), spins_here);
+        let (stalls, task) = reports(&runtime, watching(), spins_here);
         assert_blames(&trace(&stalls), "spins_here");
         assert_eq!(stalls.last().unwrap().task, Some(task));
     }
@@ -143,7 +143,7 @@ fn name_the_function_that_computes_and_its_task() {
 fn are_not_taken_when_they_are_switched_off() {
     for runtime in runtimes() {
         let off = watching().stack_capture(StackCapture::off());
-        let (stalls, _) = told(&runtime, off, sleeps_here);
+        let (stalls, _) = reports(&runtime, off, sleeps_here);
         assert!(!stalls.is_empty());
         assert!(
             stalls
@@ -157,16 +157,16 @@ fn are_not_taken_when_they_are_switched_off() {
 fn without_signals_only_blocked_threads_have_one() {
     let [runtime, _] = runtimes();
     let quiet = || watching().stack_capture(StackCapture::new().without_signals());
-    let (stalls, _) = told(&runtime, quiet(), sleeps_here);
+    let (stalls, _) = reports(&runtime, quiet(), sleeps_here);
     assert_blames(&trace(&stalls), "sleeps_here");
-    let (stalls, _) = told(&runtime, quiet(), spins_here);
+    let (stalls, _) = reports(&runtime, quiet(), spins_here);
     let trace = stalls.last().unwrap().trace.clone().unwrap();
     assert_eq!(trace.no_stack(), Some(NoStack::SignalsOff));
     assert!(trace.frames().is_empty() && trace.thread_state().on_cpu.is_some());
     assert!(trace.to_string().starts_with("no stack: "), "{trace}");
 }
 
-/// The signals that this process handles.
+/// Whether this process handles the signal.
 fn is_handled(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
@@ -179,10 +179,10 @@ fn prepare_nothing_before_a_thread_is_suspected() {
     const SIGNAL: i32 = 44;
     let traces = StackCapture::new().signal(SIGNAL);
     let [runtime, _] = runtimes();
-    let (stalls, _) = told(&runtime, watching().stack_capture(traces), sleeps_here);
+    let (stalls, _) = reports(&runtime, watching().stack_capture(traces), sleeps_here);
     assert_blames(&trace(&stalls), "sleeps_here");
     assert!(!is_handled(SIGNAL));
-    let (stalls, _) = told(&runtime, watching().stack_capture(traces), spins_here);
+    let (stalls, _) = reports(&runtime, watching().stack_capture(traces), spins_here);
     assert_blames(&trace(&stalls), "spins_here");
     assert!(is_handled(SIGNAL));
 }
@@ -190,7 +190,7 @@ fn prepare_nothing_before_a_thread_is_suspected() {
 #[test]
 fn read_like_a_rust_backtrace() {
     let [runtime, _] = runtimes();
-    let (stalls, _) = told(&runtime, watching(), sleeps_here);
+    let (stalls, _) = reports(&runtime, watching(), sleeps_here);
     let trace = trace(&stalls);
     let short = trace.to_string();
     let mut lines = short.lines();
@@ -207,7 +207,7 @@ fn read_like_a_rust_backtrace() {
     );
 }
 
-/// The worker is with another thread then, which is the one that is stuck.
+/// Another thread runs the worker then, and is the one that is stuck.
 #[test]
 fn blame_no_thread_that_has_handed_its_worker_over() {
     #[inline(never)]
@@ -219,7 +219,7 @@ fn blame_no_thread_that_has_handed_its_worker_over() {
         .enable_all()
         .build()
         .unwrap();
-    let told = runtime.block_on(async {
+    let reports = runtime.block_on(async {
         let monitor = watching().install().unwrap();
         let mut stalls = monitor.stalls();
         tokio::time::sleep(millis(100)).await;
@@ -230,7 +230,7 @@ fn blame_no_thread_that_has_handed_its_worker_over() {
         outside.await.unwrap();
         to_the_end(&mut stalls).await
     });
-    for trace in told.iter().filter_map(|stall| stall.trace.as_deref()) {
+    for trace in reports.iter().filter_map(|stall| stall.trace.as_deref()) {
         assert!(!trace.to_string().contains("works_outside"), "{trace}");
     }
 }
@@ -239,19 +239,19 @@ fn blame_no_thread_that_has_handed_its_worker_over() {
 #[test]
 fn are_serialised() {
     let [runtime, _] = runtimes();
-    let (stalls, _) = told(&runtime, watching(), sleeps_here);
+    let (stalls, _) = reports(&runtime, watching(), sleeps_here);
     let trace = trace(&stalls);
     let json = serde_json::to_string(&*trace).unwrap();
     assert!(json.contains("sleeps_here"));
     assert_eq!(serde_json::from_str::<StackTrace>(&json).unwrap(), *trace);
 }
 
-/// Asked, it says that it drives a runtime, and not which.
+/// When it is asked, such a thread answers that it drives a runtime, but not which.
 #[test]
-fn a_thread_that_drives_another_runtime_is_not_told() {
+fn a_thread_that_drives_another_runtime_is_not_reported() {
     let [watched, _] = runtimes();
     let [other, _] = runtimes();
-    // From outside: this thread may do other things than to drive it.
+    // Installed from outside, as this thread may do other things than drive the runtime.
     let monitor = watching().install_on(watched.handle()).unwrap();
     let mut stalls = monitor.stalls();
     watched.block_on(async { tokio::time::sleep(millis(100)).await });
@@ -269,7 +269,7 @@ fn a_thread_that_drives_another_runtime_is_not_told() {
 #[test]
 fn come_with_the_first_report_once_the_debug_information_is_read() {
     let [runtime, _] = runtimes();
-    let told = runtime.block_on(async {
+    let reports = runtime.block_on(async {
         let monitor = watching().stall_threshold(BLOCK / 2).install().unwrap();
         let mut stalls = monitor.stalls();
         tokio::time::sleep(millis(100)).await;
@@ -279,8 +279,8 @@ fn come_with_the_first_report_once_the_debug_information_is_read() {
         sleeps_here();
         to_the_end(&mut stalls).await
     });
-    assert_eq!(told[0].phase, Phase::Started);
-    assert_blames(&trace(&told[..1]), "sleeps_here");
+    assert_eq!(reports[0].phase, Phase::Started);
+    assert_blames(&trace(&reports[..1]), "sleeps_here");
 }
 
 #[test]
@@ -307,27 +307,27 @@ fn hold_up_no_report_for_the_whole_stall() {
 }
 
 #[test]
-fn are_read_on_a_thread_that_is_there_before_a_stall_and_goes_with_the_last_monitor() {
-    // Of another test.
-    wait_until(|| !is_reading());
+fn are_resolved_on_a_thread_that_starts_before_a_stall_and_ends_with_the_last_monitor() {
+    // Another test may still have it.
+    wait_until(|| !is_resolver_running());
     let [runtime, _] = runtimes();
     let monitor = runtime.block_on(async {
         let monitor = watching().install().unwrap();
         let mut stalls = monitor.stalls();
         tokio::time::sleep(millis(100)).await;
-        // A thread that is stuck may hold what it takes to start one.
-        assert!(is_reading());
+        // A stuck thread may hold a lock that starting a thread needs.
+        assert!(is_resolver_running());
         sleeps_here();
         to_the_end(&mut stalls).await;
-        assert!(is_reading());
+        assert!(is_resolver_running());
         monitor
     });
     monitor.stop();
     drop(runtime);
-    wait_until(|| !is_reading());
+    wait_until(|| !is_resolver_running());
 }
 
-fn is_reading() -> bool {
+fn is_resolver_running() -> bool {
     let threads = std::fs::read_dir("/proc/self/task").unwrap();
     let mut names = threads.filter_map(|thread| {
         // It may have ended meanwhile.

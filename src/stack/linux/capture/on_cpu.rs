@@ -1,56 +1,57 @@
-//! Whether a thread that seems to run is busy with the program's own code, so that a signal breaks no
+//! Whether a thread that seems to run is busy with the program's own code, so that a signal interrupts no
 //! call of it.
 //!
-//! Linux says `running` of every thread that is on a CPU or waits for one. Among those is one whose
-//! `poll` has just timed out: until it gets a CPU, which may take milliseconds, it is inside of the
-//! call, and a signal makes the call end with `EINTR`. So it is with every call that has a timeout.
+//! Linux reports `running` for every thread that is on a CPU or waits for one. One of those may have a
+//! `poll` that has just timed out: until it gets a CPU, which may take milliseconds, it is still inside the
+//! call, and a signal makes the call end with `EINTR`. The same holds for every call with a timeout.
 //!
-//! So two looks are compared. If the thread has not gone to sleep between them, by the kernel's count,
-//! and has been on a CPU for a while, then it has left whatever call it was in at the first look: the
-//! way out of one takes some microseconds. And a call that it has begun since has not slept, so no
-//! timeout of it can have expired.
+//! So two observations are compared. If the thread has not slept between them, by the kernel's count, and
+//! has been on a CPU for a while, it has left whatever call it was in at the first one: leaving a call
+//! takes some microseconds. And a call that it has begun since has not slept, so no timeout of it can have
+//! expired.
 //!
-//! What is left is a thread that goes to sleep just between the last look and the signal. They are next
-//! to each other in the watchdog's code, and some 20 us apart, most of which it takes to read the count
-//! and to interrupt another CPU. It has to have computed for a while before, so this can happen once in
-//! a stretch of computing, where a timeout came with every call.
+//! One case remains: a thread that goes to sleep between the last observation and the signal. The two are
+//! next to each other in the code, some 20 us apart, most of which it takes to read the count and to
+//! interrupt another CPU. The thread must have computed for a while before, so this can happen once per
+//! stretch of computing, whereas a timeout would expire with every call.
 
 use std::time::Duration;
 
 use crate::procfs::Thread;
 use crate::stack::trace::NoStack;
 
-/// More than it takes to leave a call whose time is over. The kernel brings the time on a CPU up to
-/// date every 1 to 10 ms.
-const LEAVES_ANY_CALL: Duration = Duration::from_millis(1);
+/// Exceeds what it takes to leave a call that has timed out. The kernel updates the time on a CPU every 1
+/// to 10 ms.
+const TIME_TO_LEAVE_A_CALL: Duration = Duration::from_millis(1);
 
-/// What a thread has been seen to do.
+/// Follows one thread, to know whether it runs the program's own code.
 #[derive(Debug, Default)]
 pub(crate) struct OnCpuTracker {
-    /// The first look since it was last known to sleep.
-    since: Option<Look>,
+    /// Holds the first observation since the thread last slept.
+    baseline: Option<Baseline>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Look {
-    /// How often it has gone to sleep in its life.
+struct Baseline {
     sleeps: u64,
     on_cpu: Duration,
 }
 
-/// What `status` says of a thread.
+/// What `/proc/…/status` reports of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::stack::linux) struct Status {
-    /// How often it has gone to sleep in its life, and how often it was taken off a CPU.
+    /// Counts how often the thread has gone to sleep in its life.
     sleeps: u64,
+    /// Counts how often the thread was taken off a CPU while it could run.
     preemptions: u64,
-    /// The signals that it does not take, and those that it has been sent and not taken yet: a bit each.
+    /// Has a bit for each signal that the thread blocks.
     masked: u64,
+    /// Has a bit for each signal that was sent to the thread and not delivered yet.
     pending: u64,
 }
 
 impl Status {
-    /// `None` where the kernel does not tell all of it.
+    /// Returns `None` where the kernel does not report all of it.
     pub(in crate::stack::linux) fn of(thread: Thread) -> Option<Status> {
         Status::parse(&thread.read("status").ok()?)
     }
@@ -79,14 +80,13 @@ impl Status {
         })
     }
 
-    /// How often the thread has come to and from a CPU.
-    pub(super) fn turns(self) -> u64 {
+    pub(super) fn context_switches(self) -> u64 {
         self.sleeps.wrapping_add(self.preemptions)
     }
 
-    /// Whether a signal would come through. One that does not stays with the thread; real-time ones pile
-    /// up, as far as the user may have any.
-    pub(in crate::stack::linux) fn takes(self, signal: i32) -> Result<(), NoStack> {
+    /// Checks that a signal would be delivered. One that is not stays pending; real-time signals pile up, to
+    /// the user's limit.
+    pub(in crate::stack::linux) fn check_delivery(self, signal: i32) -> Result<(), NoStack> {
         let bit =
             u32::try_from(signal - 1).map_or(0, |shift| 1_u64.checked_shl(shift).unwrap_or(0));
         if self.masked & bit != 0 {
@@ -100,29 +100,28 @@ impl Status {
 }
 
 impl OnCpuTracker {
-    /// Looks at the thread: the more often, the sooner it is seen. What it says of itself, if it runs
-    /// and has run since it last slept.
-    pub(super) fn goes_on(&mut self, thread: Thread) -> Option<Status> {
-        self.look(|| on_cpu(thread), || Status::of(thread))
+    /// Observes the thread. Returns its status if it has run for a while since it last slept.
+    pub(super) fn observe(&mut self, thread: Thread) -> Option<Status> {
+        self.update(|| on_cpu(thread), || Status::of(thread))
     }
 
-    fn look(
+    fn update(
         &mut self,
         on_cpu: impl Fn() -> Option<Duration>,
         status: impl Fn() -> Option<Status>,
     ) -> Option<Status> {
-        let runs_for = on_cpu()?;
-        // Last, so that the signal comes next.
+        let on_cpu_so_far = on_cpu()?;
+        // Comes last, to leave as little time as possible before the signal.
         let now = status()?;
-        match self.since {
-            Some(since) if since.sleeps == now.sleeps => {
-                let ran = runs_for.saturating_sub(since.on_cpu);
-                (ran >= LEAVES_ANY_CALL).then_some(now)
+        match self.baseline {
+            Some(baseline) if baseline.sleeps == now.sleeps => {
+                let ran = on_cpu_so_far.saturating_sub(baseline.on_cpu);
+                (ran >= TIME_TO_LEAVE_A_CALL).then_some(now)
             }
             _ => {
-                // The time from before may be that of before the sleep.
+                // Read again: the thread may have run, and slept, since the first reading.
                 let on_cpu = on_cpu()?;
-                self.since = Some(Look {
+                self.baseline = Some(Baseline {
                     sleeps: now.sleeps,
                     on_cpu,
                 });
@@ -151,7 +150,7 @@ mod tests {
 
     fn runs(tracker: &mut OnCpuTracker, sleeps: u64, on_cpu: u64) -> bool {
         let status = Status { sleeps, ..STATUS };
-        let seen = tracker.look(|| Some(Duration::from_micros(on_cpu)), || Some(status));
+        let seen = tracker.update(|| Some(Duration::from_micros(on_cpu)), || Some(status));
         seen.inspect(|seen| assert_eq!(*seen, status)).is_some()
     }
 
@@ -181,7 +180,7 @@ mod tests {
     fn what_it_ran_before_it_slept_does_not_count() {
         let mut tracker = OnCpuTracker::default();
         runs(&mut tracker, 7, 0);
-        // It goes to sleep while it is looked at.
+        // The thread goes to sleep between the two readings.
         let on_cpu = Cell::new(5_000);
         let read = || Some(Duration::from_micros(on_cpu.get()));
         let slept = || {
@@ -191,29 +190,29 @@ mod tests {
                 ..STATUS
             })
         };
-        assert_eq!(tracker.look(read, slept), None);
+        assert_eq!(tracker.update(read, slept), None);
         assert!(!runs(&mut tracker, 8, 8_000));
     }
 
     #[test]
     fn what_is_not_counted_proves_nothing() {
         let mut tracker = OnCpuTracker::default();
-        assert_eq!(tracker.look(|| None, || Some(STATUS)), None);
-        assert_eq!(tracker.look(|| Some(Duration::MAX), || None), None);
+        assert_eq!(tracker.update(|| None, || Some(STATUS)), None);
+        assert_eq!(tracker.update(|| Some(Duration::MAX), || None), None);
         assert_eq!(Status::parse("Name:\tx\n"), None);
     }
 
     #[test]
-    fn reads_what_is_told_of_signals_and_switches() {
+    fn reads_signals_and_context_switches() {
         let text = "Name:\tSigBlk\nSigPnd:\t0000000000400000\nShdPnd:\t0000000000000200\n\
                     SigBlk:\t8000000000000000\nvoluntary_ctxt_switches:\t3\n\
                     nonvoluntary_ctxt_switches:\t4\n";
         let status = Status::parse(text).unwrap();
-        assert_eq!(status.turns(), 7);
-        assert_eq!(status.takes(64), Err(NoStack::SignalMasked));
-        assert_eq!(status.takes(23), Err(NoStack::NoAnswer));
+        assert_eq!(status.context_switches(), 7);
+        assert_eq!(status.check_delivery(64), Err(NoStack::SignalMasked));
+        assert_eq!(status.check_delivery(23), Err(NoStack::NoAnswer));
         for signal in [1, 10, 22, 24, 63] {
-            assert_eq!(status.takes(signal), Ok(()));
+            assert_eq!(status.check_delivery(signal), Ok(()));
         }
     }
 }

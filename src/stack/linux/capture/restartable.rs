@@ -1,44 +1,43 @@
-//! Which system calls bear a signal.
+//! Which blocked system calls are restarted after a signal: see signal(7).
 //!
-//! With `SA_RESTART` the kernel begins some calls anew after a handler has run; others end with
-//! `EINTR`, which programs are not made for. Here is a list of those that are known to be begun anew.
-//! Whatever is not on it is left alone.
+//! With `SA_RESTART` the kernel restarts some calls after a handler has run. Others end with `EINTR`, which
+//! few programs expect. This file lists calls that are known to be restarted; a thread in any other call
+//! is sent no signal.
 
 use crate::procfs::{Blocked, Thread};
 
-/// Whether a signal with a handler goes unnoticed by what the thread is blocked in.
-pub(super) fn bears_signals(thread: Thread, blocked: &Blocked) -> bool {
+/// Whether what the thread is blocked in goes on after a handler, and its caller notices nothing.
+pub(super) fn is_restartable(thread: Thread, blocked: &Blocked) -> bool {
     let [first, operation, _, timeout, ..] = blocked.arguments;
     let Some(call) = blocked.call else {
-        // In a page fault: the handler runs when the page is there.
+        // It waits for a page of memory; the handler runs when the page is there.
         return true;
     };
     match libc::c_long::from(call) {
         libc::SYS_futex => is_untimed_wait(operation, timeout),
         libc::SYS_wait4 | libc::SYS_waitid => true,
-        // It waits for the first byte alone. A write does so for every one, and comes back short. A
-        // socket may have a timeout, and ends with EINTR then. Of terminals, devices and file systems
-        // each has its own ways.
+        // A read waits for the first byte only. A write waits for each, and returns early. A socket may have
+        // a timeout, and then ends with EINTR. Terminals, devices and file systems differ.
         libc::SYS_read | libc::SYS_readv => is_pipe(thread, first),
         _ => false,
     }
 }
 
-/// Whether a child of the process runs on the stack of the thread, which waits for it.
+/// Whether the thread waits in `vfork` for a child that runs on its stack.
 pub(super) fn has_lent_its_stack(blocked: &Blocked) -> bool {
     let [flags, stack, ..] = blocked.arguments;
     match blocked.call.map(libc::c_long::from) {
         #[cfg(target_arch = "x86_64")]
         Some(libc::SYS_vfork) => true,
         Some(libc::SYS_clone) => {
-            let waits = u64::from(libc::CLONE_VFORK.unsigned_abs());
-            flags & waits != 0 && stack == 0
+            let vfork = u64::from(libc::CLONE_VFORK.unsigned_abs());
+            flags & vfork != 0 && stack == 0
         }
         _ => false,
     }
 }
 
-/// Whether the file of this number is a pipe.
+/// Whether the file descriptor is a pipe.
 fn is_pipe(thread: Thread, file: u64) -> bool {
     let link = std::fs::read_link(format!("/proc/self/task/{}/fd/{file}", thread.0));
     link.is_ok_and(|link| link.as_os_str().as_encoded_bytes().starts_with(b"pipe:"))
@@ -70,8 +69,8 @@ mod tests {
         }
     }
 
-    fn bears(call: libc::c_long, arguments: [u64; 6]) -> bool {
-        bears_signals(Thread(std::process::id()), &blocked(call, arguments))
+    fn restarts(call: libc::c_long, arguments: [u64; 6]) -> bool {
+        is_restartable(Thread(std::process::id()), &blocked(call, arguments))
     }
 
     #[test]
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_to_bear_a_signal_is_left_alone() {
+    fn only_calls_that_are_known_to_be_restarted_get_a_signal() {
         let no_file = u64::MAX;
         for (call, arguments, expected) in [
             // FUTEX_WAIT_PRIVATE and FUTEX_WAIT_BITSET_PRIVATE, with the clock flag, untimed: locks.
@@ -113,12 +112,12 @@ mod tests {
             (libc::SYS_accept4, [0; 6], false),
             (libc::SYS_io_uring_enter, [0; 6], false),
         ] {
-            assert_eq!(bears(call, arguments), expected, "{call} {arguments:?}");
+            assert_eq!(restarts(call, arguments), expected, "{call} {arguments:?}");
         }
     }
 
     #[test]
-    fn reading_a_pipe_bears_a_signal_and_writing_does_not() {
+    fn reading_a_pipe_is_restarted_and_writing_is_not() {
         let mut child = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
         let pipe = child.stdout.as_ref().unwrap().as_raw_fd();
         let (socket, _other_end) = UnixStream::pair().unwrap();
@@ -130,7 +129,7 @@ mod tests {
             (libc::SYS_read, socket.as_raw_fd(), false),
         ] {
             let file = u64::try_from(file).unwrap();
-            assert_eq!(bears(call, [file, 0, 0, 0, 0, 0]), expected, "{call}");
+            assert_eq!(restarts(call, [file, 0, 0, 0, 0, 0]), expected, "{call}");
         }
         child.wait().unwrap();
     }

@@ -1,18 +1,19 @@
-//! Whether a word on the stack can be a return address: what is before it in the code is a call.
+//! Decodes call instructions: a word on the stack can be a return address only if there is a call before
+//! the address.
 
 /// A call instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
-    /// To a place this far from the return address.
+    /// Calls what is this far from the return address.
     Direct(i64),
     Indirect,
 }
 
-/// How many bytes before a return address have to be known.
+/// The size of the longest call instruction, in bytes.
 #[cfg(target_arch = "x86_64")]
 pub(super) const LONGEST: usize = 7;
 
-/// The call that `bytes` end with.
+/// Returns the call that `bytes` end with.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn call_before(bytes: &[u8; LONGEST]) -> Option<Call> {
     const DIRECT: u8 = 0xe8;
@@ -21,35 +22,38 @@ pub(super) fn call_before(bytes: &[u8; LONGEST]) -> Option<Call> {
         return Some(Call::Direct(i32::from_le_bytes(*distance).into()));
     }
     let indirect = (2..=LONGEST).any(|length| match bytes[LONGEST - length..] {
-        [INDIRECT, operand, ref rest @ ..] => {
-            let (way, extension, register) = (operand >> 6, operand >> 3 & 7, operand & 7);
-            // A further byte says how the address is put together.
-            let is_put_together = way != 3 && register == 4;
-            let from_nothing = way == 0
-                && (register == 5
-                    || is_put_together && rest.first().is_some_and(|more| more & 7 == 5));
-            let distance = match way {
-                1 => 1,
-                2 => 4,
-                _ if from_nothing => 4,
-                _ => 0,
-            };
-            extension == 2 && rest.len() == usize::from(is_put_together) + distance
-        }
+        [INDIRECT, mod_rm, ref rest @ ..] => is_call_operand(mod_rm, rest),
         _ => false,
     });
     indirect.then_some(Call::Indirect)
 }
 
+/// Whether these bytes are the whole operand of an indirect call: ModRM, SIB and displacement, by the
+/// processor's manual.
+#[cfg(target_arch = "x86_64")]
+fn is_call_operand(mod_rm: u8, rest: &[u8]) -> bool {
+    const CALL: u8 = 2;
+    let (mode, extension, register) = (mod_rm >> 6, mod_rm >> 3 & 7, mod_rm & 7);
+    let has_sib = mode != 3 && register == 4;
+    let has_no_base = register == 5 || has_sib && rest.first().is_some_and(|sib| sib & 7 == 5);
+    let displacement = match mode {
+        1 => 1,
+        2 => 4,
+        0 if has_no_base => 4,
+        _ => 0,
+    };
+    extension == CALL && rest.len() == usize::from(has_sib) + displacement
+}
+
 #[cfg(target_arch = "aarch64")]
 pub(super) const LONGEST: usize = 4;
 
-/// The call that `bytes` are.
+/// Returns the call that `bytes` are.
 #[cfg(target_arch = "aarch64")]
 pub(super) fn call_before(bytes: &[u8; LONGEST]) -> Option<Call> {
     let instruction = u32::from_le_bytes(*bytes);
     if instruction & 0xfc00_0000 == 0x9400_0000 {
-        // 26 bits with a sign, in words, from the instruction itself.
+        // The operand has 26 bits, with a sign, and counts words from the instruction.
         let words = (instruction << 6) as i32 >> 6;
         return Some(Call::Direct(i64::from(words) * 4 - 4));
     }
@@ -61,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_calls() {
+    fn decodes_calls() {
         let call = |code: &[u8]| {
             let mut bytes = [0x90; LONGEST];
             bytes[LONGEST - code.len()..].copy_from_slice(code);

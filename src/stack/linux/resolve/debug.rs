@@ -1,4 +1,5 @@
-//! What debug information says of an address: functions, files and lines.
+//! Looks addresses up in debug information: the functions, files and lines of the calls there. What only
+//! the symbol table knows is in `elf_file.rs`.
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
@@ -12,11 +13,13 @@ use addr2line::gimli::{
 };
 use addr2line::{Context, LookupContinuation, LookupResult, SplitDwarfLoad};
 
+use super::budget::Budget;
 use super::elf_file::ElfFile;
 use super::file::Source;
-use super::paged::{Budget, Paged, Window};
+use super::paged::Paged;
+use super::window::Window;
 
-/// The sections that tell of functions and lines. The rest tells of variables and types.
+/// The sections that describe functions and lines. The others describe variables and types.
 const NEEDED: [SectionId; 10] = [
     SectionId::DebugAbbrev,
     SectionId::DebugAddr,
@@ -30,7 +33,7 @@ const NEEDED: [SectionId; 10] = [
     SectionId::DebugStrOffsets,
 ];
 
-/// The same in files of their own.
+/// The same sections in split files (`.dwo`) and packages of them (`.dwp`).
 const NEEDED_SPLIT: [SectionId; 6] = [
     SectionId::DebugAbbrev,
     SectionId::DebugInfo,
@@ -40,7 +43,7 @@ const NEEDED_SPLIT: [SectionId; 6] = [
     SectionId::DebugStrOffsets,
 ];
 
-/// One of the calls at an address.
+/// One of the calls at an address, as debug information describes it.
 #[derive(Debug)]
 pub(super) struct Described {
     pub(super) function: Option<String>,
@@ -55,7 +58,7 @@ pub(super) struct Debug {
 }
 
 impl Debug {
-    /// `None` if there is none, or it is beyond the budget.
+    /// Returns `None` if the file has no debug information, or that exceeds the budget.
     pub(super) fn read(file: &ElfFile, path: &Path, budget: &Rc<Budget>) -> Option<Debug> {
         file.section(SectionId::DebugInfo.name())?;
         let sections = Sections::open(file, &NEEDED, false, |id| Some(id.name()), budget)?;
@@ -73,14 +76,14 @@ impl Debug {
         package.is_none_or(|package| package.file.is_unchanged())
     }
 
-    /// The calls at an address, the innermost first.
+    /// Returns the calls at an address, the innermost first.
     pub(super) fn calls_at(&self, address: u64) -> Option<Vec<Described>> {
         let mut lookup = self.context.find_frames(address);
         let mut calls = loop {
             match lookup {
                 LookupResult::Output(calls) => break calls.ok()?,
                 LookupResult::Load { load, continuation } => {
-                    lookup = continuation.resume(self.split(&load));
+                    lookup = continuation.resume(self.split_unit(&load));
                 }
             }
         };
@@ -97,30 +100,27 @@ impl Debug {
         Some(described)
     }
 
-    /// A unit that is in a file of its own, or in a package of them.
-    #[allow(
-        clippy::arc_with_non_send_sync,
-        reason = "that is what the lookup takes"
-    )]
-    fn split(&self, load: &SplitDwarfLoad<Window>) -> Option<Arc<Dwarf<Window>>> {
+    /// Reads a split unit, from the package or from its own file.
+    #[allow(clippy::arc_with_non_send_sync, reason = "addr2line takes this type")]
+    fn split_unit(&self, load: &SplitDwarfLoad<Window>) -> Option<Arc<Dwarf<Window>>> {
         let packaged = self.package.as_ref().and_then(|it| it.unit(load.dwo_id));
         let mut dwarf = match packaged {
             Some(dwarf) => dwarf,
-            None => self.alone(load)?,
+            None => self.unit_file(load)?,
         };
         dwarf.make_dwo(&load.parent);
         Some(Arc::new(dwarf))
     }
 
-    fn alone(&self, load: &SplitDwarfLoad<Window>) -> Option<Dwarf<Window>> {
+    fn unit_file(&self, load: &SplitDwarfLoad<Window>) -> Option<Dwarf<Window>> {
         let part = |window: &Window| {
             let bytes = window.to_slice().ok()?;
             Some(PathBuf::from(OsStr::from_bytes(&bytes)))
         };
-        let built_in = load.comp_dir.as_ref().and_then(part).unwrap_or_default();
-        let path = built_in.join(part(load.path.as_ref()?)?);
+        let build_folder = load.comp_dir.as_ref().and_then(part).unwrap_or_default();
+        let path = build_folder.join(part(load.path.as_ref()?)?);
         let file = ElfFile::read(Source::open(&path).ok()?)?;
-        // There may be many such files, more than can be open at once.
+        // Read whole, as there may be more such files than can be open at once.
         let sections =
             Sections::open(&file, &NEEDED_SPLIT, true, |id| id.dwo_name(), &self.budget)?;
         let dwarf = sections.dwarf();
@@ -130,7 +130,7 @@ impl Debug {
     }
 }
 
-/// The split units of a whole program: `<program>.dwp`, next to it.
+/// All split units of a program, in `<program>.dwp` next to it.
 struct Package {
     file: ElfFile,
     index: UnitIndex<Window>,
@@ -160,37 +160,34 @@ impl Package {
     fn unit(&self, id: DwoId) -> Option<Dwarf<Window>> {
         let row = self.index.find(id.0)?;
         let parts: Vec<_> = self.index.sections(row).ok()?.collect();
-        let own = Sections {
-            windows: self
-                .sections
-                .windows
-                .iter()
-                .filter_map(|(id, window)| {
-                    let mut parts = parts.iter();
-                    let part = parts.find(|part| part.section.section_id() == *id);
-                    let own = match part {
-                        Some(part) => window.part(part.offset.into(), part.size.into())?,
-                        // What all share.
-                        None if *id == SectionId::DebugStr => window.clone(),
-                        None => return None,
-                    };
-                    Some((*id, own))
-                })
-                .collect(),
+        let of_unit = |(id, window): &(SectionId, Window)| {
+            let mut parts = parts.iter();
+            let of_unit = match parts.find(|part| part.section.section_id() == *id) {
+                Some(part) => window.part(part.offset.into(), part.size.into())?,
+                // All units share the strings.
+                None if *id == SectionId::DebugStr => window.clone(),
+                None => return None,
+            };
+            Some((*id, of_unit))
+        };
+        let of_unit = Sections {
+            windows: self.sections.windows.iter().filter_map(of_unit).collect(),
             empty: self.sections.empty.clone(),
         };
-        Some(own.dwarf())
+        Some(of_unit.dwarf())
     }
 }
 
+/// The sections of one file or unit that are read.
 struct Sections {
     windows: Vec<(SectionId, Window)>,
+    /// Stands in for a section that is missing.
     empty: Window,
 }
 
 impl Sections {
-    /// What it takes is summed up before anything is unpacked. If `whole`, the file is not needed any
-    /// more.
+    /// Checks the total size before anything is decompressed. `whole` reads the sections at once, so that
+    /// the file can be closed.
     fn open(
         file: &ElfFile,
         needed: &[SectionId],
@@ -198,16 +195,16 @@ impl Sections {
         name: impl Fn(SectionId) -> Option<&'static str>,
         budget: &Rc<Budget>,
     ) -> Option<Sections> {
-        let there = |id: &SectionId| Some((*id, file.section(name(*id)?)?));
-        let there: Vec<_> = needed.iter().filter_map(there).collect();
-        let mut room = 0_u64;
-        for (_, section) in &there {
-            room = room.saturating_add(file.room_for(section, whole)?);
+        let present = |id: &SectionId| Some((*id, file.section(name(*id)?)?));
+        let present: Vec<_> = needed.iter().filter_map(present).collect();
+        let mut total = 0_u64;
+        for (_, section) in &present {
+            total = total.saturating_add(file.memory_for(section, whole)?);
         }
-        budget.take(room)?;
-        budget.give_back(room);
+        budget.take(total)?;
+        budget.give_back(total);
         let mut windows = Vec::new();
-        for (id, section) in there {
+        for (id, section) in present {
             windows.push((id, Window::from(file.open(section, whole, budget)?)));
         }
         let empty = Paged::whole(Vec::new(), budget);
@@ -220,7 +217,7 @@ impl Sections {
     fn dwarf(&self) -> Dwarf<Window> {
         let of = |id| {
             let mut windows = self.windows.iter();
-            let found = windows.find(|(own, _)| *own == id);
+            let found = windows.find(|(other, _)| *other == id);
             Ok::<_, Infallible>(found.map_or(&self.empty, |(_, window)| window).clone())
         };
         let Ok(dwarf) = Dwarf::load(of);

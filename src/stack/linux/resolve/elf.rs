@@ -1,32 +1,34 @@
-//! What of an ELF image says where its code, its unwind tables and its sections are.
+//! Parses the headers of ELF images: where the code, the unwind tables and the sections are. It reads
+//! nothing itself.
 //!
-//! 64 bits and little-endian, as all the processors are of which stacks are taken.
+//! All images have 64 bits and are little-endian, as all supported processors are.
 
 use std::ops::Range;
 
 /// The size of a file header.
 pub(super) const HEADER_SIZE: u64 = 64;
-/// The size of what describes one segment.
+/// The size of a program header, which describes one segment.
 const SEGMENT_SIZE: u64 = 56;
 
-/// How a file header begins.
+/// The bytes that a file header begins with.
 const IDENTITY: &[u8] = &[0x7f, b'E', b'L', b'F', 2, 1];
 
-/// Segments that are in memory.
+/// PT_LOAD: a segment that is in memory.
 const LOADED: u32 = 1;
-/// `.eh_frame_hdr`: an index into the table for unwinding, and where that is.
+/// PT_GNU_EH_FRAME: the segment of `.eh_frame_hdr`, which is an index into the unwind table.
 const UNWIND_INDEX: u32 = 0x6474_e550;
+/// PF_X: a segment of code.
 const EXECUTABLE: u32 = 1;
 
 /// A file header.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    /// Where the segments are described.
+    /// The offset of the program headers.
     pub(super) segments_at: u64,
     segments: u16,
 }
 
-/// Where things are, by the image's own addresses.
+/// The layout of an image, by its own addresses.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Image {
     pub(super) lowest: u64,
@@ -50,7 +52,7 @@ impl Header {
         u64::from(self.segments) * SEGMENT_SIZE
     }
 
-    /// `table` describes the segments. `None` if none is loaded.
+    /// Parses the program headers. Returns `None` if no segment is loaded.
     pub(super) fn image(&self, table: &[u8]) -> Option<Image> {
         const PAGE: u64 = 4096;
         let mut image = Image {
@@ -65,9 +67,8 @@ impl Header {
                 LOADED => {
                     image.lowest = image.lowest.min(start & !(PAGE - 1));
                     image.highest = image.highest.max(range.end);
-                    if u32_at(segment, 4)? & EXECUTABLE != 0 {
-                        image.code.push(range.clone());
-                    }
+                    let is_code = u32_at(segment, 4)? & EXECUTABLE != 0;
+                    image.code.extend(is_code.then(|| range.clone()));
                     image.loaded.push(range);
                 }
                 UNWIND_INDEX => image.index = Some(range),
@@ -78,27 +79,27 @@ impl Header {
     }
 }
 
-/// Where a file tells of its sections.
+/// Where a file's section headers are.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SectionTable {
     pub(super) at: u64,
     count: u16,
-    /// The section that has the names of all.
+    /// The index of the section with the names of all sections.
     pub(super) names: usize,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SectionHeader {
-    /// Where its name is among the names.
+    /// The offset of the section's name among the names.
     pub(super) name: u32,
     pub(super) kind: u32,
     pub(super) is_in_file: bool,
-    pub(super) is_packed: bool,
-    /// By the image's own addresses.
+    pub(super) is_compressed: bool,
+    /// The section's address in the image.
     pub(super) address: u64,
     pub(super) offset: u64,
     pub(super) size: u64,
-    /// The section that belongs to it.
+    /// The index of a related section: of a symbol table, the section with its names.
     pub(super) link: usize,
 }
 
@@ -122,7 +123,7 @@ impl SectionTable {
 
     pub(super) fn sections(&self, table: &[u8]) -> Option<Vec<SectionHeader>> {
         const NOT_IN_FILE: u32 = 8;
-        const PACKED: u64 = 0x800;
+        const COMPRESSED: u64 = 0x800;
         let entries = table.chunks_exact(SectionTable::ENTRY_SIZE.into());
         let sections = entries.map(|entry| {
             let kind = u32_at(entry, 4)?;
@@ -130,7 +131,7 @@ impl SectionTable {
                 name: u32_at(entry, 0)?,
                 kind,
                 is_in_file: kind != NOT_IN_FILE,
-                is_packed: u64_at(entry, 8)? & PACKED != 0,
+                is_compressed: u64_at(entry, 8)? & COMPRESSED != 0,
                 address: u64_at(entry, 16)?,
                 offset: u64_at(entry, 24)?,
                 size: u64_at(entry, 32)?,
@@ -161,7 +162,7 @@ pub(super) fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> 
 mod tests {
     use super::*;
 
-    /// A file header that tells of `segments` segments.
+    /// Returns the header of a file with this many segments.
     fn header(segments: u16) -> Vec<u8> {
         let mut bytes = vec![0; HEADER_SIZE as usize];
         bytes[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1]);
@@ -225,7 +226,7 @@ mod tests {
             name: 7,
             kind: 1,
             is_in_file: true,
-            is_packed: true,
+            is_compressed: true,
             address: 0x1000,
             offset: 0x200,
             size: 0x30,

@@ -1,21 +1,23 @@
-//! An ELF file on the disk: its sections, what is packed in them, and its table of symbols.
+//! Reads an ELF file on the disk: its sections, decompressed if need be, and its symbol table. What the
+//! debug information in it says is in `debug.rs`.
 
 use std::iter;
 use std::rc::Rc;
 
+use super::budget::Budget;
+use super::decompress::{Compressed, decompress};
 use super::elf::{SectionHeader, SectionTable, chunk};
 use super::file::Source;
-use super::paged::{Budget, Paged};
-use super::unpack::{Packed, unpack};
+use super::paged::Paged;
 
-/// The names of the sections of a program take some hundred bytes.
-const LARGEST_NAMES: u64 = 1 << 20;
+/// Bounds the names of all sections, in bytes. Those of a real program take some hundred.
+const MAX_SECTION_NAMES: u64 = 1 << 20;
 
-/// How much of a table of symbols is looked at; some 10 million of them.
-const LARGEST_TABLE: u64 = 256 << 20;
+/// Bounds the symbol table, in bytes: some 10 million symbols.
+const MAX_SYMBOL_TABLE: u64 = 256 << 20;
 
-/// Names that are longer are no names.
-const LONGEST_NAME: u64 = 64 << 10;
+/// Bounds the name of one symbol, in bytes.
+const MAX_NAME: u64 = 64 << 10;
 
 const SYMBOL_SIZE: usize = 24;
 
@@ -26,7 +28,7 @@ pub(super) struct ElfFile {
     names: Vec<u8>,
 }
 
-/// A function, as the table of symbols has it.
+/// A function, as the symbol table has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Symbol {
     pub(super) start: u64,
@@ -40,7 +42,7 @@ impl ElfFile {
         let headers = source.bytes(table.at, table.size())?;
         let sections: Vec<_> = table.sections(&headers)?;
         let names = sections.get(table.names)?;
-        let names = source.bytes(names.offset, names.size.min(LARGEST_NAMES))?;
+        let names = source.bytes(names.offset, names.size.min(MAX_SECTION_NAMES))?;
         Some(ElfFile {
             source: Rc::new(source),
             sections,
@@ -58,8 +60,8 @@ impl ElfFile {
 
     pub(super) fn section(&self, name: &str) -> Option<&SectionHeader> {
         let is_named = |section: &&SectionHeader| {
-            let own = self.names.get(section.name as usize..);
-            let rest = own.and_then(|own| own.strip_prefix(name.as_bytes()));
+            let names = self.names.get(section.name as usize..);
+            let rest = names.and_then(|names| names.strip_prefix(name.as_bytes()));
             rest.is_some_and(|rest| rest.first() == Some(&0))
         };
         self.sections
@@ -68,16 +70,16 @@ impl ElfFile {
             .find(is_named)
     }
 
-    /// How much memory a section takes at once, if it is packed or wanted `whole`; else it is read
-    /// piece by piece.
-    pub(super) fn room_for(&self, section: &SectionHeader, whole: bool) -> Option<u64> {
-        match self.packed(section) {
-            Some(packed) => packed?.room(section.size),
+    /// Returns how much memory it takes to open a section. That is none for one that is read by the page:
+    /// one that is neither compressed nor wanted `whole`.
+    pub(super) fn memory_for(&self, section: &SectionHeader, whole: bool) -> Option<u64> {
+        match self.compressed(section) {
+            Some(compressed) => compressed?.memory(section.size),
             None => Some(if whole { section.size } else { 0 }),
         }
     }
 
-    /// If the budget bears it.
+    /// Returns `None` if the section exceeds the budget, or cannot be read.
     pub(super) fn open(
         &self,
         section: &SectionHeader,
@@ -88,13 +90,14 @@ impl ElfFile {
         if at.checked_add(size)? > self.source.size() {
             return None;
         }
-        let room = self.room_for(section, whole)?;
-        budget.take(room)?;
-        let paged = match self.packed(section) {
-            Some(packed) => {
+        let memory = self.memory_for(section, whole)?;
+        budget.take(memory)?;
+        let paged = match self.compressed(section) {
+            Some(compressed) => {
                 let bytes = self.source.bytes(at, size)?;
-                let bytes = unpack(&packed?, bytes.get(Packed::HEADER_SIZE as usize..)?)?;
-                budget.give_back(room.saturating_sub(bytes.len() as u64));
+                let content = bytes.get(Compressed::HEADER_SIZE as usize..)?;
+                let bytes = decompress(&compressed?, content)?;
+                budget.give_back(memory.saturating_sub(bytes.len() as u64));
                 Paged::whole(bytes, budget)
             }
             None if whole => Paged::whole(self.source.bytes(at, size)?, budget),
@@ -103,17 +106,17 @@ impl ElfFile {
         Some(Rc::new(paged))
     }
 
-    /// What a section is packed as, if it is; which need not be known here.
-    fn packed(&self, section: &SectionHeader) -> Option<Option<Packed>> {
-        let header = || self.source.bytes(section.offset, Packed::HEADER_SIZE);
+    /// Returns how a section is compressed, if it is: `Some(None)` if in an unknown format.
+    fn compressed(&self, section: &SectionHeader) -> Option<Option<Compressed>> {
+        let header = || self.source.bytes(section.offset, Compressed::HEADER_SIZE);
         section
-            .is_packed
-            .then(|| header().and_then(|header| Packed::parse(&header)))
+            .is_compressed
+            .then(|| header().and_then(|header| Compressed::parse(&header)))
     }
 
-    /// For each address, the last function that begins there or before, and has not ended.
+    /// Returns, for each address, the last function that begins there or before, and does not end before.
     ///
-    /// The table is read from one end to the other, so that it takes no memory.
+    /// It scans the whole table in chunks, so that it keeps none of it in memory.
     pub(super) fn symbols_at(&self, addresses: &[u64]) -> Vec<Option<Symbol>> {
         let mut sorted = addresses.to_vec();
         sorted.sort_unstable();
@@ -129,18 +132,19 @@ impl ElfFile {
         named.collect()
     }
 
-    /// For each address, in ascending order: the section with the name, where in it, and the start.
+    /// Returns, for each address in ascending order, the section with the function's name, the offset of the
+    /// name in it, and the function's start.
     fn nearest(&self, sorted: &[u64]) -> Option<Vec<Option<(usize, u32, u64)>>> {
         const ALL: u32 = 2;
         const EXPORTED: u32 = 11;
         let of = |kind| self.sections.iter().find(|section| section.kind == kind);
         let table = of(ALL).or_else(|| of(EXPORTED))?;
-        if table.size > LARGEST_TABLE {
+        if table.size > MAX_SYMBOL_TABLE {
             return None;
         }
         let mut nearest: Vec<Option<Function>> = vec![None; sorted.len()];
-        for piece in self.pieces(table) {
-            for symbol in piece?.chunks_exact(SYMBOL_SIZE) {
+        for chunk in self.chunks(table) {
+            for symbol in chunk?.chunks_exact(SYMBOL_SIZE) {
                 let Some(function) = Function::parse(symbol) else {
                     continue;
                 };
@@ -156,21 +160,21 @@ impl ElfFile {
         let mut before = None;
         let found = nearest.into_iter().zip(sorted).map(|(nearest, address)| {
             before = nearest.or(before);
-            let function = before.filter(|function| function.holds(*address))?;
+            let function = before.filter(|function| function.contains(*address))?;
             Some((table.link, function.name, function.start))
         });
         Some(found.collect())
     }
 
-    fn pieces(&self, section: &SectionHeader) -> impl Iterator<Item = Option<Vec<u8>>> {
-        const AT_ONCE: u64 = SYMBOL_SIZE as u64 * 4096;
+    fn chunks(&self, section: &SectionHeader) -> impl Iterator<Item = Option<Vec<u8>>> {
+        const CHUNK: u64 = SYMBOL_SIZE as u64 * 4096;
         let (mut at, mut left) = (section.offset, section.size);
         iter::from_fn(move || {
-            let size = left.min(AT_ONCE);
-            let piece = (size > 0).then(|| self.source.bytes(at, size))?;
-            left = if piece.is_some() { left - size } else { 0 };
+            let size = left.min(CHUNK);
+            let chunk = (size > 0).then(|| self.source.bytes(at, size))?;
+            left = if chunk.is_some() { left - size } else { 0 };
             at += size;
-            Some(piece)
+            Some(chunk)
         })
     }
 
@@ -180,12 +184,12 @@ impl ElfFile {
         let at = names.offset.checked_add(at.into())?;
         let mut size = 256;
         loop {
-            let asked = left.min(size);
-            let bytes = self.source.bytes(at, asked)?;
+            let wanted = left.min(size);
+            let bytes = self.source.bytes(at, wanted)?;
             if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
                 return Some(String::from_utf8_lossy(&bytes[..end]).into_owned());
             }
-            if asked == left || size > LONGEST_NAME {
+            if wanted == left || size > MAX_NAME {
                 return None;
             }
             size *= 8;
@@ -193,7 +197,7 @@ impl ElfFile {
     }
 }
 
-/// An entry of the table.
+/// An entry of the symbol table that is a function.
 #[derive(Debug, Clone, Copy)]
 struct Function {
     name: u32,
@@ -205,7 +209,7 @@ impl Function {
     fn parse(symbol: &[u8]) -> Option<Function> {
         const UNTYPED: u8 = 0;
         const FUNCTION: u8 = 2;
-        const CHOSEN_AT_START: u8 = 10;
+        const INDIRECT_FUNCTION: u8 = 10;
         let kind = symbol.get(4)? & 15;
         let section = u16::from_le_bytes(chunk(symbol, 6)?);
         let function = Function {
@@ -214,15 +218,15 @@ impl Function {
             size: u64::from_le_bytes(chunk(symbol, 16)?),
         };
         let is_function = match kind {
-            FUNCTION | CHOSEN_AT_START => true,
+            FUNCTION | INDIRECT_FUNCTION => true,
             UNTYPED => function.size > 0,
             _ => false,
         };
         (is_function && section != 0).then_some(function)
     }
 
-    /// Those written in assembler may not say how large they are.
-    fn holds(&self, address: u64) -> bool {
+    /// A function without a size, as assembler code may have, reaches to the next.
+    fn contains(&self, address: u64) -> bool {
         self.size == 0 || address - self.start < self.size
     }
 }

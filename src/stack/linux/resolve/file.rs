@@ -1,7 +1,7 @@
-//! Files that others may cut, replace or write anew at any moment.
+//! Reads files that others may truncate, replace or overwrite at any moment.
 //!
-//! None is mapped: of a mapped file that is cut, the next look ends the process. What is read is
-//! believed only as long as the system says that nobody has changed the file since it was opened.
+//! No file is mapped: reading a mapped file that was truncated kills the process. Bytes count only if the
+//! file has not changed, by its metadata, since it was opened.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,12 +13,12 @@ use super::paged::Origin;
 #[derive(Debug)]
 pub(super) struct Source {
     file: File,
-    opened_as: Identity,
+    version: Version,
 }
 
-/// What differs once a file has been written to, be it with its times set back.
+/// The metadata that change when a file is written to, even if its modification time is set back.
 #[derive(Debug, PartialEq, Eq)]
-struct Identity {
+struct Version {
     device: u64,
     inode: u64,
     size: u64,
@@ -29,7 +29,7 @@ struct Identity {
 impl Source {
     pub(super) fn open(path: &Path) -> io::Result<Source> {
         let mut options = OpenOptions::new();
-        // What a file names may be a pipe, which would be waited for.
+        // The path, which another file names, may be one of a pipe. Opening that would block.
         let file = options
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
@@ -37,19 +37,19 @@ impl Source {
         if !file.metadata()?.is_file() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let opened_as = identity(&file)?;
-        Ok(Source { file, opened_as })
+        let version = version(&file)?;
+        Ok(Source { file, version })
     }
 
     pub(super) fn size(&self) -> u64 {
-        self.opened_as.size
+        self.version.size
     }
 
     pub(super) fn is_unchanged(&self) -> bool {
-        identity(&self.file).is_ok_and(|now| now == self.opened_as)
+        version(&self.file).is_ok_and(|now| now == self.version)
     }
 
-    /// `None` if that is not in the file, or the file is not what was opened any more.
+    /// Returns `None` if the range is not in the file, or the file has changed since it was opened.
     pub(super) fn bytes(&self, at: u64, size: u64) -> Option<Vec<u8>> {
         if at.checked_add(size)? > self.size() {
             return None;
@@ -67,14 +67,14 @@ impl Origin for Source {
     }
 }
 
-fn identity(file: &File) -> io::Result<Identity> {
-    let told = file.metadata()?;
-    Ok(Identity {
-        device: told.dev(),
-        inode: told.ino(),
-        size: told.size(),
-        modified: (told.mtime(), told.mtime_nsec()),
-        changed: (told.ctime(), told.ctime_nsec()),
+fn version(file: &File) -> io::Result<Version> {
+    let metadata = file.metadata()?;
+    Ok(Version {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        size: metadata.size(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
     })
 }
 
@@ -85,14 +85,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_others_write_to_is_believed_no_more() {
+    fn a_file_that_others_write_to_is_not_read_any_more() {
         let path = std::env::temp_dir().join(format!("loopmon-file-{}", std::process::id()));
         fs::write(&path, "before").unwrap();
         let source = Source::open(&path).unwrap();
         assert_eq!(source.bytes(0, 6).as_deref(), Some(&b"before"[..]));
         assert_eq!(source.bytes(1, 6), None);
         assert_eq!(source.bytes(u64::MAX, 6), None);
-        // Cut, and written anew with the same size, as a deploy by copy does.
+        // Overwritten with as many bytes, as a deploy by copy does.
         fs::write(&path, "after!").unwrap();
         assert!(!source.is_unchanged());
         assert_eq!(source.bytes(0, 6), None);

@@ -1,4 +1,5 @@
-//! `.eh_frame_hdr`: where each function begins, and where the rules to unwind it are.
+//! Reads `.eh_frame_hdr`: where each function begins, and where its unwind rules are. The rules themselves
+//! are read in `rules.rs`.
 
 use std::rc::Rc;
 
@@ -6,12 +7,12 @@ use super::paged::Paged;
 
 #[derive(Debug)]
 pub(super) struct Index {
-    /// By the module's own addresses.
+    /// The address of the index, relative to the module.
     pub(super) at: u64,
     pub(super) bytes: Rc<Paged>,
 }
 
-/// By the module's own addresses.
+/// One function. Both addresses are relative to the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) function: u64,
@@ -19,7 +20,7 @@ pub(super) struct Entry {
 }
 
 impl Index {
-    // Of the ways there are to write it down, linkers use one.
+    // Of the encodings that the format allows, linkers use one.
     const VERSION: u8 = 1;
     const RELATIVE_32: u8 = 0x1b;
     const COUNT_32: u8 = 0x03;
@@ -27,7 +28,7 @@ impl Index {
     const ENTRIES_AT: usize = 12;
     const ENTRY_SIZE: usize = 8;
 
-    /// Where the table for unwinding begins.
+    /// Returns where the unwind table begins.
     pub(super) fn frames_at(&self) -> Option<u64> {
         const AT: usize = 4;
         let [Index::VERSION, Index::RELATIVE_32, ..] = self.bytes.array::<4>(0)? else {
@@ -39,7 +40,7 @@ impl Index {
             .checked_add_signed(distance.into())
     }
 
-    /// Of the last function that begins there or before.
+    /// Returns the last function that begins at the address or before.
     pub(super) fn entry(&self, address: u64) -> Option<Entry> {
         let [
             Index::VERSION,
@@ -78,7 +79,7 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use super::super::paged::Budget;
+    use super::super::budget::Budget;
     use super::*;
 
     fn index(at: u64, bytes: &[u8]) -> Index {

@@ -1,4 +1,4 @@
-//! The memory of this process, and what is mapped into it.
+//! Reads the memory of this process, and lists what is mapped into it.
 
 use std::fs::{self, File};
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use super::paged::Origin;
 
-/// The memory of this process, to be read piece by piece.
+/// The memory of this process, from `/proc/self/mem`.
 #[derive(Debug)]
 pub(super) struct Memory(pub(super) File);
 
@@ -16,21 +16,21 @@ impl Origin for Memory {
     }
 }
 
-/// A piece of a file, or of nothing, in memory.
+/// A line of `/proc/self/maps`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mapping {
     pub(super) range: Range<u64>,
     pub(super) executable: bool,
-    /// Where in its file it begins.
+    /// The offset in the file at which the mapping begins.
     pub(super) offset: u64,
-    /// The number of the file: another one of the same name has another.
+    /// The inode of the file, which tells a file from its replacement at the same path.
     pub(super) inode: u64,
-    /// The path of the file, or a name in brackets.
+    /// The path of the file, a name in brackets, or nothing.
     pub(super) name: String,
 }
 
 pub(super) fn mappings() -> Vec<Mapping> {
-    // The names are any bytes.
+    // A path may be no UTF-8.
     let text = fs::read("/proc/self/maps").unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     text.lines().filter_map(mapping).collect()

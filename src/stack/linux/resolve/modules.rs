@@ -1,88 +1,67 @@
-//! The programs and libraries that are loaded, and their tables for unwinding.
+//! The program and the libraries that are loaded, with their unwind tables.
 //!
-//! Read from memory, not from files: what is on the disk may have been replaced, and the kernel's own
-//! vDSO is in no file. Their names alone come from files, and are read when the first is asked for.
+//! All of it is read from memory, not from files: a file may have been replaced, and the kernel's vDSO is
+//! in no file. Names of functions come from files: see `symbols.rs`.
 
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::elf::{self, Image};
+use super::budget::Budget;
+use super::elf;
 use super::index::Index;
 use super::memory::{Mapping, Memory};
-use super::paged::{Budget, Origin, Paged};
-use super::symbols::Symbols;
+use super::paged::{Origin, Paged};
 
-/// No table of segments is larger.
-const LARGEST_TABLE: u64 = 64 << 10;
+/// Bounds the program headers that are read, in bytes. No real table is larger.
+const MAX_PROGRAM_HEADERS: u64 = 64 << 10;
 
+/// The program or one library.
 pub(super) struct Module {
-    pub(super) name: String,
-    inode: u64,
-    /// What has to be added to the addresses in its tables.
+    pub(super) id: ModuleId,
+    /// Maps an address in the module's tables to one in memory, when added to it.
     pub(super) bias: u64,
-    pub(super) range: Range<u64>,
     pub(super) code: Vec<Range<u64>>,
     pub(super) index: Option<Index>,
     pub(super) frames: Option<Section>,
     pub(super) memory: Rc<Memory>,
-    pub(super) symbols: Symbols,
+}
+
+/// Identifies which file is loaded where. A library that is replaced by another gets a new id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct ModuleId {
+    pub(super) range: Range<u64>,
+    inode: u64,
+    /// The path of the file, or `[vdso]`.
+    pub(super) name: Rc<str>,
 }
 
 impl Module {
-    /// By the module's own addresses.
-    pub(super) fn function_of(&self, own: u64) -> Option<u64> {
-        Some(self.index.as_ref()?.entry(own)?.function)
+    pub(super) fn contains(&self, address: u64) -> bool {
+        self.id.range.contains(&address)
     }
-}
 
-/// The table for unwinding. By the module's own addresses.
-#[derive(Debug)]
-pub(super) struct Section {
-    pub(super) start: u64,
-    pub(super) bytes: Rc<Paged>,
-}
+    /// Returns the start of the function at an address. Both are relative to the module.
+    pub(super) fn function_of(&self, relative: u64) -> Option<u64> {
+        Some(self.index.as_ref()?.entry(relative)?.function)
+    }
 
-/// Those of the mappings that are of a program or a library, and hold its code. While they stay as
-/// they are, so do the modules.
-pub(super) fn code(mappings: &[Mapping]) -> impl Iterator<Item = &Mapping> {
-    let code = |mapping: &&Mapping| mapping.executable && is_named(mapping);
-    mappings.iter().filter(code)
-}
-
-/// All that can be read. What of it is in `known` is taken from there, with the names that have been
-/// read.
-pub(super) fn load(
-    memory: &Rc<Memory>,
-    mappings: &[Mapping],
-    mut known: Vec<Module>,
-    budget: &Rc<Budget>,
-) -> Vec<Module> {
-    let beginnings = mappings
-        .iter()
-        .filter(|mapping| mapping.offset == 0 && is_named(mapping));
-    // A file may also be mapped to be read.
-    let is_code = |start| code(mappings).any(|mapping| mapping.range.contains(&start));
-    let modules = beginnings.filter_map(|beginning| {
-        let (image, bias) = image(memory, beginning)?;
-        let here = |own: &Range<u64>| own.start.wrapping_add(bias)..own.end.wrapping_add(bias);
-        if !image.code.iter().any(|own| is_code(here(own).start)) {
-            return None;
-        }
-        let range = here(&(image.lowest..image.highest));
-        let same = known.iter().position(|known| {
-            known.range == range && known.inode == beginning.inode && known.name == beginning.name
-        });
-        if let Some(same) = same {
-            return Some(known.swap_remove(same));
-        }
-        let paged = |own: Range<u64>| {
+    /// Opens the module's unwind tables, without reading them yet.
+    fn open(
+        id: ModuleId,
+        image: elf::Image,
+        bias: u64,
+        memory: &Rc<Memory>,
+        budget: &Rc<Budget>,
+    ) -> Module {
+        let paged = |relative: Range<u64>| {
             let origin = Rc::<Memory>::clone(memory);
-            let size = own.end.checked_sub(own.start)?;
-            Some(Rc::new(Paged::of(origin, here(&own).start, size, budget)?))
+            let size = relative.end.checked_sub(relative.start)?;
+            let start = relative.start.wrapping_add(bias);
+            Some(Rc::new(Paged::of(origin, start, size, budget)?))
         };
-        let index = image.index.and_then(|own| {
-            let at = own.start;
-            let bytes = paged(own)?;
+        let index = image.index.and_then(|range| {
+            let at = range.start;
+            let bytes = paged(range)?;
             Some(Index { at, bytes })
         });
         let frames = index.as_ref().and_then(|index| {
@@ -91,28 +70,74 @@ pub(super) fn load(
             let bytes = paged(start..loaded.find(|segment| segment.contains(&start))?.end)?;
             Some(Section { start, bytes })
         });
-        Some(Module {
-            name: beginning.name.clone(),
-            inode: beginning.inode,
+        Module {
+            id,
             bias,
-            range,
-            code: image.code.iter().map(here).collect(),
+            code: image.code.iter().map(|code| shifted(code, bias)).collect(),
             index,
             frames,
             memory: Rc::clone(memory),
-            symbols: Symbols::default(),
+        }
+    }
+}
+
+/// The unwind table. Its start is relative to the module.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) start: u64,
+    pub(super) bytes: Rc<Paged>,
+}
+
+/// Returns the mappings that hold the code of a program or library. As long as they are unchanged, so are
+/// the modules.
+pub(super) fn code(mappings: &[Mapping]) -> impl Iterator<Item = &Mapping> {
+    let code = |mapping: &&Mapping| mapping.executable && is_named(mapping);
+    mappings.iter().filter(code)
+}
+
+/// Returns all modules that can be read. A module that is already in `known` is taken from there, with
+/// what was read of its tables.
+pub(super) fn load(
+    memory: &Rc<Memory>,
+    mappings: &[Mapping],
+    mut known: Vec<Module>,
+    budget: &Rc<Budget>,
+) -> Vec<Module> {
+    let first_mappings = mappings
+        .iter()
+        .filter(|mapping| mapping.offset == 0 && is_named(mapping));
+    // A file may also be mapped as data.
+    let is_code = |start| code(mappings).any(|mapping| mapping.range.contains(&start));
+    let modules = first_mappings.filter_map(|first| {
+        let (image, bias) = image(memory, first)?;
+        let mut code = image.code.iter();
+        if !code.any(|code| is_code(shifted(code, bias).start)) {
+            return None;
+        }
+        let id = ModuleId {
+            range: shifted(&(image.lowest..image.highest), bias),
+            inode: first.inode,
+            name: first.name.as_str().into(),
+        };
+        Some(match known.iter().position(|known| known.id == id) {
+            Some(same) => known.swap_remove(same),
+            None => Module::open(id, image, bias, memory, budget),
         })
     });
     modules.collect()
+}
+
+fn shifted(relative: &Range<u64>, bias: u64) -> Range<u64> {
+    relative.start.wrapping_add(bias)..relative.end.wrapping_add(bias)
 }
 
 fn is_named(mapping: &Mapping) -> bool {
     mapping.name.starts_with('/') || mapping.name == "[vdso]"
 }
 
-/// Also returns what has to be added to its own addresses.
-fn image(memory: &Memory, beginning: &Mapping) -> Option<(Image, u64)> {
-    let start = beginning.range.start;
+/// Returns the layout and the bias of the module whose first mapping this is.
+fn image(memory: &Memory, first: &Mapping) -> Option<(elf::Image, u64)> {
+    let start = first.range.start;
     let header = read(memory, start, elf::HEADER_SIZE)?;
     let header = elf::Header::parse(&header)?;
     let table = read(
@@ -126,7 +151,7 @@ fn image(memory: &Memory, beginning: &Mapping) -> Option<(Image, u64)> {
 }
 
 fn read(memory: &Memory, address: u64, size: u64) -> Option<Vec<u8>> {
-    let size = usize::try_from(size.min(LARGEST_TABLE)).ok()?;
+    let size = usize::try_from(size.min(MAX_PROGRAM_HEADERS)).ok()?;
     let mut bytes = vec![0; size];
     memory.read(address, &mut bytes)?;
     Some(bytes)
@@ -144,24 +169,21 @@ mod tests {
         let budget = Budget::new(u64::MAX, u64::MAX);
         let modules = load(&memory, &memory::mappings(), Vec::new(), &budget);
         let here = finds_this_program_and_its_libraries as fn() as usize as u64;
-        let own = modules
-            .iter()
-            .find(|module| module.range.contains(&here))
-            .unwrap();
+        let own = modules.iter().find(|module| module.contains(here)).unwrap();
         assert!(own.code.iter().any(|code| code.contains(&here)));
         let program = std::env::current_exe().unwrap();
-        assert_eq!(own.name, program.to_str().unwrap());
+        assert_eq!(&*own.id.name, program.to_str().unwrap());
         for module in [
             own,
             modules
                 .iter()
-                .find(|module| module.name == "[vdso]")
+                .find(|module| &*module.id.name == "[vdso]")
                 .unwrap(),
         ] {
             assert!(
                 module.index.is_some() && module.frames.is_some(),
                 "{}",
-                module.name
+                module.id.name
             );
         }
     }

@@ -1,13 +1,13 @@
-//! Where a function's frame pointer points to, from the instructions that it begins with.
+//! Computes a function's frame pointer from the instructions that the function begins with.
 //!
-//! A blocked thread shows its stack pointer, but not its frame pointer. A function that uses one sets
-//! it up first, and then makes room for itself: how much is in its code.
+//! `/proc` shows the stack pointer of a blocked thread, but not its frame pointer. A function that uses a
+//! frame pointer sets it up first, and then allocates its stack frame, whose size is in the code.
 
-/// How much of a function has to be known.
+/// How much of a function's code is decoded, in bytes.
 pub(super) const LONGEST: usize = 40;
 
-/// How far the frame pointer is above the stack pointer while the function calls another. `None` if
-/// the function begins otherwise than compilers mostly have it.
+/// Returns how far the frame pointer is above the stack pointer while the function calls another, in bytes.
+/// Returns `None` if the function does not begin as compilers mostly generate it.
 pub(super) fn frame_size(code: &[u8; LONGEST]) -> Option<u64> {
     const LANDING_PAD: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
     // push rbp; mov rbp, rsp
@@ -17,17 +17,17 @@ pub(super) fn frame_size(code: &[u8; LONGEST]) -> Option<u64> {
     let mut size = 0_u64;
     loop {
         match code {
-            // push of a register, of r8 and above
+            // push of a register: of the first eight, of the others
             [0x50..=0x57, rest @ ..] | [0x41, 0x50..=0x57, rest @ ..] => {
                 size += 8;
                 code = rest;
             }
-            // sub rsp, the last to come
+            // sub rsp, which comes last
             [0x48, 0x83, 0xec, room, ..] => return Some(size + u64::from(*room)),
             [0x48, 0x81, 0xec, a, b, c, d, ..] => {
                 return Some(size + u64::from(u32::from_le_bytes([*a, *b, *c, *d])));
             }
-            // and rsp: how much that takes is not in the code
+            // and rsp, which takes an unknown number of bytes
             [0x48, 0x83 | 0x81, 0xe4, ..] | [] => return None,
             _ => return Some(size),
         }
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn adds_up_what_a_function_takes_for_itself() {
+    fn adds_up_the_size_of_the_stack_frame() {
         let size = |code: &[u8]| {
             let mut bytes = [0x90; LONGEST];
             bytes[..code.len()].copy_from_slice(code);

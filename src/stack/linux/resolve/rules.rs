@@ -1,4 +1,5 @@
-//! How to get from a call to its caller, by the tables that compilers write for exceptions.
+//! Computes the registers of a caller from those of its callee, by the rules in the unwind table, which
+//! compilers write for exceptions. Which calls follow each other is in `unwind.rs`.
 
 use std::rc::Rc;
 
@@ -9,14 +10,14 @@ use addr2line::gimli::{
 };
 
 use super::modules::{Module, Section};
-use super::paged::Window;
+use super::window::Window;
 
-/// The registers that calls keep, and those that say where a thread is, by DWARF's numbers.
+/// The DWARF numbers of the registers that show where a thread is, and of those that calls preserve.
 #[cfg(target_arch = "x86_64")]
 pub(super) mod number {
     pub(in crate::stack::linux) const SP: u16 = 7;
     pub(in crate::stack::linux) const FP: u16 = 6;
-    /// Where it returns to.
+    /// The return address.
     pub(in crate::stack::linux) const RA: u16 = 16;
     pub(super) const KEPT: &[u16] = &[3, 6, 12, 13, 14, 15];
 }
@@ -28,13 +29,13 @@ pub(super) mod number {
     pub(super) const KEPT: &[u16] = &[19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29];
 }
 
-/// What carries an exception to where it is caught: no calls keep it.
+/// The registers that carry an exception to its handler. No call preserves them.
 const OF_EXCEPTIONS: [Register; 2] = [Register(0), Register(1)];
 
-/// No expression of a compiler takes more steps.
-const MOST_STEPS: u32 = 256;
+/// Bounds the evaluation of one expression. Those of compilers take fewer steps.
+const MAX_STEPS: u32 = 256;
 
-/// Those that are known.
+/// The registers whose values are known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Values([Option<u64>; 32]);
 
@@ -50,40 +51,41 @@ impl Values {
     }
 }
 
-/// What holds at one address.
+/// The rules at one address.
 #[derive(Debug)]
 pub(super) struct Rules {
+    /// Computes the canonical frame address: the stack pointer before the call.
     frame: CfaRule<usize>,
     registers: Vec<(u16, RegisterRule<usize>)>,
     expressions: Window,
     encoding: Encoding,
-    /// It has not been called, but interrupted what is next.
+    /// Whether a signal has interrupted the caller, instead of a call.
     pub(super) is_signal_frame: bool,
-    /// It sets the stack to that of another call, to go on there with an exception: while it does,
-    /// what is on the stack belongs to neither.
+    /// Whether the function sets the stack to that of another call, where an exception is handled. While it
+    /// does so, the stack belongs to neither.
     pub(super) is_unwinder: bool,
 }
 
-/// Why no rule leads on.
+/// Why a caller cannot be computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lost {
-    /// The rule needs a register that is not known.
+    /// A rule needs a register that is not known.
     Register(u16),
-    /// It needs what is at this address of the stack, which has not been copied.
+    /// A rule needs the word at this address of the stack, which was not copied.
     Memory(u64),
-    /// It makes no sense.
+    /// A rule is invalid.
     Rule,
 }
 
 impl Rules {
-    /// At one of the module's own addresses.
+    /// Returns the rules at an address, which is relative to the module.
     pub(super) fn at(
         module: &Module,
-        own: u64,
+        relative: u64,
         context: &mut UnwindContext<usize>,
     ) -> Option<Rules> {
         let Section { start, bytes } = module.frames.as_ref()?;
-        let offset = module.index.as_ref()?.entry(own)?.rules_at;
+        let offset = module.index.as_ref()?.entry(relative)?.rules_at;
         let offset = usize::try_from(offset.checked_sub(*start)?).ok()?;
         let expressions = Window::from(Rc::clone(bytes));
         if offset >= expressions.len() {
@@ -96,7 +98,7 @@ impl Rules {
         let bases = BaseAddresses::default().set_eh_frame(*start);
         let cie = EhFrame::cie_from_offset;
         let entry = table.fde_from_offset(&bases, EhFrameOffset(offset), cie);
-        let entry = entry.ok().filter(|entry| entry.contains(own))?;
+        let entry = entry.ok().filter(|entry| entry.contains(relative))?;
         if entry.cie().return_address_register() != Register(number::RA) {
             return None;
         }
@@ -106,7 +108,7 @@ impl Rules {
             is_unwinder |= row
                 .registers()
                 .any(|(register, _)| OF_EXCEPTIONS.contains(register));
-            if row.contains(own) {
+            if row.contains(relative) {
                 let registers = row
                     .registers()
                     .map(|(register, rule)| (register.0, rule.clone()));
@@ -120,23 +122,24 @@ impl Rules {
             expressions,
             encoding: entry.cie().encoding(),
             is_signal_frame: entry.is_signal_trampoline(),
-            // Every register is kept where a signal has interrupted something.
+            // A signal frame has a rule for every register.
             is_unwinder: is_unwinder && !entry.is_signal_trampoline(),
         })
     }
 
-    /// Whether nothing has called this. In a function that calls none, AArch64 has no rule for where
-    /// it returns to; which may be asked of the innermost call alone.
+    /// Whether the function has no caller, which is so if there is no rule for the return address. On AArch64
+    /// a leaf function has none either, but only the innermost call can be one.
     pub(super) fn is_outermost(&self, is_innermost: bool) -> bool {
-        let has_rule = self
-            .registers
-            .iter()
-            .any(|(register, _)| *register == number::RA);
-        let calls_none = is_innermost && cfg!(target_arch = "aarch64");
-        !has_rule && !calls_none
+        let may_be_leaf = is_innermost && cfg!(target_arch = "aarch64");
+        !self.has_rule_for(number::RA) && !may_be_leaf
     }
 
-    /// The registers as they are in the caller, with where it goes on as `RA`.
+    fn has_rule_for(&self, register: u16) -> bool {
+        self.registers.iter().any(|(other, _)| *other == register)
+    }
+
+    /// Returns the registers of the caller, with the address at which it continues as `RA`. `word` reads the
+    /// stack.
     pub(super) fn caller(
         &self,
         here: &Values,
@@ -161,12 +164,8 @@ impl Rules {
                 value => there.set(*register, value.ok()),
             }
         }
-        // Nothing says otherwise.
-        if !self
-            .registers
-            .iter()
-            .any(|(register, _)| *register == number::SP)
-        {
+        // Without a rule, the stack pointer is the frame address.
+        if !self.has_rule_for(number::SP) {
             there.set(number::SP, Some(frame));
         }
         Ok(there)
@@ -215,7 +214,7 @@ impl Rules {
             .and_then(|()| bytes.split(expression.length));
         let bytes = bytes.map_err(|_| Lost::Rule)?;
         let mut steps = Expression(bytes).evaluation(self.encoding);
-        steps.set_max_iterations(MOST_STEPS);
+        steps.set_max_iterations(MAX_STEPS);
         if let Some(frame) = frame {
             steps.set_initial_value(frame);
         }

@@ -1,6 +1,5 @@
-//! From addresses to functions, files and lines.
+//! Resolves addresses to functions, files and lines, from the files that the modules were loaded from.
 
-use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,92 +7,184 @@ use std::rc::Rc;
 
 use addr2line::demangle_auto;
 
+use super::budget::Budget;
 use super::debug::Debug;
 use super::elf;
 use super::elf_file::{ElfFile, Symbol};
 use super::file::Source;
-use super::modules::Module;
-use super::paged::{Budget, Origin};
+use super::modules::{Module, ModuleId};
+use super::paged::Origin;
 use crate::stack::frame::Frame;
 
-/// What the kernel adds to the name of a file that is not there any more. One that has been replaced
-/// has the new one's names.
+/// The suffix that the kernel gives the path of a deleted file. What is at that path now, if anything, is
+/// another file.
 const DELETED: &str = " (deleted)";
 const PROGRAM: &str = "/proc/self/exe";
 
-/// What a module's file says of its functions; nothing if it cannot be read.
-#[derive(Default)]
-pub(super) struct Symbols(OnceCell<Option<Known>>);
+/// The symbols of all modules, each read when the first of its addresses is resolved.
+pub(super) struct Symbols {
+    budget: Rc<Budget>,
+    /// `None` for a module whose file cannot be read, or is another than the one that was loaded.
+    files: HashMap<ModuleId, Option<SymbolFile>>,
+}
 
-struct Known {
+struct SymbolFile {
     file: ElfFile,
     debug: Option<Debug>,
-    /// What has been looked up in the table of symbols.
-    named: RefCell<HashMap<u64, Option<Symbol>>>,
+    /// Caches lookups in the symbol table, by relative address.
+    symbols: HashMap<u64, Option<Symbol>>,
 }
 
 impl Symbols {
-    /// Whether the files are as they were when they were first looked at.
+    pub(super) fn new(budget: Rc<Budget>) -> Symbols {
+        Symbols {
+            budget,
+            files: HashMap::new(),
+        }
+    }
+
+    /// Whether more debug information was needed than the budget allows.
+    pub(super) fn exceed_budget(&self) -> bool {
+        self.budget.is_exceeded()
+    }
+
+    /// Whether all files are as they were when they were opened.
     pub(super) fn are_unchanged(&self) -> bool {
-        let known = self.0.get().and_then(Option::as_ref);
-        known.is_none_or(|known| {
-            let debug = known.debug.as_ref();
-            known.file.is_unchanged() && debug.is_none_or(Debug::is_unchanged)
-        })
+        let mut files = self.files.values().flatten();
+        files.all(SymbolFile::is_unchanged)
     }
 
-    /// Whether the file was read, and tells of no lines.
-    pub(super) fn lack_lines(&self) -> bool {
-        let known = self.0.get().and_then(Option::as_ref);
-        known.is_some_and(|known| known.file.section(".debug_info").is_none())
+    /// Whether the module's file was read and has no debug information.
+    pub(super) fn lack_lines(&self, module: &Module) -> bool {
+        let file = self.files.get(&module.id).and_then(Option::as_ref);
+        file.is_some_and(|file| file.file.section(".debug_info").is_none())
     }
 
-    fn of<'a>(module: &'a Module, budget: &Rc<Budget>) -> Option<&'a Known> {
-        let load = || Known::read(module, budget);
-        module.symbols.0.get_or_init(load).as_ref()
+    /// Drops the symbols of all modules but these.
+    pub(super) fn retain(&mut self, modules: &[Module]) {
+        self.files
+            .retain(|id, _| modules.iter().any(|module| module.id == *id));
+    }
+
+    /// Returns the calls at each address, the innermost first. There are several where the compiler has
+    /// inlined some.
+    pub(super) fn frames<'a>(
+        &mut self,
+        addresses: &[u64],
+        module_of: impl Fn(u64) -> Option<&'a Module>,
+    ) -> Vec<Frame> {
+        let mut calls = Vec::new();
+        let mut unnamed = HashMap::<&ModuleId, (&Module, Vec<u64>)>::new();
+        for &address in addresses {
+            let module = module_of(address);
+            let frames = self.calls_at(module, address);
+            let function = frames.last().and_then(Frame::function);
+            if let (Some(module), None) = (module, function) {
+                let (_, addresses) = unnamed.entry(&module.id).or_insert((module, Vec::new()));
+                addresses.push(address.wrapping_sub(module.bias));
+            }
+            calls.push((module, frames));
+        }
+        for (module, addresses) in unnamed.values() {
+            if let Some(file) = self.file_of(module) {
+                file.look_up(addresses);
+            }
+        }
+        let named = calls.into_iter().flat_map(|(module, mut frames)| {
+            if let (Some(module), Some(outermost)) = (module, frames.last_mut()) {
+                let function = outermost.function.take();
+                outermost.function = function.or_else(|| self.symbol(module, outermost.offset));
+            }
+            frames
+        });
+        named.collect()
+    }
+
+    fn file_of(&mut self, module: &Module) -> Option<&mut SymbolFile> {
+        let file = self.files.entry(module.id.clone());
+        file.or_insert_with(|| SymbolFile::read(module, &self.budget))
+            .as_mut()
+    }
+
+    /// Returns the calls at an address as the debug information has them.
+    fn calls_at(&mut self, module: Option<&Module>, address: u64) -> Vec<Frame> {
+        let unnamed = unnamed(module, address);
+        let described = module.and_then(|module| {
+            let debug = self.file_of(module)?.debug.as_ref()?;
+            debug.calls_at(unnamed.offset)
+        });
+        let described = described.unwrap_or_default().into_iter();
+        let frames = described.map(|call| Frame {
+            function: call.function,
+            file: call.file,
+            line: call.line,
+            inlined: true,
+            ..unnamed.clone()
+        });
+        let mut frames: Vec<_> = frames.collect();
+        match frames.last_mut() {
+            Some(outermost) => outermost.inlined = false,
+            None => frames.push(unnamed),
+        }
+        frames
+    }
+
+    /// Returns the name that the symbol table gives an address, if that was looked up.
+    ///
+    /// The table has the last symbol at or before the address. In a stripped program, which keeps hardly
+    /// any, that may be a symbol of another function; the unwind table shows where this one begins.
+    fn symbol(&mut self, module: &Module, relative: u64) -> Option<String> {
+        let symbol = self.file_of(module)?.symbols.get(&relative)?.as_ref()?;
+        let is_same_function = symbol.start >= module.function_of(relative)?;
+        is_same_function.then(|| demangle_auto(symbol.name.as_str().into(), None).into_owned())
     }
 }
 
-impl Known {
-    fn read(module: &Module, budget: &Rc<Budget>) -> Option<Known> {
-        let path = path(&module.name)?;
+impl SymbolFile {
+    fn read(module: &Module, budget: &Rc<Budget>) -> Option<SymbolFile> {
+        let path = path(&module.id.name)?;
         let file = ElfFile::read(Source::open(&path).ok()?)?;
         if !is_same(&file, module) {
             return None;
         }
-        Some(Known {
+        Some(SymbolFile {
             debug: Debug::read(&file, &path, budget),
             file,
-            named: RefCell::default(),
+            symbols: HashMap::new(),
         })
     }
 
-    /// Looks all up at once, as that takes a look at the whole table.
-    fn look_up(&self, addresses: &[u64]) {
-        let mut named = self.named.borrow_mut();
+    fn is_unchanged(&self) -> bool {
+        let debug = self.debug.as_ref();
+        self.file.is_unchanged() && debug.is_none_or(Debug::is_unchanged)
+    }
+
+    /// Looks all addresses up in one pass over the symbol table.
+    fn look_up(&mut self, addresses: &[u64]) {
         let mut new = addresses.to_vec();
-        new.retain(|address| !named.contains_key(address));
+        new.retain(|address| !self.symbols.contains_key(address));
         if !new.is_empty() {
             let symbols = self.file.symbols_at(&new);
-            named.extend(new.into_iter().zip(symbols));
+            self.symbols.extend(new.into_iter().zip(symbols));
         }
     }
 }
 
-/// What is on the disk may be another build, such as one that was copied over it, or the one that has
-/// this path outside of a container. It does not have the same table of where all functions are.
+/// Whether the file is the one that was loaded, by its index of all functions.
+///
+/// The file at this path may be another build: one that was copied over it, or the one that has this path
+/// outside of a container. Its functions are elsewhere.
 fn is_same(file: &ElfFile, module: &Module) -> bool {
-    let there = file.section(".eh_frame_hdr");
-    match (there, &module.index) {
-        (Some(there), Some(index)) => {
-            there.address == index.at
-                && there.size == index.bytes.size() as u64
-                && index.bytes.is_same_as(file.source(), there.offset)
+    match (file.section(".eh_frame_hdr"), &module.index) {
+        (Some(section), Some(index)) => {
+            section.address == index.at
+                && section.size == index.bytes.size() as u64
+                && index.bytes.is_same_as(file.source(), section.offset)
         }
         (None, None) => {
             let mut headers = [[0; elf::HEADER_SIZE as usize]; 2];
             let [loaded, stored] = &mut headers;
-            let read = module.memory.read(module.range.start, loaded);
+            let read = module.memory.read(module.id.range.start, loaded);
             let read = read.and_then(|()| file.source().read(0, stored));
             read.is_some() && loaded == stored
         }
@@ -101,91 +192,26 @@ fn is_same(file: &ElfFile, module: &Module) -> bool {
     }
 }
 
-/// The file that a module was loaded from, while it can be had.
+/// Returns the path of the file that a module was loaded from, if that file can still be opened.
 fn path(name: &str) -> Option<PathBuf> {
     if name.ends_with(DELETED) {
-        // The program's own file stays open to it.
+        // The program's own file can be opened even when it is deleted.
         let program = fs::read_link(PROGRAM).ok()?;
         return (program.as_os_str() == name).then(|| PROGRAM.into());
     }
     name.starts_with('/').then(|| Path::new(name).to_owned())
 }
 
-/// The calls at each address; more than one where the compiler has merged some, the innermost first.
-pub(super) fn frames<'a>(
-    addresses: &[u64],
-    module_of: impl Fn(u64) -> Option<&'a Module>,
-    budget: &Rc<Budget>,
-) -> Vec<Frame> {
-    let mut calls = Vec::new();
-    let mut nameless = HashMap::<*const Module, (&Module, Vec<u64>)>::new();
-    for &address in addresses {
-        let module = module_of(address);
-        let of_it = calls_at(module, address, budget);
-        let named = of_it.last().and_then(Frame::function);
-        if let (Some(module), None) = (module, named) {
-            let waiting = nameless.entry(module).or_insert((module, Vec::new()));
-            waiting.1.push(address.wrapping_sub(module.bias));
-        }
-        calls.push((module, of_it));
-    }
-    for (module, addresses) in nameless.values() {
-        if let Some(known) = Symbols::of(module, budget) {
-            known.look_up(addresses);
-        }
-    }
-    let named = calls.into_iter().flat_map(|(module, mut frames)| {
-        if let (Some(module), Some(outermost)) = (module, frames.last_mut()) {
-            let named = outermost.function.take();
-            outermost.function = named.or_else(|| symbol(module, outermost.offset, budget));
-        }
-        frames
-    });
-    named.collect()
-}
-
-/// By the debug information.
-fn calls_at(module: Option<&Module>, address: u64, budget: &Rc<Budget>) -> Vec<Frame> {
-    let bare = bare(module, address);
-    let described = module.and_then(|module| {
-        let debug = Symbols::of(module, budget)?.debug.as_ref()?;
-        debug.calls_at(bare.offset)
-    });
-    let described = described.unwrap_or_default().into_iter();
-    let frames = described.map(|call| Frame {
-        function: call.function,
-        file: call.file,
-        line: call.line,
-        inlined: true,
-        ..bare.clone()
-    });
-    let mut frames: Vec<_> = frames.collect();
-    match frames.last_mut() {
-        Some(outermost) => outermost.inlined = false,
-        None => frames.push(bare),
-    }
-    frames
-}
-
-/// The call at an address, without a name.
-pub(super) fn bare(module: Option<&Module>, address: u64) -> Frame {
+/// Returns the call at an address without names, by its module and offset.
+pub(super) fn unnamed(module: Option<&Module>, address: u64) -> Frame {
     Frame {
         function: None,
         file: None,
         line: None,
-        module: module.map(|module| module.name.clone()),
+        module: module.map(|module| module.id.name.to_string()),
         offset: address.wrapping_sub(module.map_or(0, |module| module.bias)),
         inlined: false,
     }
-}
-
-/// By the table of symbols, if it has been looked up. What is there is the last one that begins before
-/// the address, which need not be that of the function: a stripped program has hardly any.
-fn symbol(module: &Module, own: u64, budget: &Rc<Budget>) -> Option<String> {
-    let named = Symbols::of(module, budget)?.named.borrow();
-    let symbol = named.get(&own)?.as_ref()?;
-    let begins = module.function_of(own)?;
-    (symbol.start >= begins).then(|| demangle_auto(symbol.name.as_str().into(), None).into_owned())
 }
 
 #[cfg(test)]
@@ -199,6 +225,10 @@ mod tests {
 
     fn plenty() -> Rc<Budget> {
         Budget::new(u64::MAX, u64::MAX)
+    }
+
+    fn unbounded() -> Symbols {
+        Symbols::new(plenty())
     }
 
     #[test]
@@ -217,13 +247,13 @@ mod tests {
         let here = own_module as fn(_) -> _ as usize as u64 + 1;
         let modules = modules::load(&memory, &memory::mappings(), Vec::new(), &plenty());
         let mut modules = modules.into_iter();
-        let mut module = modules.find(|it| it.range.contains(&here)).unwrap();
-        module.name = path.to_str().unwrap().to_owned();
+        let mut module = modules.find(|it| it.contains(here)).unwrap();
+        module.id.name = path.to_str().unwrap().into();
         (module, here)
     }
 
-    fn names(module: &Module, address: u64, budget: &Rc<Budget>) -> Vec<Option<String>> {
-        let frames = frames(&[address], |_| Some(module), budget);
+    fn names(symbols: &mut Symbols, module: &Module, address: u64) -> Vec<Option<String>> {
+        let frames = symbols.frames(&[address], |_| Some(module));
         frames.into_iter().map(|frame| frame.function).collect()
     }
 
@@ -231,42 +261,41 @@ mod tests {
     fn a_file_that_is_cut_or_written_anew_gives_no_names() {
         let path = std::env::temp_dir().join(format!("loopmon-deployed-{}", std::process::id()));
         let program = std::env::current_exe().unwrap();
-        let budget = plenty();
         let elsewhere = |here| here - 64..here + 4096;
         for size in [0, 4096, fs::metadata(&program).unwrap().len()] {
             fs::copy(&program, &path).unwrap();
-            let (mut module, here) = own_module(&path);
-            let names_here = names(&module, here, &budget);
+            let (module, here) = own_module(&path);
+            let mut symbols = unbounded();
+            let names_here = names(&mut symbols, &module, here);
             assert!(names_here[0].as_ref().unwrap().ends_with("own_module"));
-            assert!(module.symbols.are_unchanged());
+            assert!(symbols.are_unchanged());
             // As a deploy by copy does: it cuts the file, and writes the new one into it.
             fs::File::create(&path).unwrap().set_len(size).unwrap();
-            assert!(!module.symbols.are_unchanged());
+            assert!(!symbols.are_unchanged());
             // What has been read may be there, and nothing else.
             for address in elsewhere(here).step_by(16) {
-                names(&module, address, &budget);
+                names(&mut symbols, &module, address);
             }
-            module.symbols = Symbols::default();
-            assert_eq!(names(&module, here, &budget), [None]);
+            assert_eq!(names(&mut unbounded(), &module, here), [None]);
         }
         fs::remove_file(&path).unwrap();
     }
 
     #[test]
     fn beyond_the_budget_the_table_of_symbols_gives_names() {
-        let budget = Budget::new(64 << 10, u64::MAX);
+        let mut symbols = Symbols::new(Budget::new(64 << 10, u64::MAX));
         let (module, here) = own_module(&std::env::current_exe().unwrap());
-        let calls = frames(&[here], |_| Some(&module), &budget);
+        let calls = symbols.frames(&[here], |_| Some(&module));
         assert_eq!(calls.len(), 1);
         assert!(calls[0].function().unwrap().ends_with("own_module"));
         assert_eq!(calls[0].line(), None);
-        assert!(budget.fell_short());
+        assert!(symbols.exceed_budget());
 
-        let budget = Budget::new(u64::MAX, 10_000);
+        let mut symbols = Symbols::new(Budget::new(u64::MAX, 10_000));
         let (module, here) = own_module(&std::env::current_exe().unwrap());
-        let names = names(&module, here, &budget);
+        let names = names(&mut symbols, &module, here);
         assert!(names[0].as_ref().unwrap().ends_with("own_module"));
-        assert!(budget.fell_short());
+        assert!(symbols.exceed_budget());
     }
 
     #[test]
@@ -276,10 +305,11 @@ mod tests {
         let budget = plenty();
         let modules = modules::load(&memory, &memory::mappings(), Vec::new(), &budget);
         let mut modules = modules.into_iter();
-        let mut module = modules.find(|it| it.range.contains(&here)).unwrap();
-        let own = here - module.bias + 1;
-        Symbols::of(&module, &budget).unwrap().look_up(&[own]);
-        let name = symbol(&module, own, &budget).unwrap();
+        let mut module = modules.find(|it| it.contains(here)).unwrap();
+        let relative = here - module.bias + 1;
+        let mut symbols = unbounded();
+        symbols.file_of(&module).unwrap().look_up(&[relative]);
+        let name = symbols.symbol(&module, relative).unwrap();
         assert!(name.ends_with("names_it"), "{name}");
 
         // An index that says that a function begins just after the symbol.
@@ -287,13 +317,12 @@ mod tests {
             1, 0x1b, 0x03, 0x3b, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
         ];
         module.index = Some(Index {
-            at: own,
+            at: relative,
             bytes: Rc::new(Paged::whole(bytes, &budget)),
         });
-        assert_eq!(symbol(&module, own, &budget), None);
+        assert_eq!(symbols.symbol(&module, relative), None);
 
-        // That is not the file's own, had it been looked at only now.
-        module.symbols = Symbols::default();
-        assert!(Symbols::of(&module, &budget).is_none());
+        // Read only now, the file is not the one with this index.
+        assert!(unbounded().file_of(&module).is_none());
     }
 }

@@ -1,5 +1,5 @@
-//! Tables and debug information that make no sense. Nothing may panic: with `panic = "abort"` that
-//! would end the program.
+//! Corrupt tables and debug information. Nothing may panic: with `panic = "abort"` that would end the
+//! program.
 //!
 //! `LOOPMON_STRESS=10000 cargo test --features stack --lib resolve::tests` is the long form.
 
@@ -13,7 +13,7 @@ use super::elf_file::ElfFile;
 use super::file::Source;
 use super::paged::Paged;
 use super::*;
-use crate::stack::linux::image::Waiting;
+use crate::stack::linux::image::BacklogShare;
 use crate::stack::sys::Registers;
 
 fn rounds() -> usize {
@@ -21,7 +21,7 @@ fn rounds() -> usize {
     asked.map_or(300, |rounds| rounds.parse().unwrap())
 }
 
-/// Xorshift, so that a failure is the same again.
+/// Xorshift with a fixed seed, so that failures repeat.
 struct Random(u64);
 
 impl Random {
@@ -59,7 +59,7 @@ impl Random {
         code.start + self.next() % (code.end - code.start)
     }
 
-    /// A stack of words that are addresses of code, of the stack itself, or neither.
+    /// Returns a stack of words that are addresses of code, of the stack itself, or neither.
     fn image(&mut self, modules: &[Module]) -> Image {
         let size = 8 * (1 + self.below(2048));
         let sp = match self.below(8) {
@@ -93,7 +93,7 @@ impl Random {
             lr: self.next(),
         };
         let read = bytes.len();
-        Image::new(registers, bytes, read, Waiting::begin().unwrap())
+        Image::new(registers, bytes, read, BacklogShare::reserve().unwrap())
     }
 }
 
@@ -135,7 +135,7 @@ fn tables_for_unwinding() {
     }
 }
 
-/// Changes a copy of this program, and reads it.
+/// Reads a copy of this program that changes again and again.
 #[test]
 fn debug_information() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
@@ -158,7 +158,7 @@ fn debug_information() {
     let sections = sections.map(|name| intact.section(name).map(|it| (it.offset, it.size)));
     let text = intact.section(".text").unwrap();
     let (start, size) = (text.address, text.size);
-    // Each takes as long as a hundred stacks.
+    // A round takes as long as a hundred stacks.
     for _ in 0..rounds().div_ceil(100) {
         let mut changed = Vec::new();
         for &(offset, size) in sections.iter().flatten() {

@@ -1,4 +1,7 @@
-//! From the bytes of a stack to the calls that are on it.
+//! Walks from the innermost call of a captured stack to the outermost. The walk knows addresses, not names.
+//!
+//! As long as the rules lead from each call to a plausible caller, the walk is sure. Where they do not,
+//! `search.rs` tries other ways.
 
 mod search;
 
@@ -14,38 +17,39 @@ use super::modules::Module;
 use super::paged::Origin;
 use super::prologue;
 use super::rules::{Lost, Rules, Values, number};
-use super::symbols::Symbols;
 use crate::stack::sys::Registers;
 
-/// No stack has more calls; what seems to has led the walk in a circle.
-const MOST_FRAMES: usize = 4096;
+/// Bounds the calls of one stack. A longer walk has gone in a circle.
+const MAX_FRAMES: usize = 4096;
 
-/// How much is looked at in all to find a way that leads out. Each place on a stack may be the
-/// beginning of one, and each way may be as long as the stack.
-const MOST_STEPS: usize = 100_000;
+/// Bounds the steps of all attempts on one stack. An attempt may begin at each place of the stack, and may be
+/// as long as the stack.
+const MAX_STEPS: usize = 100_000;
 
-/// How often a walk may lose its way and find another.
-const MOST_GAPS: usize = 8;
+/// Bounds how often one walk may continue after a gap.
+const MAX_GAPS: usize = 8;
 
-/// How far from the innermost an unwinder is that sets the stack to that of another call: it has that
-/// done by one function, which has another copy. Before it does so, it calls more.
+/// How many of the innermost calls include an unwinder that is setting the stack to that of another call. It
+/// calls one function for that, which calls another to copy. At other times it is further out.
 const NEAR: usize = 3;
 
-/// How many rules are kept: those of some hundred stacks.
-const MOST_RULES: usize = 4096;
+/// Bounds the cached rules: those of some hundred stacks.
+const MAX_RULES: usize = 4096;
 
-/// No function has more on the stack. What is further away has nothing to do with it.
-const LARGEST_FRAME: u64 = 1 << 20;
+/// Bounds the stack frame of one function, in bytes.
+const MAX_FRAME_SIZE: u64 = 1 << 20;
 
-/// The calls on a stack, by the addresses in them that are to be looked up.
+/// The calls on a stack, as addresses to look up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Walk {
     pub(super) addresses: Vec<u64>,
-    /// The last is the one that the thread began with.
+    /// Whether the last call is the one that the thread began with.
     pub(super) complete: bool,
+    /// Whether the frame pointer was found by trying.
     pub(super) guessed: bool,
+    /// Whether a call was searched for, as the rules led no further.
     pub(super) scanned: bool,
-    /// One of them is about to set the stack to that of another.
+    /// Whether one of the calls is about to set the stack to that of another.
     pub(super) unwinding: bool,
 }
 
@@ -67,7 +71,7 @@ impl Walk {
 struct Frame {
     pc: u64,
     is_innermost: bool,
-    /// The next instruction comes after a call, which is what is looked up.
+    /// Whether the instruction before `pc` is a call. That is the one to look up.
     has_called: bool,
     values: Values,
 }
@@ -100,6 +104,7 @@ impl Frame {
         }
     }
 
+    /// Returns the address by which rules and names are looked up.
     fn lookup(&self) -> u64 {
         self.pc.wrapping_sub(self.has_called.into())
     }
@@ -116,16 +121,17 @@ impl Frame {
 /// Why a walk has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
+    /// The call has no caller.
     Outermost,
-    /// What is next is beyond what has been copied. So the stack goes on there, or the way is wrong.
+    /// The next call is beyond the copied part. Either the stack goes on there, or the walk is wrong.
     Beyond,
-    /// The frame pointer is not known.
+    /// The frame pointer is needed and not known.
     FramePointer,
-    /// There are no rules, or where they lead is nothing that has called.
+    /// There are no rules, or they lead to an address that is not after a call.
     Lost,
 }
 
-/// What is known of the code in this process.
+/// Unwinds stacks of this process, by the unwind tables of its modules.
 pub(super) struct Unwinder {
     memory: Rc<Memory>,
     modules: Vec<Module>,
@@ -149,34 +155,24 @@ impl Unwinder {
         self.modules
     }
 
-    pub(super) fn modules(&self) -> &[Module] {
-        &self.modules
-    }
-
-    pub(super) fn forget_symbols(&mut self) {
-        for module in &mut self.modules {
-            module.symbols = Symbols::default();
-        }
-    }
-
     pub(super) fn module_of(&self, address: u64) -> Option<&Module> {
         let mut modules = self.modules.iter();
-        modules.find(|module| module.range.contains(&address))
+        modules.find(|module| module.contains(address))
     }
 
     pub(super) fn walk(&mut self, image: &Image) -> Walk {
-        self.steps_left = MOST_STEPS;
+        self.steps_left = MAX_STEPS;
         let (walk, last, stop) = self.walk_from(image, Frame::innermost(image.registers));
-        self.go_on(image, walk, last, stop, MOST_GAPS)
+        self.go_on(image, walk, last, stop, MAX_GAPS)
     }
 
-    /// As far as it is sure. Also returns where it has stopped, and why.
+    /// Walks as far as the rules lead. Also returns the last call, and why the walk has stopped there.
     fn walk_from(&mut self, image: &Image, start: Frame) -> (Walk, Frame, Stop) {
         let mut walk = Walk::default();
         let mut frame = start;
         loop {
             walk.addresses.push(frame.lookup());
-            if walk.addresses.len() == MOST_FRAMES {
+            if walk.addresses.len() == MAX_FRAMES {
                 return (walk, frame, Stop::Beyond);
             }
             let near = walk.addresses.len() <= NEAR;
@@ -193,8 +189,8 @@ impl Unwinder {
         }
     }
 
-    /// Fills in the frame pointer, where it is needed and can be computed. Also returns whether that
-    /// is left by an exception.
+    /// Returns the caller, and whether `frame` is in a function that sets the stack to that of another call.
+    /// Fills in the frame pointer of `frame` if it is needed and can be computed.
     fn caller(&mut self, image: &Image, frame: &mut Frame) -> Result<(Frame, bool), Stop> {
         self.steps_left = self.steps_left.saturating_sub(1);
         let rules = self.rules(frame.lookup()).ok_or(Stop::Lost)?;
@@ -208,7 +204,7 @@ impl Unwinder {
             frame.values.set(number::FP, Some(fp));
             values = rules.caller(&frame.values, &mut word);
         }
-        let beyond = image.end().saturating_sub(7)..image.end().saturating_add(LARGEST_FRAME);
+        let beyond = image.end().saturating_sub(7)..image.end().saturating_add(MAX_FRAME_SIZE);
         let values = values.map_err(|lost| match lost {
             Lost::Memory(at) if beyond.contains(&at) => Stop::Beyond,
             _ => Stop::Lost,
@@ -220,9 +216,9 @@ impl Unwinder {
             has_called: !rules.is_signal_frame,
             values,
         };
-        // A call takes room. A signal's handler may have a stack of its own.
-        let takes_none = cfg!(target_arch = "aarch64") && caller.sp() == frame.sp();
-        let is_further = caller.sp() > frame.sp() || takes_none && pc != frame.pc;
+        // A call uses stack, but for a leaf on AArch64. A signal's handler may have another stack.
+        let is_leaf = cfg!(target_arch = "aarch64") && caller.sp() == frame.sp();
+        let is_further = caller.sp() > frame.sp() || is_leaf && pc != frame.pc;
         let is_plausible = rules.is_signal_frame
             || is_further && (self.is_return_address(pc) || self.returns_from_signal(pc));
         is_plausible
@@ -235,12 +231,12 @@ impl Unwinder {
             return known.clone();
         }
         let mut modules = self.modules.iter();
-        let module = modules.find(|module| module.range.contains(&address));
+        let module = modules.find(|module| module.contains(address));
         let rules = module.and_then(|module| {
-            let own = address.wrapping_sub(module.bias);
-            Rules::at(module, own, &mut self.context)
+            let relative = address.wrapping_sub(module.bias);
+            Rules::at(module, relative, &mut self.context)
         });
-        if self.rules.len() == MOST_RULES {
+        if self.rules.len() == MAX_RULES {
             self.rules.clear();
         }
         let rules = rules.map(Rc::new);
@@ -248,7 +244,7 @@ impl Unwinder {
         rules
     }
 
-    /// That of the function there, by how it begins.
+    /// Computes the frame pointer from the code that the function begins with.
     fn frame_pointer(&self, frame: &Frame) -> Option<u64> {
         let function = self.function_of(frame.lookup())?;
         let mut code = [0; prologue::LONGEST];
@@ -261,12 +257,12 @@ impl Unwinder {
         if !self.module_of(word).is_some_and(code) {
             return false;
         }
-        // It costs about as much.
+        // Reading the code costs about as much as a step.
         self.steps_left = self.steps_left.saturating_sub(1);
         self.call_before(word).is_some()
     }
 
-    /// Nothing has called what a signal's handler returns to; it is made to look so.
+    /// Whether the address is what a signal's handler returns to, which no call comes before.
     fn returns_from_signal(&mut self, word: u64) -> bool {
         let rules = self.rules(word.wrapping_sub(1));
         rules.is_some_and(|rules| rules.is_signal_frame)
@@ -286,12 +282,13 @@ impl Unwinder {
     }
 }
 
+/// Returns the address in a word that may be a return address.
 #[cfg(target_arch = "x86_64")]
 fn address(word: u64) -> u64 {
     word
 }
 
-/// Return addresses may be signed in the bits that are no part of an address.
+/// Strips the signature that a return address may have in its upper bits.
 #[cfg(target_arch = "aarch64")]
 fn address(word: u64) -> u64 {
     word & ((1 << 48) - 1)

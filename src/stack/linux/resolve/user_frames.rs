@@ -1,7 +1,8 @@
-//! Which part of a stack is the user's own, and whether it is that of a worker.
+//! Which part of a stack is the user's, and whether the thread runs a worker, by the names of functions.
+//! Which of the user's calls is to blame is in `culprit.rs`.
 
-/// Where the runtime calls a future: how the function's path begins, and a segment it has. What a
-/// future calls of the runtime, such as to wake or to join a task, is not among them.
+/// The functions in which the runtime polls a future: the beginning of the path, and a segment of it. The
+/// functions of the runtime that a future calls, such as to wake or join a task, are not among them.
 const HARNESS: [(&str, &str); 11] = [
     ("tokio::runtime::task::core::Core", "poll"),
     ("tokio::runtime::task::harness::", "poll_future"),
@@ -16,14 +17,14 @@ const HARNESS: [(&str, &str); 11] = [
     ("tokio::runtime::runtime::Runtime", "block_on"),
 ];
 
-/// Where a thread calls what it was made for.
+/// The functions in which a thread calls what it was spawned for.
 const THREAD: [(&str, &str); 2] = [
     ("std::sys::backtrace::", "__rust_begin_short_backtrace"),
     ("std::rt::", "lang_start"),
 ];
 
-/// What the runtime puts between that and the user's code, also to drop a future or what has come of
-/// it. Inside of the user's part it is what the user has called.
+/// The functions that the runtime has between these and the user's code, also to drop a future or its
+/// output. Further in, the user has called them.
 const BETWEEN: [&str; 13] = [
     "tokio::runtime::",
     "tokio::loom::",
@@ -36,12 +37,12 @@ const BETWEEN: [&str; 13] = [
     "__rust_try",
     "std::panic::catch_unwind",
     "std::thread::local::LocalKey",
-    // What is dropped is in the name.
+    // The name has the type that is dropped.
     "core::ptr::drop_in_place<tokio::runtime::",
     "core::ptr::drop_in_place::<tokio::runtime::",
 ];
 
-/// Where a thread runs a worker.
+/// The functions in which a thread runs a worker.
 const WORKER: [(&str, &str); 4] = [
     ("tokio::runtime::scheduler::multi_thread::", "run"),
     ("tokio::runtime::scheduler::multi_thread::", "run_task"),
@@ -49,15 +50,15 @@ const WORKER: [(&str, &str); 4] = [
     ("tokio::runtime::scheduler::current_thread::", "run_task"),
 ];
 
-/// Where it has handed its worker over to another thread.
+/// The functions in which a thread has handed its worker over to another thread.
 const HANDED_OVER: [(&str, &str); 3] = [
     ("tokio::runtime::context::runtime_mt::", "exit_runtime"),
     ("tokio::runtime::scheduler::", "block_in_place"),
     ("tokio::task::blocking::", "block_in_place"),
 ];
 
-/// Whether the thread is inside of `block_in_place`, and so runs no worker. It may run one of another
-/// runtime there.
+/// Whether the thread is inside `block_in_place`, and so runs no worker, unless it runs one of another
+/// runtime in there.
 pub(super) fn has_handed_over(functions: &[Option<&str>]) -> bool {
     let mut names = functions.iter().map(|name| name.unwrap_or_default());
     names
@@ -65,9 +66,9 @@ pub(super) fn has_handed_over(functions: &[Option<&str>]) -> bool {
         .is_some_and(|name| is_one_of(name, &HANDED_OVER))
 }
 
-/// How many calls there are from the innermost to the last that is below the task harness. All, if
-/// neither the runtime nor the beginning of a Rust thread is there.
-pub(super) fn users(functions: &[Option<&str>]) -> usize {
+/// Counts the innermost calls that are the user's part: those that the runtime, or the start of the thread,
+/// has called. All calls count if neither is on the stack.
+pub(super) fn count(functions: &[Option<&str>]) -> usize {
     let first = |boundary: &[(&str, &str)]| {
         let mut names = functions.iter().map(|name| name.unwrap_or_default());
         names.position(|name| is_one_of(name, boundary))
@@ -103,7 +104,7 @@ fn without_generics(function: &str) -> String {
     for character in function.trim_start_matches('<').chars() {
         match character {
             '<' => depth += 1,
-            // Not the arrow of a function's type.
+            // Skips the arrow of a function's type.
             '>' if last != '-' => depth = depth.saturating_sub(1),
             _ if depth == 0 => kept.push(character),
             _ => {}
@@ -121,7 +122,7 @@ mod tests {
     fn the_users_part_ends_where_the_runtime_calls_a_future() {
         for (functions, expected) in [
             (
-                // As a build without optimisation has them.
+                // An unoptimised build.
                 &[
                     "clock_nanosleep",
                     "std::thread::functions::sleep",
@@ -133,7 +134,7 @@ mod tests {
                 3,
             ),
             (
-                // The other way of writing names.
+                // The newer mangling of names.
                 &[
                     "<std::sync::mutex::Mutex<tokio::runtime::task::core::Core<T, S>>>::lock",
                     "app::run::{closure#0}",
@@ -142,7 +143,7 @@ mod tests {
                 2,
             ),
             (
-                // A future that is about to spawn, and to join: the runtime is inside as well.
+                // A future that spawns and joins: the runtime is further in as well.
                 &[
                     "syscall",
                     "tokio::runtime::scheduler::multi_thread::handle::Handle::schedule_task",
@@ -154,7 +155,7 @@ mod tests {
                 5,
             ),
             (
-                // The future given to `block_on`, inside of a task's stack below it.
+                // The future of `block_on`, on a thread of the program.
                 &[
                     "read",
                     "app::main::{{closure}}",
@@ -174,7 +175,7 @@ mod tests {
                 2,
             ),
             (
-                // A future that is dropped as its task is aborted.
+                // A future that is dropped when its task is aborted.
                 &[
                     "nanosleep",
                     "<app::Guard as core::ops::drop::Drop>::drop",
@@ -196,7 +197,7 @@ mod tests {
                 3,
             ),
             (
-                // The output of another task, dropped with its handle by a future.
+                // The output of another task, which a future drops with its handle.
                 &[
                     "<app::Guard as core::ops::drop::Drop>::drop",
                     "core::ptr::drop_in_place::<tokio::runtime::task::core::Stage<app::other>>",
@@ -223,7 +224,7 @@ mod tests {
                 4,
             ),
             (
-                // Nothing of the user's at all.
+                // No call is the user's.
                 &[
                     "tokio::runtime::task::core::Core<T,S>::set_stage",
                     "tokio::runtime::task::raw::poll",
@@ -235,9 +236,9 @@ mod tests {
             (&[], 0),
         ] {
             let functions: Vec<_> = functions.iter().copied().map(Some).collect();
-            assert_eq!(users(&functions), expected, "{functions:?}");
+            assert_eq!(count(&functions), expected, "{functions:?}");
         }
-        assert_eq!(users(&[None, None]), 2);
+        assert_eq!(count(&[None, None]), 2);
     }
 
     #[test]
@@ -262,7 +263,7 @@ mod tests {
             "<tokio::task::blocking::block_in_place<F>>",
             outside[5]
         ]));
-        // A future that it waits for there is not polled by a worker either.
+        // No worker polls a future that the thread waits for there.
         let waits = [
             "read",
             "app::inner::{{closure}}",

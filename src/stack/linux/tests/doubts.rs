@@ -1,7 +1,7 @@
 //! A stack is right, or it says where it may be wrong.
 //!
-//! `LOOPMON_STRESS=12500 cargo test --release --features stack --lib doubts` is the long form: as
-//! many stacks for each kind of work.
+//! `LOOPMON_STRESS=12500 cargo test --release --features stack --lib doubts` is the long form: it takes
+//! that many stacks for each kind of work.
 #![allow(unsafe_code, reason = "to load a library takes the C library")]
 
 use std::arch::global_asm;
@@ -11,8 +11,7 @@ use std::hint::black_box;
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::atomic::AtomicUsize;
 
-use super::super::capture::{ask, take_by_signal, thread_state};
-use super::super::image::{Image, Waiting, open_memory};
+use super::super::capture::thread_state;
 use super::*;
 
 static BEATS: AtomicUsize = AtomicUsize::new(0);
@@ -42,7 +41,7 @@ fn chain_a(until: &AtomicBool, begun: &AtomicBool, work: fn()) {
     beat();
 }
 
-/// Each link is there from where the thread is on, once, and in order.
+/// Whether each link of the chain, from where the thread is, is there once and in order.
 fn is_right(trace: &StackTrace) -> bool {
     const LINKS: [&str; 3] = ["chain_c", "chain_b", "chain_a"];
     let names = trace.frames().iter().filter_map(Frame::function);
@@ -59,27 +58,18 @@ fn is_flagged(trace: &StackTrace) -> bool {
 }
 
 fn asked(id: u32) -> Result<Image, NoStack> {
-    let (target, settings) = (Target { shown: id, own: id }, StackCapture::new());
-    take_by_signal(
-        target,
-        ask(settings, soon()).unwrap(),
-        settings,
-        open_memory().unwrap(),
-        Waiting::begin().unwrap(),
-        &mut None,
-    )
+    by_signal(Target { proc_id: id, id }, StackCapture::new())
 }
 
 fn read(stack: Result<Image, NoStack>, resolver: &mut Resolver) -> StackTrace {
     resolver.resolve(Capture {
         stack,
         thread_state: thread_state(Thread(own_id().unwrap())),
-        took: Duration::ZERO,
-        identity: None,
+        capture_time: Duration::ZERO,
     })
 }
 
-/// Of how many stacks, and of these, how many with a doubt.
+/// Returns how many stacks were taken, and how many of these have a doubt.
 #[track_caller]
 fn none_is_wrong(work: fn()) -> (usize, usize) {
     let begun = Arc::new(AtomicBool::new(false));
@@ -94,7 +84,7 @@ fn none_is_wrong(work: fn()) -> (usize, usize) {
     let mut resolver = Resolver::default();
     let (mut seen, mut flagged) = (0, 0);
     for _ in 0..rounds {
-        // One that got no CPU in time.
+        // The thread got no CPU in time.
         let Ok(stack) = asked(subjects[0].id) else {
             continue;
         };
@@ -125,7 +115,7 @@ fn panics() {
 }
 
 fn loads_a_library(then: fn()) {
-    // SAFETY: the library is the C library's own.
+    // SAFETY: the library is part of the C library.
     let library = unsafe { libc::dlopen(c"libresolv.so.2".as_ptr(), libc::RTLD_NOW) };
     then();
     if !library.is_null() {
@@ -136,7 +126,7 @@ fn loads_a_library(then: fn()) {
 
 extern "C" fn compare(left: *const c_void, right: *const c_void) -> i32 {
     let [left, right] = [left, right].map(|number| {
-        // SAFETY: `sorts` sorts such numbers.
+        // SAFETY: `sorts` passes pointers to such numbers.
         unsafe { *number.cast::<i32>() }
     });
     left.cmp(&right) as i32
@@ -145,7 +135,7 @@ extern "C" fn compare(left: *const c_void, right: *const c_void) -> i32 {
 fn sorts() {
     let mut numbers = [5, 3, 9, 1, 2, 8, 7, 4, 0, 6];
     let (start, count) = (numbers.as_mut_ptr().cast(), numbers.len());
-    // SAFETY: there are so many of this size.
+    // SAFETY: the count and the size are those of the array.
     unsafe { libc::qsort(start, count, size_of::<i32>(), Some(compare)) };
     black_box(numbers);
 }
@@ -210,7 +200,7 @@ extern "C" fn handles_by_name(_: i32) {
 
 #[inline(never)]
 fn raises_by_name() {
-    // SAFETY: the handler does nothing that a handler may not do.
+    // SAFETY: the handler only reads an atomic.
     unsafe { libc::signal(libc::SIGUSR1, handles_by_name as *const () as usize) };
     // SAFETY: it is handled.
     unsafe { libc::raise(libc::SIGUSR1) };
@@ -237,8 +227,8 @@ fn inside_of_a_handler_what_it_has_interrupted_is_shown() {
     subject.end();
 }
 
-// Code that tells nothing of its stack: a loop in a leaf; one with much on the stack, that has its own
-// use for the frame pointer; one that calls the first; and one that calls back.
+// Code without unwind tables: a loop in a leaf; one that uses much of the stack, and the frame pointer for
+// something else; one that calls the first; and one that calls back.
 #[cfg(target_arch = "x86_64")]
 global_asm!(
     ".text",
@@ -300,14 +290,14 @@ mod without_tables {
     #[inline(never)]
     fn inner(waits: Waits, until: &AtomicBool) {
         let room = black_box([1_u8; 40]);
-        // SAFETY: all of them take that.
+        // SAFETY: each of them takes this pointer.
         unsafe { waits(until) };
         black_box(room);
     }
 
     #[inline(never)]
     fn outer(waits: Waits, until: &AtomicBool) {
-        // A call that is over leaves its return addresses behind.
+        // A call that has returned leaves its return addresses behind.
         black_box(descends(6));
         let room = black_box([1_u8; 72]);
         inner(waits, until);
@@ -355,7 +345,7 @@ mod without_tables {
     #[test]
     fn while_it_calls_back() {
         none_is_wrong(|| {
-            // SAFETY: it calls what it is given, and nothing else.
+            // SAFETY: it only calls the function it is given.
             unsafe { loopmon_test_calls_back(called_back) };
         });
     }

@@ -1,7 +1,7 @@
-//! No blocked call notices that the thread is looked at, or asked who it is.
+//! No blocked call is interrupted when its thread is captured or identified.
 #![allow(
     unsafe_code,
-    reason = "the raw calls tell of an interruption, which std hides"
+    reason = "the raw calls report an interruption, which std hides"
 )]
 
 use std::io::{self, Read};
@@ -24,8 +24,8 @@ const fn timeout() -> libc::timespec {
     }
 }
 
-/// Looks at a thread that is in `call` again and again, until the call is over. `call` returns
-/// whether it was interrupted.
+/// Captures a thread that is in `call` again and again, until the call returns. `call` returns whether it
+/// was interrupted.
 #[track_caller]
 fn assert_unnoticed(name: &str, call: impl FnOnce() -> io::Result<()> + Send + 'static) {
     let subject = Subject::start(move |_| call());
@@ -51,7 +51,7 @@ fn result(returned: impl Into<i64>) -> io::Result<()> {
     Ok(())
 }
 
-/// An end of a pair, and the other end, which is kept open for as long as the calls take.
+/// Returns both ends of a connection. The caller keeps the other end open during the call.
 fn silent_pair() -> (UnixStream, UnixStream) {
     UnixStream::pair().unwrap()
 }
@@ -64,7 +64,7 @@ fn wait_for(file: RawFd) -> libc::pollfd {
     }
 }
 
-/// That time is over wakes the thread: it seems to run then, and is still in the call.
+/// A timeout wakes the thread, which then seems to run but is still in the call.
 #[test]
 fn at_the_end_of_a_timeout() {
     let subject = Subject::start(|until| {
@@ -87,7 +87,7 @@ fn at_the_end_of_a_timeout() {
 #[test]
 fn sleeping() {
     assert_unnoticed("nanosleep", || {
-        // SAFETY: it reads a time, and is told of no place for the rest.
+        // SAFETY: the call reads a time, and has no place to write to.
         result(unsafe { libc::nanosleep(&timeout(), ptr::null_mut()) })
     });
     assert_unnoticed("clock_nanosleep", || {
@@ -143,7 +143,7 @@ fn waiting_for_files() {
         let signals = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
         // SAFETY: all zero is the empty set.
         let signals = unsafe { signals.assume_init() };
-        // SAFETY: it is told of no place to write to.
+        // SAFETY: the call has no place to write to.
         result(unsafe { libc::sigtimedwait(&raw const signals, ptr::null_mut(), &timeout()) })
     });
 }
@@ -161,7 +161,7 @@ fn locks() {
         let woken = Arc::clone(&word);
         let waker = thread::Builder::new().spawn(move || {
             thread::sleep(Duration::from_millis(MILLIS as u64));
-            // Who does not wait just then, does not begin to.
+            // A thread that does not wait yet will not begin to.
             woken.store(1, Ordering::Relaxed);
             let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
             // SAFETY: the word outlives the call.
@@ -172,7 +172,7 @@ fn locks() {
         // SAFETY: as above.
         let waited = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wait, 0, no_timeout) };
         let waited = match result(waited) {
-            // It was begun anew when the lock was free already.
+            // It was restarted when the lock was free already.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             waited => waited,
         };
@@ -230,7 +230,7 @@ fn sockets_pipes_and_children() {
                 size_of_val(&timeout) as u32,
             )
         })?;
-        // SAFETY: it is told of no place for the address.
+        // SAFETY: the call has no place to write the address to.
         result(unsafe { libc::accept(listener.as_raw_fd(), ptr::null_mut(), ptr::null_mut()) })
     });
     let sleep = || {
@@ -251,7 +251,7 @@ fn sockets_pipes_and_children() {
     });
     assert_unnoticed("a child", move || {
         let child = sleep()?;
-        // SAFETY: it is told of no place for the status.
+        // SAFETY: the call has no place to write the status to.
         result(unsafe { libc::waitpid(child.id() as i32, ptr::null_mut(), 0) })
     });
 }

@@ -1,7 +1,7 @@
-//! Our signal among others: a profiler's, the program's, and where it does not come through.
+//! Our signal among others: a profiler's, the program's, and a masked one.
 #![allow(
     unsafe_code,
-    reason = "handlers are set, and a thread's stacks are looked at"
+    reason = "handlers are set, and a thread's stacks are read"
 )]
 
 use std::ffi::c_int;
@@ -11,20 +11,7 @@ use std::ptr;
 use std::sync::atomic::AtomicU32;
 
 use super::super::capture::Status;
-use super::super::capture::{ask, take_by_signal};
-use super::super::image::{Image, Waiting, open_memory};
 use super::*;
-
-fn by_signal(target: Target, settings: StackCapture) -> Result<Image, NoStack> {
-    take_by_signal(
-        target,
-        ask(settings, soon()).unwrap(),
-        settings,
-        open_memory().unwrap(),
-        Waiting::begin().unwrap(),
-        &mut None,
-    )
-}
 
 fn set(signal: c_int, flags: c_int, function: extern "C" fn(c_int)) {
     let action = MaybeUninit::<libc::sigaction>::zeroed();
@@ -32,7 +19,7 @@ fn set(signal: c_int, flags: c_int, function: extern "C" fn(c_int)) {
     let mut action = unsafe { action.assume_init() };
     action.sa_sigaction = function as *const () as usize;
     action.sa_flags = flags;
-    // SAFETY: the handlers here use what is theirs, and the stack.
+    // SAFETY: the handlers here use only atomics and the stack.
     let set = unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
     assert_eq!(set, 0);
 }
@@ -44,10 +31,10 @@ fn send(thread: u32, signal: c_int) {
 
 fn alternate_stack() -> libc::stack_t {
     let mut stack = MaybeUninit::uninit();
-    // SAFETY: it only writes to where it is told to.
-    let told = unsafe { libc::sigaltstack(ptr::null(), stack.as_mut_ptr()) };
-    assert_eq!(told, 0);
-    // SAFETY: it has been written.
+    // SAFETY: the call only writes to the given place.
+    let read = unsafe { libc::sigaltstack(ptr::null(), stack.as_mut_ptr()) };
+    assert_eq!(read, 0);
+    // SAFETY: the call has written it.
     unsafe { stack.assume_init() }
 }
 
@@ -55,7 +42,7 @@ fn is_on_alternate_stack() -> bool {
     alternate_stack().ss_flags & libc::SS_ONSTACK != 0
 }
 
-/// Goes as many KiB deep.
+/// Uses as many KiB of the stack.
 #[inline(never)]
 fn descend(kib: u32) {
     let mut room = [1_u8; 1024];
@@ -66,7 +53,7 @@ fn descend(kib: u32) {
     black_box(&mut room);
 }
 
-/// As profilers do it: without SA_ONSTACK, as they need more room than an alternate stack has.
+/// Profilers leave SA_ONSTACK out, as they need more room than an alternate stack has.
 #[test]
 fn a_profilers_handler_is_never_called_on_top_of_ours() {
     static CALLS: AtomicU32 = AtomicU32::new(0);
@@ -96,8 +83,7 @@ fn a_profilers_handler_is_never_called_on_top_of_ours() {
     assert_eq!(NESTED.load(Ordering::Relaxed), 0);
 }
 
-/// A handler of the program's own that runs on the alternate stack, as Go's do, is interrupted as any
-/// other code is.
+/// A handler of the program that runs on the alternate stack, as Go's do, is interrupted like any other code.
 #[test]
 fn ours_has_room_on_top_of_the_programs_own() {
     static ENDS: AtomicBool = AtomicBool::new(false);
@@ -131,13 +117,13 @@ fn mask(signal: c_int) {
     let mut set = unsafe { set.assume_init() };
     // SAFETY: the set is valid.
     unsafe { libc::sigaddset(&raw mut set, signal) };
-    // SAFETY: as above; the former mask is not asked for.
+    // SAFETY: as above; the former mask is not wanted.
     let masked = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()) };
     assert_eq!(masked, 0);
 }
 
 #[test]
-fn no_signal_is_sent_to_who_masks_it() {
+fn no_signal_is_sent_to_a_thread_that_masks_it() {
     const SIGNAL: c_int = 40;
     let subject = Subject::start(|until| {
         mask(SIGNAL);
@@ -148,12 +134,14 @@ fn no_signal_is_sent_to_who_masks_it() {
     for _ in 0..200 {
         let stack = subject.capture(&mut tracker, settings).stack;
         let reason = stack.unwrap_err();
-        // It gets no CPU yet to be seen running on.
+        // It has got too little CPU to be seen running.
         let waits = reason == NoStack::WouldInterrupt;
         assert!(waits || reason == NoStack::SignalMasked, "{reason}");
     }
     assert_eq!(
-        Status::of(Thread(subject.id)).unwrap().takes(SIGNAL),
+        Status::of(Thread(subject.id))
+            .unwrap()
+            .check_delivery(SIGNAL),
         Err(NoStack::SignalMasked)
     );
     assert_eq!(pending(subject.id), 0);

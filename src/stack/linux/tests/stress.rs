@@ -1,7 +1,7 @@
-//! Interrupts threads where it hurts: while they hold the locks that a careless handler would take.
+//! Interrupts threads while they hold the locks that a careless handler would take.
 //!
-//! `LOOPMON_STRESS=20000 cargo test --release --features stack --lib stress` is the long form: as
-//! many signals for each kind of work.
+//! `LOOPMON_STRESS=20000 cargo test --release --features stack --lib stress` is the long form: it sends
+//! that many signals for each kind of work.
 #![allow(unsafe_code, reason = "to load a library takes the C library")]
 
 use std::backtrace::Backtrace;
@@ -9,8 +9,7 @@ use std::io::Write;
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Mutex;
 
-use super::super::capture::{ask, take_by_signal, thread_state};
-use super::super::image::{Waiting, open_memory};
+use super::super::capture::thread_state;
 use super::*;
 use crate::clock;
 
@@ -32,30 +31,21 @@ fn stress(work: fn()) -> Vec<StackTrace> {
     let mut traces = Vec::new();
     let (mut answered, rounds) = (0, rounds());
     for round in 0..rounds {
-        let mut identity = None;
-        let stack = take_by_signal(
-            subject.target(),
-            ask(StackCapture::new(), soon()).unwrap(),
-            StackCapture::new(),
-            open_memory().unwrap(),
-            Waiting::begin().unwrap(),
-            &mut identity,
-        );
-        assert_eq!(identity.is_some(), stack.is_ok());
+        let stack = by_signal(subject.target(), StackCapture::new());
         answered += usize::from(stack.is_ok());
         let capture = Capture {
             stack,
             thread_state: thread_state(Thread(subject.id)),
-            took: Duration::ZERO,
-            identity,
+            capture_time: Duration::ZERO,
         };
+        assert_eq!(capture.identity().is_some(), capture.stack.is_ok());
         if round % 16 == 0 && capture.stack.is_ok() {
             traces.push(resolver.resolve(capture));
         }
     }
     subject.end();
     rival.end();
-    // The rest got no CPU in time: two threads of each test fight for it.
+    // The others got no CPU in time, for which two threads of each test compete.
     assert!(answered > 0, "{answered} of {rounds}");
     traces
 }
@@ -147,26 +137,18 @@ fn while_it_is_deep_in_recursion() {
         std::hint::black_box(descend(depth - 1)) + room[0] / depth
     }
     let traces = stress(|| assert_eq!(descend(3_000), 3_000));
-    // Most are cut, and say so.
+    // Most are truncated, and say so.
     assert!(traces.iter().any(StackTrace::is_truncated));
     assert!(traces.iter().all(|trace| !trace.frames().is_empty()));
 }
 
-/// Threads that end while they are asked.
+/// Asks threads that end meanwhile.
 #[test]
 fn while_it_ends() {
     for _ in 0..rounds() {
         let subject = Subject::start(|_| ());
         subject.capture(&mut OnCpuTracker::default(), StackCapture::new());
-        let image = take_by_signal(
-            subject.target(),
-            ask(StackCapture::new(), soon()).unwrap(),
-            StackCapture::new(),
-            open_memory().unwrap(),
-            Waiting::begin().unwrap(),
-            &mut None,
-        );
-        drop(image);
+        drop(by_signal(subject.target(), StackCapture::new()));
         subject.end();
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of signals that are not ours, and of ours that do not come through.
+//! What happens to signals that are not ours, and to ours that are not handled in time.
 
 use std::fs::File;
 use std::hint;
@@ -15,14 +15,14 @@ use super::super::raw::own_id;
 use super::super::threads::introduce;
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Each test has a signal of its own.
-fn ask(signal: c_int) -> Ask {
-    Ask {
-        signal,
+/// Each test uses another signal.
+fn signal(number: c_int) -> Signal {
+    Signal {
+        number,
         shared: false,
-        until: clock::now() + PATIENCE,
+        until: clock::now() + TIMEOUT,
     }
 }
 
@@ -60,7 +60,7 @@ impl Drop for Spinner {
     }
 }
 
-/// The calling thread, which can be asked: it answers before anybody waits.
+/// Returns the calling thread, which answers before anybody waits.
 fn here() -> u32 {
     introduce();
     own_id()
@@ -73,7 +73,7 @@ extern "C" fn count(_: c_int) {
 }
 
 fn set(signal: c_int, function: libc::sighandler_t) {
-    // SAFETY: what is set does nothing but count.
+    // SAFETY: the handlers that the tests set only count.
     let before = unsafe { libc::signal(signal, function) };
     assert_ne!(before, libc::SIG_ERR);
 }
@@ -84,7 +84,7 @@ fn mask(how: c_int, signal: c_int) {
     let mut set = unsafe { set.assume_init() };
     // SAFETY: the set is valid.
     unsafe { libc::sigaddset(&raw mut set, signal) };
-    // SAFETY: as above; the former mask is not asked for.
+    // SAFETY: as above; the former mask is not wanted.
     let masked = unsafe { libc::pthread_sigmask(how, &raw const set, ptr::null_mut()) };
     assert_eq!(masked, 0);
 }
@@ -94,8 +94,8 @@ fn a_signal_that_the_program_handles_is_left_to_it() {
     const SIGNAL: c_int = 50;
     let spinner = Spinner::start();
     set(SIGNAL, count as *const () as usize);
-    let asked = ask(SIGNAL).ask(spinner.id, Question::new(None, 0));
-    assert!(matches!(asked, Asked::Refused(Refusal::Taken)), "{asked:?}");
+    let reply = signal(SIGNAL).ask(spinner.id, Question::new(None, 0));
+    assert_eq!(reply.unwrap_err(), NoStack::SignalTaken);
 }
 
 #[test]
@@ -103,18 +103,18 @@ fn a_signal_that_is_shared_goes_to_both() {
     const SIGNAL: c_int = 51;
     let spinner = Spinner::start();
     set(SIGNAL, count as *const () as usize);
-    let shared = Ask {
+    let shared = Signal {
         shared: true,
-        ..ask(SIGNAL)
+        ..signal(SIGNAL)
     };
-    let asked = shared.ask(spinner.id, Question::new(None, 0));
-    assert!(matches!(asked, Asked::Answered(_)), "{asked:?}");
+    let reply = shared.ask(spinner.id, Question::new(None, 0));
+    assert!(reply.is_ok(), "{reply:?}");
     assert_eq!(CALLS.load(Ordering::SeqCst), 0);
     send(own_id(), SIGNAL).unwrap();
     assert_eq!(CALLS.load(Ordering::SeqCst), 1);
 }
 
-/// Sets an action with these flags, of a handler that has never been called.
+/// Installs a handler with these flags.
 fn set_with(signal: c_int, flags: c_int, function: extern "C" fn(c_int)) {
     let action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: it is made of integers, and of an address that may be null.
@@ -127,9 +127,9 @@ fn set_with(signal: c_int, flags: c_int, function: extern "C" fn(c_int)) {
 #[test]
 fn a_handler_that_would_notice_is_not_shared_with() {
     const SIGNAL: c_int = 55;
-    let shared = Ask {
+    let shared = Signal {
         shared: true,
-        ..ask(SIGNAL)
+        ..signal(SIGNAL)
     };
     for flags in [
         0,
@@ -138,8 +138,8 @@ fn a_handler_that_would_notice_is_not_shared_with() {
         libc::SA_RESTART | libc::SA_NODEFER,
     ] {
         set_with(SIGNAL, flags, count);
-        let asked = shared.ask(here(), Question::new(None, 0));
-        assert!(matches!(asked, Asked::Refused(Refusal::Taken)), "{asked:?}");
+        let reply = shared.ask(here(), Question::new(None, 0));
+        assert_eq!(reply.unwrap_err(), NoStack::SignalTaken);
     }
 }
 
@@ -152,13 +152,13 @@ fn a_large_handler_is_called_on_the_stack_that_it_was_made_for() {
     }
     static LARGE: AtomicU32 = AtomicU32::new(0);
     const SIGNAL: c_int = 56;
-    let shared = Ask {
+    let shared = Signal {
         shared: true,
-        ..ask(SIGNAL)
+        ..signal(SIGNAL)
     };
     set_with(SIGNAL, libc::SA_RESTART, large);
-    let asked = shared.ask(here(), Question::new(None, 0));
-    assert!(matches!(asked, Asked::Answered(_)), "{asked:?}");
+    let reply = shared.ask(here(), Question::new(None, 0));
+    assert!(reply.is_ok(), "{reply:?}");
     send(own_id(), SIGNAL).unwrap();
     assert_eq!(LARGE.load(Ordering::SeqCst), 1);
 }
@@ -170,16 +170,16 @@ fn a_handler_that_the_program_has_removed_is_called_no_more() {
     }
     static REMOVED: AtomicU32 = AtomicU32::new(0);
     const SIGNAL: c_int = 57;
-    let shared = Ask {
+    let shared = Signal {
         shared: true,
-        ..ask(SIGNAL)
+        ..signal(SIGNAL)
     };
     set_with(SIGNAL, libc::SA_RESTART, removed);
-    let asked = shared.ask(here(), Question::new(None, 0));
-    assert!(matches!(asked, Asked::Answered(_)), "{asked:?}");
+    let reply = shared.ask(here(), Question::new(None, 0));
+    assert!(reply.is_ok(), "{reply:?}");
     set(SIGNAL, libc::SIG_IGN);
-    let asked = shared.ask(here(), Question::new(None, 0));
-    assert!(matches!(asked, Asked::Refused(Refusal::Taken)), "{asked:?}");
+    let reply = shared.ask(here(), Question::new(None, 0));
+    assert_eq!(reply.unwrap_err(), NoStack::SignalTaken);
     send(own_id(), SIGNAL).unwrap();
     assert_eq!(REMOVED.load(Ordering::SeqCst), 0);
 }
@@ -187,16 +187,16 @@ fn a_handler_that_the_program_has_removed_is_called_no_more() {
 #[test]
 fn no_signal_is_sent_when_there_is_no_time_left() {
     const SIGNAL: c_int = 58;
-    let late = Ask {
+    let late = Signal {
         until: clock::now(),
-        ..ask(SIGNAL)
+        ..signal(SIGNAL)
     };
-    // This thread would have answered before anybody looks at the clock again.
-    let asked = late.ask(here(), Question::new(None, 0));
-    assert!(matches!(asked, Asked::NoAnswer), "{asked:?}");
+    // This thread would have answered before the clock is read again.
+    let reply = late.ask(here(), Question::new(None, 0));
+    assert_eq!(reply.unwrap_err(), NoStack::NoAnswer);
 }
 
-/// What Tokio keeps of a thread it sets up when it is first asked for it.
+/// Tokio allocates its thread-local state when it is first asked, which `introduce` does.
 #[test]
 fn a_thread_that_has_introduced_itself_answers_without_allocating() {
     let allocates = || {
@@ -212,15 +212,15 @@ fn a_thread_that_has_introduced_itself_answers_without_allocating() {
 fn a_handler_that_replaces_ours_is_not_fought() {
     const SIGNAL: c_int = 52;
     let spinner = Spinner::start();
-    let shared = Ask {
+    let shared = Signal {
         shared: true,
-        ..ask(SIGNAL)
+        ..signal(SIGNAL)
     };
-    let asked = shared.ask(spinner.id, Question::new(None, 0));
-    assert!(matches!(asked, Asked::Answered(_)), "{asked:?}");
+    let reply = shared.ask(spinner.id, Question::new(None, 0));
+    assert!(reply.is_ok(), "{reply:?}");
     set(SIGNAL, count as *const () as usize);
-    let asked = shared.ask(spinner.id, Question::new(None, 0));
-    assert!(matches!(asked, Asked::Refused(Refusal::Taken)), "{asked:?}");
+    let reply = shared.ask(spinner.id, Question::new(None, 0));
+    assert_eq!(reply.unwrap_err(), NoStack::SignalTaken);
 }
 
 #[test]
@@ -235,34 +235,28 @@ fn a_thread_that_masks_the_signal_answers_no_later_question() {
         may_go_on.recv().unwrap();
         mask(libc::SIG_UNBLOCK, SIGNAL);
     });
-    let short = Ask {
+    let short = Signal {
         until: clock::now() + Duration::from_millis(20),
-        ..ask(SIGNAL)
+        ..signal(SIGNAL)
     };
-    let asked = short.ask(id.recv().unwrap(), Question::new(None, 0));
-    assert!(matches!(asked, Asked::NoAnswer), "{asked:?}");
-    // The late signal comes while another thread is asked.
+    let reply = short.ask(id.recv().unwrap(), Question::new(None, 0));
+    assert_eq!(reply.unwrap_err(), NoStack::NoAnswer);
+    // The late signal is delivered while another thread is asked.
     go_on.send(()).unwrap();
     let spinner = Spinner::start();
     for _ in 0..100 {
-        let asked = ask(SIGNAL).ask(spinner.id, Question::new(None, 0));
-        assert!(matches!(asked, Asked::Answered(_)), "{asked:?}");
+        let reply = signal(SIGNAL).ask(spinner.id, Question::new(None, 0));
+        assert!(reply.is_ok(), "{reply:?}");
     }
     masking.unwrap().join().unwrap();
 }
 
 #[test]
 fn what_cannot_be_handled_is_denied() {
-    let asked = ask(libc::SIGKILL).ask(here(), Question::new(None, 0));
-    assert!(
-        matches!(asked, Asked::Refused(Refusal::Denied)),
-        "{asked:?}"
-    );
-    let asked = ask(99).ask(here(), Question::new(None, 0));
-    assert!(
-        matches!(asked, Asked::Refused(Refusal::Denied)),
-        "{asked:?}"
-    );
+    let reply = signal(libc::SIGKILL).ask(here(), Question::new(None, 0));
+    assert_eq!(reply.unwrap_err(), NoStack::SignalsOff);
+    let reply = signal(99).ask(here(), Question::new(None, 0));
+    assert_eq!(reply.unwrap_err(), NoStack::SignalsOff);
 }
 
 #[test]
@@ -270,18 +264,15 @@ fn the_interrupted_code_keeps_its_error_number() {
     const SIGNAL: c_int = 54;
     let memory = File::open("/dev/null").unwrap();
     let thread = here();
-    // SAFETY: it returns where this thread has its own.
+    // SAFETY: it returns the place of this thread's own.
     let number = unsafe { libc::__errno_location() };
     // SAFETY: the place is valid for as long as the thread lives.
     unsafe { *number = libc::EXDEV };
-    // Answered on this thread, at once; reading fails, as the file is not one of memory.
-    let asked = ask(SIGNAL).ask(thread, Question::new(Some(memory), 8));
+    // This thread answers at once. Reading fails, as the file is not one of memory.
+    let reply = signal(SIGNAL).ask(thread, Question::new(Some(memory), 8));
     // SAFETY: as above.
     let error = unsafe { *number };
-    let Asked::Answered(answer) = asked else {
-        panic!("{asked:?}");
-    };
-    assert_eq!(answer.filled, 0);
+    assert_eq!(reply.unwrap().filled, 0);
     assert_eq!(error, libc::EXDEV);
 }
 
@@ -295,27 +286,24 @@ fn a_thread_that_has_not_introduced_itself_is_not_asked() {
         may_go_on.recv().unwrap();
     });
     let id = id.recv().unwrap();
-    let asked = ask(SIGNAL).ask(id, Question::new(None, 0));
-    assert!(
-        matches!(asked, Asked::Refused(Refusal::NoRoom)),
-        "{asked:?}"
-    );
+    let reply = signal(SIGNAL).ask(id, Question::new(None, 0));
+    assert_eq!(reply.unwrap_err(), NoStack::NoRoom);
     go_on.send(()).unwrap();
     stranger.unwrap().join().unwrap();
-    let asked = ask(SIGNAL).ask(u32::MAX >> 1, Question::new(None, 0));
-    assert!(matches!(asked, Asked::Gone), "{asked:?}");
+    let reply = signal(SIGNAL).ask(u32::MAX >> 1, Question::new(None, 0));
+    assert_eq!(reply.unwrap_err(), NoStack::Moved);
 }
 
 #[test]
-fn a_signal_of_nobodys_is_handled_undisturbed_and_on_a_stack_of_its_own() {
+fn an_unused_signal_is_handled_undisturbed_and_on_the_alternate_stack() {
     let free = action(60).unwrap();
     let ours = ours_instead_of(&free);
     assert_eq!(ours.sa_flags & libc::SA_ONSTACK, libc::SA_ONSTACK);
     // SAFETY: the set is valid.
     let masks = |signal| unsafe { libc::sigismember(&raw const ours.sa_mask, signal) } == 1;
-    // But for those that the C library keeps to itself.
+    // The C library keeps some to itself.
     assert!((1..=64).all(|signal| masks(signal) || matches!(signal, 32..35)));
-    // The program's own is called as it was.
+    // The program's handler is called as before.
     set_with(60, libc::SA_RESTART, count);
     let ours = ours_instead_of(&action(60).unwrap());
     assert_eq!(ours.sa_flags & libc::SA_ONSTACK, 0);
@@ -324,10 +312,10 @@ fn a_signal_of_nobodys_is_handled_undisturbed_and_on_a_stack_of_its_own() {
     assert!(!(1..=64).any(masks));
 }
 
-/// What `handle` takes of the calling thread's alternate stack, in bytes.
+/// Returns how many bytes of the calling thread's alternate stack `handle` uses.
 fn used(handle: impl Fn()) -> usize {
     const PAINT: u8 = 0xa5;
-    // By the kernel: valgrind forbids the program a stack that is not in use.
+    // Read through the kernel, as valgrind forbids the program to read an unused stack.
     let memory = File::options()
         .read(true)
         .write(true)
@@ -335,7 +323,7 @@ fn used(handle: impl Fn()) -> usize {
         .unwrap();
     let stack = alternate::current().unwrap();
     let mut bytes = vec![PAINT; stack.ss_size];
-    // What is set up only once.
+    // The first run sets up what is set up once.
     handle();
     memory
         .write_all_at(&bytes, stack.ss_sp.addr() as u64)
@@ -360,8 +348,8 @@ fn assert_has_room(what: &str) {
         send(own_id(), BARE).unwrap();
     });
     let all = used(|| {
-        let asked = ask(OURS).ask(own_id(), Question::new(memory(), 1 << 16));
-        assert!(matches!(asked, Asked::Answered(_)), "{asked:?}");
+        let reply = signal(OURS).ask(own_id(), Question::new(memory(), 1 << 16));
+        assert!(reply.is_ok(), "{reply:?}");
     });
     let frame = alternate::frame();
     println!("{what}: {all} bytes, {bare} of them the kernel's, which may be {frame}");
@@ -379,7 +367,7 @@ fn the_handler_takes_no_more_of_the_stack_than_it_is_given_room_for() {
     }
 }
 
-/// Asks the kernel for it, for the whole process.
+/// Asks the kernel to allow it to the whole process.
 #[cfg(target_arch = "x86_64")]
 fn may_use_amx() -> bool {
     const REQUEST: c_int = 0x1023;
@@ -388,17 +376,17 @@ fn may_use_amx() -> bool {
     unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILE_DATA) == 0 }
 }
 
-/// From here on the thread has tiles to be saved.
+/// Makes the kernel save tiles for this thread from here on.
 #[cfg(target_arch = "x86_64")]
 fn use_amx() {
     #[repr(align(64))]
     struct Tiles([u8; 64]);
     let mut tiles = Tiles([0; 64]);
-    // The first kind of table; one tile of 16 rows, of 64 bytes each.
+    // Palette 1; one tile of 16 rows, of 64 bytes each.
     tiles.0[0] = 1;
     tiles.0[16] = 64;
     tiles.0[48] = 16;
-    // SAFETY: the processor has these instructions, or the kernel would not let it use them.
+    // SAFETY: the processor has these instructions, as the kernel allows them.
     unsafe {
         std::arch::asm!(
             "ldtilecfg [{tiles}]",

@@ -1,18 +1,18 @@
-//! Ways on where the rules lead no further: none of them is sure, and the walk says so.
+//! Continues a walk where the rules lead no further. The result is not sure, and the walk says so.
 
 use super::super::call_insn::Call;
 use super::super::rules::number;
-use super::{Frame, LARGEST_FRAME, Stop, Unwinder, Walk};
+use super::{Frame, MAX_FRAME_SIZE, Stop, Unwinder, Walk};
 use crate::stack::linux::image::Image;
 
-/// How many calls make a way that is no chance.
-const LEADS_ON: usize = 4;
+/// How many calls in a row are no coincidence.
+const CONVINCING: usize = 4;
 
-/// How many calls to the function at hand are followed where there are no rules either.
-const MOST_PROVEN: usize = 4;
+/// Bounds the callers of the last known function that are followed, where the caller has no rules either.
+const MAX_PROVEN: usize = 4;
 
 impl Unwinder {
-    /// Finds another way where the rules lead no further.
+    /// Continues a walk that has stopped, if it can.
     pub(super) fn go_on(
         &mut self,
         image: &Image,
@@ -31,10 +31,10 @@ impl Unwinder {
         further.unwrap_or(walk)
     }
 
-    /// Tries every place of the stack that the frame pointer could point to. It has to lead to the
-    /// outermost call, or out of what was copied, and the calls in the code should be to the functions
-    /// that are there: most of all the one to the function that uses the frame pointer, the last that
-    /// is known.
+    /// Tries every place of the stack that the frame pointer could point to. A walk from there must reach
+    /// the outermost call or the end of the copied part. The best is the one with the fewest wrong calls:
+    /// calls in the code to another function than the one that follows on the stack. A proven call to the
+    /// function that uses the frame pointer, the last that is known, counts most.
     fn guess(&mut self, image: &Image, known: &Walk, last: Frame) -> Option<Walk> {
         let mut best: Option<((usize, bool), Walk)> = None;
         for place in words(image, last.sp()) {
@@ -73,12 +73,13 @@ impl Unwinder {
         })
     }
 
-    /// Searches for the next return address from which the outermost call is reached; or, as the C
-    /// code of musl has no rules for that either, from which the way leads furthest. What lies there
-    /// may be left from a call that is over: so one whose call is to another function comes last.
+    /// Searches for the next return address from which a walk reaches the outermost call; or, as the C code
+    /// that a thread of musl begins with has no rules either, from which it leads furthest. A word may be
+    /// left from a call that has returned: so an address after a call to another function is the last
+    /// choice.
     fn bridge(&mut self, image: &Image, known: &Walk, last: Frame, gaps: usize) -> Option<Walk> {
         let gaps = gaps.checked_sub(1)?;
-        let mut proven_left = MOST_PROVEN;
+        let mut proven_left = MAX_PROVEN;
         let mut best: Option<((u64, bool), Walk)> = None;
         for place in words(image, last.sp()) {
             let Some(word) = image.word(place).filter(|_| self.steps_left > 0) else {
@@ -91,11 +92,11 @@ impl Unwinder {
             for fp in frame_pointers(image, last, place) {
                 let start = Frame::called_from(word, place + 8, fp);
                 let (rest, end, stop) = self.walk_from(image, start);
-                let leads_on = rest.addresses.len() >= LEADS_ON || stop == Stop::Outermost;
+                let is_convincing = rest.addresses.len() >= CONVINCING || stop == Stop::Outermost;
                 let is_sure = last.is_innermost && place == last.sp() && call == Some(true);
                 let mut walk = known.clone().followed_by(rest);
                 walk.scanned |= !is_sure;
-                if !leads_on && call == Some(true) && proven_left > 0 {
+                if !is_convincing && call == Some(true) && proven_left > 0 {
                     proven_left -= 1;
                     walk = self.go_on(image, walk, end, stop, gaps);
                 }
@@ -105,7 +106,7 @@ impl Unwinder {
                 let reached = if walk.complete { u64::MAX } else { end.sp() };
                 let merit = (reached, call != Some(false));
                 let is_better = best.as_ref().is_none_or(|(most, _)| merit > *most);
-                if is_better && (leads_on || walk.complete) {
+                if is_better && (is_convincing || walk.complete) {
                     best = Some((merit, walk));
                 }
             }
@@ -113,16 +114,17 @@ impl Unwinder {
         best.map(|(_, walk)| walk)
     }
 
-    /// For each call, whether it is to the function that is there; `None` if the code does not say
-    /// whom it calls.
+    /// Returns, for each call of the walk, whether the code calls the function that follows on the stack.
+    /// `None` if the call is indirect.
     fn calls(&mut self, walk: &Walk) -> Vec<Option<bool>> {
         let pairs = walk.addresses.iter().zip(walk.addresses.iter().skip(1));
-        // What is looked up of a caller is just before the return address.
+        // The address of a caller is one before the return address.
         let calls = pairs.map(|(callee, caller)| self.calls_function(*caller + 1, *callee));
         calls.collect()
     }
 
-    /// Whether the call that returns to one address is to the function at the other.
+    /// Whether the call that returns to one address calls the function at the other. `None` if the call is
+    /// indirect.
     fn calls_function(&mut self, returns_to: u64, at: u64) -> Option<bool> {
         let Call::Direct(distance) = self.call_before(returns_to)? else {
             return None;
@@ -131,17 +133,18 @@ impl Unwinder {
         if self.rules(at).is_some() {
             return Some(called == self.function_of(at)?);
         }
-        // Code without rules: where it begins is not known, but where others do.
-        let is_of_others = self.rules(called).is_some();
-        let is_before = called <= at && at - called < LARGEST_FRAME;
-        Some(!is_of_others && is_before && self.function_of(called) == self.function_of(at))
+        // The function at `at` has no rules, so its start is unknown. It may be what is called if that has no
+        // rules either, is before it, and no known function begins in between.
+        let has_rules = self.rules(called).is_some();
+        let is_before = called <= at && at - called < MAX_FRAME_SIZE;
+        Some(!has_rules && is_before && self.function_of(called) == self.function_of(at))
     }
 }
 
-/// What the frame pointer may be in who returns to what is at this place.
+/// Returns what the frame pointer of the caller may be, if the return address is at this place.
 fn frame_pointers(image: &Image, last: Frame, place: u64) -> impl Iterator<Item = Option<u64>> {
     let fp = last.fp();
-    // The function that was lost may have set one up as it should, or have left it alone.
+    // The last function may have set up a frame pointer, and so saved the caller's, or have kept it.
     let own = fp.filter(|fp| fp.checked_add(8) == Some(place));
     match own {
         Some(own) => [Some(image.word(own)), None],
@@ -151,7 +154,7 @@ fn frame_pointers(image: &Image, last: Frame, place: u64) -> impl Iterator<Item 
     .flatten()
 }
 
-/// The places of the stack that hold a whole word, from there on.
+/// Returns the addresses of the whole words of the stack, from an address up.
 fn words(image: &Image, from: u64) -> impl Iterator<Item = u64> + use<> {
     let first = from.max(image.registers.sp).checked_next_multiple_of(8);
     let last = image.end().saturating_sub(8);
