@@ -135,7 +135,7 @@ impl TaskTracker {
         &self.runtime
     }
 
-    pub(crate) fn task(&self) -> TaskToken {
+    pub(crate) fn token(&self) -> TaskToken {
         self.runtime.count.fetch_add(1, Ordering::Relaxed);
         TaskToken {
             runtime: Arc::clone(&self.runtime),
@@ -160,7 +160,7 @@ impl TaskToken {
             if let (Some(worker_threads), Some(worker)) =
                 (self.runtime.worker_threads.get(), worker_index())
             {
-                worker_threads.add(worker);
+                worker_threads.observe(worker);
             }
             future.as_mut().poll(cx)
         })
@@ -201,7 +201,7 @@ mod tests {
     async fn a_panic_does_not_reach_the_runtime() {
         let tasks = Tasks::default();
         let own = TaskTracker::new(&Handle::current(), tasks.clone());
-        let panics = own.task().keep(async { panic!("somebody's own mistake") });
+        let panics = own.token().keep(async { panic!("somebody's own mistake") });
         tokio::spawn(panics).await.unwrap();
         tasks.gone().await;
         assert_eq!(own.runtime().count(), 0);

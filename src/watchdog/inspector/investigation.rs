@@ -1,71 +1,57 @@
-//! One worker that stands still: who runs it, and what its thread does.
+//! One worker that is stuck: which thread runs it, and what that thread does.
 
 mod runner;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::mailboxes::Mailboxes;
-use super::super::probe::pool::PoolProbe;
-use super::super::probe::thread::ThreadProbe;
-use super::Stamp;
 use super::candidates::Candidates;
 use crate::clock;
 use crate::runtime::WorkerCounters;
 use crate::stall::{Cause, OsThread, StallId};
+use crate::watchdog::awake_clock::AwakeInstant;
 use crate::watchdog::evidence::Evidence;
+use crate::watchdog::mailboxes::Mailboxes;
+use crate::watchdog::messages::{Answer, Due, Ending, Event, Findings, Stack, Stamp};
 use crate::watchdog::pauses;
-use crate::watchdog::reporter::{Answer, Answered, News, Stack};
+use crate::watchdog::probe::pool::PoolProbe;
+use crate::watchdog::probe::thread::ThreadProbe;
 use crate::watchdog::subject::Subject;
-use crate::watchdog::verdict::Known;
+use crate::watchdog::verdict::CaseEvidence;
+
+/// How long after the worker has gone on an investigation waits for the command that ends it.
+const ABANDONED_AFTER: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
-pub(super) struct Case {
+pub(super) struct Investigation {
     id: StallId,
     subject: Arc<Subject>,
     worker: usize,
     frozen: WorkerCounters,
-    /// The thread that may run it.
+    /// The thread that probably runs the worker.
     thread: Option<OsThread>,
-    /// What that did when the worker was first suspected.
+    /// What the thread did when the worker was first suspected.
     first: Evidence,
     probe: ThreadProbe,
     pool: PoolProbe,
     candidates: Candidates,
-    /// What was known when a report was due last.
-    last: Option<Known>,
-    /// A debugger or a signal held the thread: it is no stall.
+    /// The evidence of the last report.
+    last: Option<CaseEvidence>,
+    /// Whether a debugger or a signal held the thread: then there is no stall.
     is_held: bool,
-    /// When it was first seen to have gone on.
+    /// When the worker was first seen to have gone on.
     gone_on_at: Option<Instant>,
 }
 
-/// For how long the end of a case is waited for.
-const LOST_AFTER: Duration = Duration::from_secs(10);
-
-/// What a report that is due needs to know of its moment.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Due {
-    /// Of the report.
-    pub(super) number: u32,
-    /// How long the worker has stood still.
-    pub(super) lasted: Duration,
-    /// What the counters alone show to be the cause.
-    pub(super) shown: Option<Cause>,
-    pub(super) at: Stamp,
-    /// No other worker of the runtime stands still.
-    pub(super) is_only_one: bool,
-}
-
-impl Case {
+impl Investigation {
     pub(super) fn new(
         id: StallId,
         subject: Arc<Subject>,
         worker: usize,
         frozen: WorkerCounters,
         candidates: Candidates,
-    ) -> Case {
-        Case {
+    ) -> Investigation {
+        Investigation {
             id,
             worker,
             frozen,
@@ -85,38 +71,39 @@ impl Case {
         self.id
     }
 
-    pub(super) fn is_of(&self, subject: *const Subject) -> bool {
-        Arc::as_ptr(&self.subject) == subject
+    pub(super) fn is_of(&self, subject: &Arc<Subject>) -> bool {
+        Arc::ptr_eq(&self.subject, subject)
     }
 
-    pub(super) fn is_another_worker_than(&self, other: &Case) -> bool {
+    /// Whether this is another worker of the same runtime.
+    pub(super) fn is_worker_beside(&self, other: &Investigation) -> bool {
         self.subject.runtime.id() == other.subject.runtime.id() && self.worker != other.worker
     }
 
-    /// How often to look at it.
+    /// How often to follow it up.
     pub(super) fn tick(&self) -> Duration {
         self.subject.tick()
     }
 
-    fn still_stands(&self) -> bool {
+    fn is_stuck(&self) -> bool {
         self.subject.counters(self.worker) == self.frozen
     }
 
-    /// At the suspicion. After `until` nothing is waited for.
+    /// At the suspicion. Nothing is waited for after `until`.
     pub(super) fn begin(&mut self, at: Stamp, until: Instant) {
         self.first = self.evidence(at);
         if self.subject.has_many_workers {
             let like = self.subject.worker_threads().thread_like(self.worker);
             self.candidates.begin(like);
         }
-        if !self.still_stands() {
-            // It is of the time after.
+        if !self.is_stuck() {
+            // The evidence may be from after the worker went on.
             self.first = Evidence::None;
             self.candidates.forget();
             return;
         }
         if !self.subject.has_many_workers && self.first == Evidence::Gone {
-            self.subject.leave(self.worker);
+            self.subject.set_undriven(self.worker);
         }
         self.ask(until);
         if self.subject.has_many_workers && self.first.is_asleep() {
@@ -124,9 +111,9 @@ impl Case {
         }
     }
 
-    /// At each look from then on.
+    /// At each tick from then on.
     pub(super) fn follow(&mut self, at: Stamp, until: Instant) {
-        if !self.still_stands() {
+        if !self.is_stuck() {
             self.gone_on_at.get_or_insert_with(clock::now);
             return;
         }
@@ -134,63 +121,71 @@ impl Case {
             return;
         }
         if self.subject.has_many_workers && !self.is_proven() {
-            let (subject, worker, frozen) = (&self.subject, self.worker, self.frozen);
-            self.candidates.look(|| subject.counters(worker) == frozen);
+            let is_stuck = || self.subject.counters(self.worker) == self.frozen;
+            self.candidates.update(is_stuck);
             self.look_for_another(at, until);
         }
         if self.last.is_none() {
             self.ask(until);
         } else {
-            let (subject, worker, frozen) = (&self.subject, self.worker, self.frozen);
-            let still = || subject.counters(worker) == frozen;
-            self.probe.retry(self.thread.as_ref(), until, still);
+            let is_stuck = || self.subject.counters(self.worker) == self.frozen;
+            self.probe.retry(self.thread.as_ref(), until, is_stuck);
         }
     }
 
-    /// Nobody has said how it ended.
-    pub(super) fn is_lost(&self, now: Instant) -> bool {
+    /// Whether the command that ends the investigation must have been refused.
+    pub(super) fn is_abandoned(&self, now: Instant) -> bool {
         let gone_for = |at| now.saturating_duration_since(at);
-        self.gone_on_at.is_some_and(|at| gone_for(at) >= LOST_AFTER)
+        let gone_on_at = self.gone_on_at;
+        gone_on_at.is_some_and(|at| gone_for(at) >= ABANDONED_AFTER)
     }
 
-    /// Asks the thread who it is, if it has not been asked yet.
+    /// Asks the thread which worker it runs, if it has not answered yet.
     fn ask(&mut self, until: Instant) {
         self.probe.ask_first(self.thread.as_ref(), until);
         if !self.subject.has_many_workers && self.probe.says(self.worker) == Some(false) {
-            self.subject.leave(self.worker);
+            self.subject.set_undriven(self.worker);
         }
     }
 
-    /// A report is due while it lasts.
-    pub(super) fn conclude(&mut self, due: Due, until: Instant, mailboxes: &Mailboxes) {
+    /// A report is due while the stall goes on.
+    pub(super) fn conclude(
+        &mut self,
+        due: Due,
+        is_only_worker: bool,
+        until: Instant,
+        mailboxes: &Mailboxes,
+    ) {
         let evidence = self.evidence(due.at);
         if evidence == Evidence::Held && self.last.is_none() && !self.is_held {
             self.is_held = true;
             pauses::add(due.lasted);
         }
         if self.is_held {
-            return self.answer(due.number, Answered::NoStall, mailboxes);
+            return self.answer(due.number, Findings::NoStall, mailboxes);
         }
         if self.subject.has_many_workers && !self.is_proven() {
-            let (subject, worker, frozen) = (&self.subject, self.worker, self.frozen);
-            self.candidates.look(|| subject.counters(worker) == frozen);
+            let is_stuck = || self.subject.counters(self.worker) == self.frozen;
+            self.candidates.update(is_stuck);
         }
         let behaviour = evidence.cause_since(self.first, self.subject.threshold);
-        let known = self.known(due, evidence, self.with_the_call(behaviour));
-        if !self.still_stands() {
-            // What was found out may be of the time after it.
-            return self.answer(due.number, Answered::NothingNew, mailboxes);
+        let behaviour = self.with_the_call(behaviour);
+        let evidence = self.case_evidence(due, is_only_worker, evidence, behaviour);
+        if !self.is_stuck() {
+            // The evidence may be from after the end of the stall.
+            return self.answer(due.number, Findings::Nothing, mailboxes);
         }
-        self.last = Some(known);
+        self.last = Some(evidence);
         let stack_follows = self.probe.takes_stacks_of(self.thread.as_ref());
-        let answered = self.answered(known, stack_follows);
-        self.answer(due.number, answered, mailboxes);
+        let findings = self.findings(evidence, None, stack_follows);
+        self.answer(due.number, findings, mailboxes);
         if stack_follows {
             self.take_stack(due.number, until, mailboxes);
         }
     }
 
-    /// A thread that is about to come back sleeps no longer; it was seen in which call it did.
+    /// A thread that is about to come back no longer sleeps; an earlier report has the call that it slept
+    /// in.
     fn with_the_call(&self, behaviour: Cause) -> Cause {
         match (behaviour, self.last.map(|last| last.behaviour)) {
             (Cause::Blocked { syscall: None }, Some(seen @ Cause::Blocked { .. })) => seen,
@@ -199,34 +194,39 @@ impl Case {
     }
 
     fn take_stack(&mut self, number: u32, until: Instant, mailboxes: &Mailboxes) {
-        let (subject, worker, frozen) = (&self.subject, self.worker, self.frozen);
-        let still = || subject.counters(worker) == frozen;
-        let went_on = self.probe.take(self.thread.as_ref(), until, still);
+        let is_stuck = || self.subject.counters(self.worker) == self.frozen;
+        let changed_task = self.probe.take(self.thread.as_ref(), until, is_stuck);
+        let says_worker = self.probe.says(self.worker);
         if let Some(last) = &mut self.last {
-            last.said = self.probe.says(self.worker);
-            last.went_on |= went_on;
+            last.says_worker = says_worker;
+            last.changed_task |= changed_task;
         }
         let stack = Stack {
             id: self.id,
             number,
             snapshot: self.probe.snapshot(),
-            said: self.probe.says(self.worker),
+            says_worker,
             task: self.probe.task(),
-            went_on,
+            changed_task,
         };
-        mailboxes.report(News::Stack(stack)).ok();
+        mailboxes.event(Event::Stack(stack)).ok();
     }
 
-    /// It is over; it began at this credited time.
-    pub(super) fn end(mut self, due: Due, began: Duration, mailboxes: &Mailboxes) {
+    /// The stall is over. It began at `began`.
+    pub(super) fn end(
+        mut self,
+        due: Due,
+        began: AwakeInstant,
+        is_only_worker: bool,
+        mailboxes: &Mailboxes,
+    ) {
         if self.is_held {
-            return self.answer(due.number, Answered::NoStall, mailboxes);
+            return self.answer(due.number, Findings::NoStall, mailboxes);
         }
-        let is_unattended = due.shown == Some(Cause::Unattended);
-        let shown = due.shown.filter(|_| !is_unattended);
+        let is_unattended = due.hint == Some(Cause::Unattended);
         let live = self.last;
-        let mut known = match live {
-            Some(last) => Known {
+        let mut evidence = match live {
+            Some(last) => CaseEvidence {
                 stack: self.probe.stack_shows(),
                 ..last
             },
@@ -234,48 +234,51 @@ impl Case {
                 let over = self.evidence(due.at);
                 let threshold = self.subject.threshold;
                 let behaviour = self.first.cause_afterwards(began, over, threshold);
-                self.known(due, over, behaviour)
+                self.case_evidence(due, is_only_worker, over, behaviour)
             }
         };
-        known.shown = shown;
+        evidence.hint = due.hint.filter(|_| !is_unattended);
         let worker_threads = self.subject.worker_threads();
         let may_have_moved = self.subject.has_many_workers && worker_threads.have_moved();
-        if may_have_moved && !known.points_at_its_thread() {
+        if may_have_moved && !evidence.proves_thread() {
             let found = self.candidates.only_one_that_rests_now();
-            if let Some((thread, cause)) = found.filter(|(thread, _)| self.is_met_on(thread)) {
+            if let Some((thread, cause)) = found.filter(|(thread, _)| self.is_observed_on(thread)) {
                 self.thread = Some(thread);
                 self.probe.end();
-                known = Known {
-                    said: None,
+                evidence = CaseEvidence {
+                    says_worker: None,
                     stack: None,
                     is_likely: true,
                     behaviour: cause,
-                    ..known
+                    ..evidence
                 };
             }
         }
-        let mut answered = self.answered(known, false);
-        if let Answered::Known {
-            live: of, ended, ..
-        } = &mut answered
-        {
-            *of = live;
-            *ended = Some(is_unattended);
-        }
-        self.answer(due.number, answered, mailboxes);
+        let ending = Ending {
+            live,
+            is_unattended,
+        };
+        let findings = self.findings(evidence, Some(ending), false);
+        self.answer(due.number, findings, mailboxes);
     }
 
-    fn known(&mut self, due: Due, evidence: Evidence, behaviour: Cause) -> Known {
+    fn case_evidence(
+        &mut self,
+        due: Due,
+        is_only_worker: bool,
+        evidence: Evidence,
+        behaviour: Cause,
+    ) -> CaseEvidence {
         let has_stayed = evidence.has_stayed_since(self.first);
-        Known {
-            shown: due.shown,
-            said: self.probe.says(self.worker),
-            went_on: false,
+        CaseEvidence {
+            hint: due.hint,
+            says_worker: self.probe.says(self.worker),
+            changed_task: false,
             stack: self.probe.stack_shows(),
-            is_only_one: due.is_only_one && has_stayed,
+            is_only_worker: is_only_worker && has_stayed,
             is_likely: self.is_likely(),
             pool_waits: self.pool.waits(&self.subject.runtime),
-            may_be_left: !self.subject.has_many_workers,
+            may_be_undriven: !self.subject.has_many_workers,
             behaviour,
         }
     }
@@ -287,11 +290,15 @@ impl Case {
         }
     }
 
-    fn answered(&self, known: Known, stack_follows: bool) -> Answered {
-        Answered::Known {
-            known,
-            live: None,
-            ended: None,
+    fn findings(
+        &self,
+        evidence: CaseEvidence,
+        ending: Option<Ending>,
+        stack_follows: bool,
+    ) -> Findings {
+        Findings::Found {
+            evidence,
+            ending,
             thread: self.thread.clone(),
             task: self.probe.task(),
             snapshot: self.probe.snapshot(),
@@ -299,13 +306,13 @@ impl Case {
         }
     }
 
-    fn answer(&self, number: u32, answered: Answered, mailboxes: &Mailboxes) {
+    fn answer(&self, number: u32, findings: Findings, mailboxes: &Mailboxes) {
         let answer = Answer {
             id: self.id,
             number,
-            answered,
+            findings,
         };
-        // If it is lost, the report is told without.
-        mailboxes.report(News::Answer(answer)).ok();
+        // If this is refused, the report is published without an answer.
+        mailboxes.event(Event::Answer(answer)).ok();
     }
 }
