@@ -177,7 +177,7 @@ impl Offer {
         self.shared
             .attachment
             .with(|attachment| attachment.confirm(self.id))?;
-        self.shared.keep_watch(self.id, stall_callbacks)?;
+        self.shared.begin_detection(self.id, stall_callbacks)?;
         self.open = false;
         Ok(())
     }
