@@ -1,5 +1,5 @@
-//! Runs foreign code, which is not loopmon's own: wakers, callbacks, samplers, and their destructors. Not where
-//! or when it runs.
+//! Runs foreign code, which is not loopmon's own: wakers, callbacks, samplers, and their destructors. Where
+//! and when it runs is up to others.
 //!
 //! A panic of foreign code harms nothing but itself. The process's panic hook has reported it by the time it
 //! is caught here.

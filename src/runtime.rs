@@ -1,5 +1,5 @@
-//! What Tokio publishes of a runtime, and which tasks loopmon has on it. Not what follows from that: the monitor
-//! takes samples, the watchdog finds stalls.
+//! What Tokio publishes of a runtime, and which tasks loopmon has on it. Not what follows from that: the
+//! monitor takes samples, the watchdog finds stalls.
 
 mod counters;
 mod task_tracker;

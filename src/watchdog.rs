@@ -1,39 +1,39 @@
-//! How a stall is found. What is done about one is up to its readers.
+//! How a stall is found. What to do about one is up to its readers.
 //!
-//! Three threads serve all monitored runtimes of the process. They start with the first runtime to be
-//! watched and end with the last. The *watchdog* does nothing but look at counters, so it goes on whatever the
-//! program is stuck in. The *inspector* finds out which thread runs a stuck worker and what that thread does,
-//! which may need a lock or memory that the program holds. The *reporter* publishes, so slow readers hold up
-//! neither. They talk by messages (`messages.rs`), on queues that nobody waits for (`mailboxes.rs`, `queue.rs`).
+//! Three threads serve all monitored runtimes of the process, from the first watch to the last. The
+//! *watchdog* does nothing but read counters, so it goes on whatever the program is stuck in. The *inspector*
+//! finds out which thread runs a stuck worker and what that thread does, which may need a lock or memory that
+//! the program holds. The *reporter* publishes, so slow readers hold up neither. They talk by messages
+//! (`messages.rs`), on queues that no sender waits for (`mailboxes.rs`, `queue.rs`).
 //!
 //! A stall passes through the files in this order:
 //!
-//! 1. A monitor requests a watch of its runtime (`subject.rs`), and the inbox hands it to the watchdog, which
-//!    it starts if none runs (`inbox.rs`).
-//! 2. The watchdog (`thread.rs`) ticks at a fifth of the threshold. It measures time by a clock that stops
-//!    while the process does not run (`awake_clock.rs`); why the watchdog was late is judged in `gap.rs` and
-//!    counted in `pauses.rs`.
+//! 1. A monitor requests a watch of its runtime (`subject.rs`). The inbox hands the watch to the watchdog,
+//!    which it starts if none runs (`inbox.rs`).
+//! 2. The watchdog (`thread.rs`) ticks five times per threshold. It measures time by a clock that stops while
+//!    the process does not run (`awake_clock.rs`). If the watchdog was late, `gap.rs` finds out why, and
+//!    `pauses.rs` counts pauses of the process.
 //! 3. At each tick of a runtime (`runtime_watch.rs`), the detector of each worker (`detector.rs`) compares
-//!    the counters that Tokio publishes with those of the tick before. A worker that is not parked and whose
-//!    counters do not move is stuck.
-//! 4. The worker's watch (`worker_watch.rs`) keeps the case. A worker that is stuck for half the threshold is
-//!    *suspected*, and the inspector is commanded to investigate. After the threshold the case is *open*: the
-//!    watchdog reports the stall, and asks the inspector to answer the report. It does so again after twice
-//!    the threshold, four times, and so on, and when the worker is back.
-//! 5. The inspector (`inspector.rs`) has an investigation for each case (`inspector/investigation.rs`). It
-//!    knows on which thread each worker was last observed, as loopmon's tasks record that. It reads what the
-//!    system says of this thread (`evidence.rs`), and asks the thread itself (`probe/thread.rs`). It has
-//!    other workers make progress visible (`probe/task.rs`, `probe/barrier.rs`), and sees whether the
-//!    blocking pool has a thread to spare (`probe/pool.rs`). Where `block_in_place` moves workers, it rules
-//!    out the other threads (`inspector/candidates.rs`, `inspector/census.rs`). Beside that it watches for
-//!    CPU quotas (`throttle.rs`).
+//!    what Tokio's counters show with the tick before. A worker that is not parked and whose counters do not
+//!    move is stuck.
+//! 4. The watch of the worker (`worker_watch.rs`) keeps its case. When the worker is stuck for half the
+//!    threshold, it is *suspected*, and the watchdog commands the inspector to investigate. At the threshold
+//!    the case is *open*: the watchdog reports the stall, and commands the inspector to answer the report. It
+//!    does so again at twice the threshold, four times, and so on, and when the worker is back.
+//! 5. The inspector (`inspector.rs`) has one investigation for each case (`inspector/investigation.rs`). Tasks
+//!    of loopmon have recorded on which thread each worker was last observed. The investigation reads what
+//!    the system says of that thread (`evidence.rs`), asks the thread itself, and captures its stack
+//!    (`probe/thread.rs`). It has loopmon's tasks polled (`probe/task.rs`, `probe/barrier.rs`), and checks
+//!    whether the blocking pool has a thread to spare (`probe/pool.rs`). Where `block_in_place` moves
+//!    workers, it rules out the other threads (`inspector/candidates.rs`, `inspector/census.rs`). Besides,
+//!    the inspector counts how a CPU quota throttles the process (`throttle.rs`).
 //! 6. The reporter (`reporter.rs`) holds the report back until the inspector has answered and the stack is
-//!    resolved, but not for long (`reporter/pending.rs`). Then `verdict.rs` weighs the evidence: it decides
-//!    which thread and which cause the report names.
-//! 7. The report is published on the monitor's channel, and its readers are woken.
+//!    resolved, but not for long (`reporter/pending.rs`). `verdict.rs` weighs the evidence, and decides which
+//!    thread and which cause the report names.
+//! 7. The reporter publishes the report on the monitor's channel.
 //!
-//! When the watch ends, the watchdog sends the channel's end to the reporter, and what is to be dropped to the
-//! inspector: the watchdog's thread itself frees nothing.
+//! When a watch ends, the watchdog sends the end of the channel to the reporter, and the watch itself to the
+//! inspector, which has it dropped: the watchdog's thread frees nothing.
 
 mod awake_clock;
 mod detector;

@@ -60,7 +60,7 @@ pub(super) enum Driven {
     /// Calls of `block_on` drive the worker, and it has not been seen between two of them.
     Continuous,
     /// The worker may be between two calls of `block_on`. So a stall is reported only when it is over: then
-    /// the busy time that Tokio has counted tells the two apart.
+    /// the busy time that Tokio has counted shows which it was.
     MaybeIntermittent,
     /// The worker has been seen between two calls. That it was in a poll another time proves nothing for
     /// the next.

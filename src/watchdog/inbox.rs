@@ -1,5 +1,5 @@
-//! How what is to be watched gets to the watchdog's thread, which starts with the first and ends with the
-//! last. What the watchdog does with it: `thread.rs`.
+//! Hands over what the watchdog shall watch, and decides when its thread starts and ends. What the watchdog
+//! does with it: `thread.rs`.
 //!
 //! Nobody who holds the lock allocates or runs foreign code, so the watchdog may wait for the lock.
 

@@ -70,9 +70,9 @@ impl Mailboxes {
         self.inspector.release();
     }
 
-    /// Sends a command, which is refused if too many wait.
-    pub(super) fn command(&self, command: Command) -> Result<(), Full> {
-        self.inspector.push(command)
+    /// Sends a command. Returns whether there was room: the inspector does without a lost command.
+    pub(super) fn command(&self, command: Command) -> bool {
+        self.inspector.push(command).is_ok()
     }
 
     /// Sends a command that room is reserved for.

@@ -84,8 +84,7 @@ impl RuntimeWatch {
         let shows_progress = shown.newly_suspected && !shown.parked;
         let rescues = shown.newly_stuck && shown.parked && self.subject.rescue_timers;
         if shows_progress || rescues {
-            let wake = Command::WakeProbe(Arc::clone(&self.subject));
-            mailboxes.command(wake).ok();
+            mailboxes.command(Command::WakeProbe(Arc::clone(&self.subject)));
         }
         self.observe_the_unknown(time.now, mailboxes);
         self.request_census(time.now, mailboxes);
@@ -146,8 +145,7 @@ impl RuntimeWatch {
         {
             self.last_round_at = now;
             self.rounds += 1;
-            let observe_all = Command::ObserveAll(Arc::clone(&self.subject));
-            mailboxes.command(observe_all).ok();
+            mailboxes.command(Command::ObserveAll(Arc::clone(&self.subject)));
         }
     }
 
@@ -164,8 +162,7 @@ impl RuntimeWatch {
         };
         if now.since(self.last_census_at) >= interval {
             self.last_census_at = now;
-            let take_census = Command::TakeCensus(Arc::clone(&self.subject));
-            mailboxes.command(take_census).ok();
+            mailboxes.command(Command::TakeCensus(Arc::clone(&self.subject)));
         }
     }
 

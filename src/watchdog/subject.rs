@@ -122,7 +122,7 @@ impl Subject {
         undriven.load(Ordering::Relaxed) && undriven.swap(false, Ordering::Relaxed)
     }
 
-    /// How often to look at the runtime.
+    /// The time between two ticks of the runtime.
     pub(super) fn tick(&self) -> Duration {
         (self.threshold / TICKS_PER_THRESHOLD).clamp(SHORTEST_TICK, LONGEST_TICK)
     }

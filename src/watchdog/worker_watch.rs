@@ -111,21 +111,30 @@ impl WorkerWatch {
             return false;
         }
         let (began, frozen) = (self.detector.stuck_since(), self.detector.counters());
-        match self.detector.observe(seen) {
+        let transition = self.detector.observe(seen);
+        match transition {
             Transition::None => {}
-            Transition::Suspected => {
-                self.suspect(frozen, tick);
-                return true;
-            }
+            Transition::Suspected => self.suspect(frozen, tick),
             Transition::Cleared => self.clear(tick),
             Transition::Live {
                 phase,
                 stuck_for,
                 hint,
-            } => self.report_live(phase, stuck_for, hint, tick),
-            Transition::Over { lasted, hint } => self.report_end(lasted, hint, began, tick),
+            } => self.report_live(phase, self.due(stuck_for, hint, tick), tick),
+            Transition::Over { lasted, hint } => {
+                self.report_end(began, self.due(lasted, hint, tick), tick);
+            }
         }
-        false
+        transition == Transition::Suspected
+    }
+
+    fn due(&self, lasted: Duration, hint: Option<Cause>, tick: &Tick<'_>) -> Due {
+        Due {
+            number: self.reports.wrapping_add(1),
+            lasted,
+            hint,
+            at: Stamp::new(tick.time.now),
+        }
     }
 
     /// Clear → suspected: the inspector begins to gather evidence.
@@ -138,7 +147,7 @@ impl WorkerWatch {
             frozen,
             at: Stamp::new(tick.time.now),
         };
-        let is_inspected = tick.mailboxes.command(suspect).is_ok();
+        let is_inspected = tick.mailboxes.command(suspect);
         self.case = Case::Suspected { id, is_inspected };
     }
 
@@ -149,24 +158,17 @@ impl WorkerWatch {
             is_inspected: true,
         } = mem::take(&mut self.case)
         {
-            tick.mailboxes.command(Command::Clear(id)).ok();
+            tick.mailboxes.command(Command::Clear(id));
         }
     }
 
     /// Suspected or open → open: the worker is stuck for the threshold, or for twice as long as at the last
     /// report.
-    fn report_live(
-        &mut self,
-        phase: Phase,
-        stuck_for: Duration,
-        hint: Option<Cause>,
-        tick: &mut Tick<'_>,
-    ) {
-        let due = self.due(stuck_for, hint, tick.time.now);
+    fn report_live(&mut self, phase: Phase, due: Due, tick: &mut Tick<'_>) {
         let (stall, is_inspected) = self.report(phase, due, tick);
         if is_inspected {
             let id = stall.id;
-            tick.mailboxes.command(Command::Conclude { id, due }).ok();
+            tick.mailboxes.command(Command::Conclude { id, due });
         }
         self.case = Case::Open {
             stall,
@@ -175,35 +177,19 @@ impl WorkerWatch {
     }
 
     /// Any → clear: the worker is back, and was stuck for the threshold or longer.
-    fn report_end(
-        &mut self,
-        lasted: Duration,
-        hint: Option<Cause>,
-        began: AwakeInstant,
-        tick: &mut Tick<'_>,
-    ) {
-        let due = self.due(lasted, hint, tick.time.now);
+    fn report_end(&mut self, began: AwakeInstant, due: Due, tick: &mut Tick<'_>) {
         let (stall, is_inspected) = self.report(Phase::Ended, due, tick);
         if is_inspected {
             let id = stall.id;
-            tick.mailboxes.command(Command::End { id, due, began }).ok();
-        }
-    }
-
-    fn due(&mut self, lasted: Duration, hint: Option<Cause>, now: AwakeInstant) -> Due {
-        self.reports = self.reports.wrapping_add(1);
-        Due {
-            number: self.reports,
-            lasted,
-            hint,
-            at: Stamp::new(now),
+            tick.mailboxes.command(Command::End { id, due, began });
         }
     }
 
     /// Reports the stall of the case, which is clear then. Returns the stall, and whether the inspector
-    /// knows of it. The inspector may answer at once, so the report goes out before it is asked: if that
-    /// is refused, the report waits in vain for a while.
+    /// investigates it. The report must be sent before the inspector is asked, which may answer at once. If
+    /// the inspector's queue is full, the report waits in vain for a while.
     fn report(&mut self, phase: Phase, due: Due, tick: &mut Tick<'_>) -> (Stall, bool) {
+        self.reports = due.number;
         let case = mem::take(&mut self.case);
         let new = |id| self.new_stall(id, phase, due.lasted, tick.subject);
         let (mut stall, is_inspected) = match case {

@@ -379,7 +379,7 @@ fn a_worker_that_block_in_place_has_moved_has_lost_its_busy_time() {
     watched.found(&[one, one].concat());
 }
 
-/// Awake time stands still, while Tokio counts the time as busy.
+/// Awake time stops, while Tokio counts the time as busy.
 #[test]
 fn a_healthy_runtime_is_stopped_in_mid_poll() {
     let mut watched = Watched::running();

@@ -78,7 +78,7 @@ impl PendingReports {
         });
     }
 
-    /// Adds the inspector's answer to its report, unless it comes too late.
+    /// Adds the inspector's answer to its report, unless the answer is too late.
     pub(super) fn answer(&mut self, answer: Answer, now: Instant) {
         if let Some(waiting) = self.find(answer.id, answer.number) {
             waiting.until = now + LONGEST_WAIT;
@@ -133,7 +133,7 @@ impl PendingReports {
         self.due = due;
     }
 
-    /// The stall as it is published. `None` if it is none.
+    /// The stall with what is known of it by now. `None` if it is no stall.
     fn complete(&mut self, waiting: Waiting) -> Option<Stall> {
         let mut stall = waiting.report.stall;
         let reported = self.reported.remove(&stall.id);
