@@ -1,4 +1,4 @@
-//! The only file that reads a clock.
+//! Reads the clocks: no other file does. Awake time, which is none of these, is in `watchdog/awake_clock.rs`.
 #![allow(
     clippy::disallowed_methods,
     reason = "every other file asks this one for the time"
@@ -16,7 +16,7 @@ pub(crate) fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-/// The wall clock: for stamps, never for durations.
+/// The wall clock: for timestamps, never for durations.
 pub(crate) fn utc_now() -> DateTime<Utc> {
     Utc::now()
 }

@@ -1,6 +1,7 @@
-//! Runs code that is not loopmon's own: wakers, callbacks, samplers, and the destructors of these.
+//! Runs foreign code, which is not loopmon's own: wakers, callbacks, samplers, and their destructors. Where
+//! and when it runs is up to others.
 //!
-//! Whatever it does costs itself alone. The process's panic hook has reported a panic by the time it
+//! A panic of foreign code harms nothing but itself. The process's panic hook has reported it by the time it
 //! is caught here.
 
 use std::any::Any;
@@ -11,12 +12,12 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-/// What a panic was raised with. It is dropped as foreign code, which it is.
+/// The payload of a panic. Its destructor is foreign code, too.
 #[derive(Debug)]
 pub(crate) struct Panic(Option<Box<dyn Any + Send>>);
 
 impl Panic {
-    /// Goes on with it, for a caller whose own code it was.
+    /// Resumes the panic, for a caller whose own code has panicked.
     pub(crate) fn resume(mut self) -> ! {
         let payload = self.0.take();
         std::panic::resume_unwind(payload.unwrap_or_else(|| Box::new(())))
@@ -29,24 +30,24 @@ impl Drop for Panic {
             return;
         };
         if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            // There is no end to what its destructor may do.
+            // The destructor of that may panic again, without end.
             std::mem::forget(another);
         }
     }
 }
 
-/// Calls it. No lock of loopmon may be held.
+/// Calls foreign code. The caller must hold no lock of loopmon.
 pub(crate) fn call<R>(code: impl FnOnce() -> R) -> Result<R, Panic> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|payload| Panic(Some(payload)))
 }
 
-/// Drops it. No lock of loopmon may be held.
+/// Drops a foreign value. The caller must hold no lock of loopmon.
 pub(crate) fn discard<T>(value: T) {
     call(|| drop(value)).ok();
 }
 
 pin_project! {
-    /// A future of somebody else, which may panic when it is polled and when it is dropped.
+    /// A foreign future, which may panic when it is polled and when it is dropped.
     #[derive(Debug)]
     pub(crate) struct Foreign<F> {
         #[pin]
@@ -83,7 +84,7 @@ impl<F: Future> Future for Foreign<F> {
             Ok(Poll::Ready(output)) => Ok(output),
             Err(panic) => Err(panic),
         };
-        // Not while a panic unwinds: a second one then would end the process.
+        // Drops the future here, not while a panic unwinds: a second panic would then abort the process.
         call(|| future.set(None)).ok();
         Poll::Ready(output)
     }

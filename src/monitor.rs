@@ -299,7 +299,7 @@ impl Monitor {
     pub fn stalls(&self) -> Stalls {
         let (post, _) = self.shared.post();
         let stalls = post.subscribe();
-        if self.shared.watch().is_err() {
+        if self.shared.ensure_detection().is_err() {
             post.end();
         }
         stalls

@@ -1,13 +1,13 @@
-//! Statics that a fork does not take along.
+//! Statics that a forked process does not inherit. What they hold is up to others.
 //!
 //! The child of a fork has the parent's memory and one thread. What a static knows of other threads is
 //! wrong there, and a lock that one of them held stays locked for ever. So each process has a value of
-//! its own, found by the process's id; a lock is taken for its first use alone. A child that has the same
-//! id as its parent, as the first process of a new pid namespace may, shares the parent's.
+//! its own, found by the process id. Only the first use takes a lock. A child with the same id as its
+//! parent, as the first process of a new pid namespace may have, shares the parent's value.
 
 use std::sync::OnceLock;
 
-/// A static value of the present process.
+/// A static with one value for each process.
 #[derive(Debug)]
 pub(crate) struct PerProcess<T: 'static> {
     first: OnceLock<Generation<T>>,
@@ -18,12 +18,12 @@ pub(crate) struct PerProcess<T: 'static> {
 struct Generation<T> {
     process: u32,
     value: T,
-    /// That of a process which this one has been forked into, directly or not.
+    /// The value of a process that was forked from this one, directly or not.
     next: OnceLock<Box<Generation<T>>>,
 }
 
 impl<T> PerProcess<T> {
-    /// `new` makes the value at its first use in each process.
+    /// `new` makes the value at the first use in each process.
     pub(crate) const fn new(new: fn() -> T) -> PerProcess<T> {
         PerProcess {
             first: OnceLock::new(),

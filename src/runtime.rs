@@ -1,5 +1,5 @@
-//! What Tokio publishes of a runtime, and what loopmon itself has on it. Not what is made of that: a sample
-//! is made by the monitor, a stall is found by the watchdog.
+//! What Tokio publishes of a runtime, and which tasks loopmon has on it. Not what follows from that: the
+//! monitor takes samples, the watchdog finds stalls.
 
 mod counters;
 mod task_tracker;

@@ -1,5 +1,5 @@
-//! The threads of loopmon: the only place where one is started, but for one that lives for a moment (see
-//! `waiting/known.rs`).
+//! Starts and joins loopmon's threads: no other file does, but for a thread that lives for a moment
+//! (`waiting/known.rs`). What they run is up to others.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -12,19 +12,18 @@ use crate::per_process::PerProcess;
 
 static THREADS: PerProcess<Mutex<Threads>> = PerProcess::new(Mutex::default);
 
-/// Those that were started.
 #[derive(Debug, Default)]
 struct Threads {
-    /// Nobody joins them yet.
+    /// The threads that nobody joins yet.
     started: Vec<JoinHandle<()>>,
-    /// How many are being joined.
-    joined: usize,
+    /// Counts the threads that are being joined.
+    joining: usize,
 }
 
-/// How often it is seen whether they have ended.
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+/// How often [`join_threads`] looks for threads that have ended.
+const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Starts one. Linux cuts its name after 15 bytes.
+/// Starts a thread. Linux cuts its name after 15 bytes.
 pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(run)?;
     join_ended();
@@ -32,22 +31,22 @@ pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Resu
     Ok(())
 }
 
-/// Drops what may run code that is not ours, on a thread that nobody waits for.
+/// Drops a value that may run foreign code, on a thread that nobody waits for.
 pub(crate) fn drop_elsewhere<T: Send + 'static>(value: T) {
     let free = move || foreign::discard(value);
-    // If the system refuses the thread, it is dropped here.
+    // If the system refuses the thread, the value is dropped here.
     foreign::call(|| spawn("loopmon-drop", free)).ok();
 }
 
 /// Waits until all threads of loopmon have ended, for `timeout` at the most. Returns whether they have.
 ///
-/// They end when nothing needs them any more: stop all monitors, and drop their streams and exports
-/// before. Callbacks that are still running are waited for, too. To wait is needed before what must not
-/// find other threads in the process: `fork`, `setns`, `unshare`, or unloading the library that loopmon is
+/// The threads end when nothing needs them any more. So stop all monitors first, and drop their streams and
+/// exports. Callbacks that still run are waited for, too. Call this before anything that must not find
+/// other threads in the process: `fork`, `setns`, `unshare`, or unloading the library that loopmon is
 /// linked into.
 ///
-/// It blocks the calling thread, so do not call it where a task runs. In a callback of stalls or in an
-/// exporter's recorder, which run on threads of loopmon, it waits in vain.
+/// This blocks the calling thread, so do not call it in a task. In a stall callback or an exporter's
+/// recorder, which run on threads of loopmon, it waits in vain.
 ///
 /// ```
 /// use std::time::Duration;
@@ -68,29 +67,29 @@ pub fn join_threads(timeout: Duration) -> bool {
     let began = clock::now();
     loop {
         join_ended();
-        if lock(|threads| threads.started.is_empty() && threads.joined == 0) {
+        if lock(|threads| threads.started.is_empty() && threads.joining == 0) {
             return true;
         }
         if clock::now().saturating_duration_since(began) >= timeout {
             return false;
         }
-        thread::sleep(LOOK_INTERVAL);
+        thread::sleep(CHECK_INTERVAL);
     }
 }
 
-/// Until the system has let go of them, which takes a moment after they have done their work.
+/// Joins the threads that have done their work: the system takes a moment longer to end them.
 fn join_ended() {
     let ended: Vec<_> = lock(|threads| {
         let started = std::mem::take(&mut threads.started).into_iter();
         let (ended, others): (Vec<_>, _) = started.partition(JoinHandle::is_finished);
         threads.started = others;
-        threads.joined += ended.len();
+        threads.joining += ended.len();
         ended
     });
     for thread in ended {
-        // Its panic has been reported.
+        // The panic hook has reported its panic.
         thread.join().ok();
-        lock(|threads| threads.joined -= 1);
+        lock(|threads| threads.joining -= 1);
     }
 }
 

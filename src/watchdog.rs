@@ -1,21 +1,39 @@
-//! How a stall is found.
+//! How a stall is found. What to do about one is up to its readers.
 //!
-//! Three threads, for all monitored runtimes of the process, from the first that is to be watched to the
-//! last:
+//! Three threads serve all monitored runtimes of the process, from the first watch to the last. The
+//! *watchdog* does nothing but read counters, so it goes on whatever the program is stuck in. The *inspector*
+//! finds out which thread runs a stuck worker and what that thread does, which may need a lock or memory that
+//! the program holds. The *reporter* publishes, so slow readers hold up neither. They talk by messages
+//! (`messages.rs`), on queues that no sender waits for (`mailboxes.rs`, `queue.rs`).
 //!
-//! * The *watchdog* (`thread.rs`) looks at what Tokio publishes of each worker, every fifth of its
-//!   monitor's threshold, and does nothing else: whatever the program is stuck in, it goes on looking.
-//!   `inbox.rs` tells it what to look at, `awake_clock.rs` how much time has passed for it, and `gap.rs` what
-//!   it was if it could not look. A runtime is a `watched.rs`, each of its workers a `seat.rs`, and what
-//!   a worker's counters mean is reckoned in `worker.rs`.
-//! * The *inspector* (`inspector.rs`) is given each worker that stands still for half the threshold, and
-//!   finds out which thread runs it and what that does (`case.rs`, `evidence.rs`, `probe.rs`).
-//! * The *reporter* (`reporter.rs`) is given each report by the watchdog, and what there is to say of it
-//!   by the inspector. `verdict.rs` weighs it; then it is published.
+//! A stall passes through the files in this order:
 //!
-//! What goes from one to the other is in `mailboxes.rs`, on queues that are never waited for (`queue.rs`).
-//! So the watchdog reports a stall although the inspector is stuck in the same lock, and a reader that
-//! is stuck holds up neither.
+//! 1. A monitor requests a watch of its runtime (`subject.rs`). The inbox hands the watch to the watchdog,
+//!    which it starts if none runs (`inbox.rs`).
+//! 2. The watchdog (`thread.rs`) ticks five times per threshold. It measures time by a clock that stops while
+//!    the process does not run (`awake_clock.rs`). If the watchdog was late, `gap.rs` finds out why, and
+//!    `pauses.rs` counts pauses of the process.
+//! 3. At each tick of a runtime (`runtime_watch.rs`), the detector of each worker (`detector.rs`) compares
+//!    what Tokio's counters show with the tick before. A worker that is not parked and whose counters do not
+//!    move is stuck.
+//! 4. The watch of the worker (`worker_watch.rs`) keeps its case. When the worker is stuck for half the
+//!    threshold, it is *suspected*, and the watchdog commands the inspector to investigate. At the threshold
+//!    the case is *open*: the watchdog reports the stall, and commands the inspector to answer the report. It
+//!    does so again at twice the threshold, four times, and so on, and when the worker is back.
+//! 5. The inspector (`inspector.rs`) has one investigation for each case (`inspector/investigation.rs`). Tasks
+//!    of loopmon have recorded on which thread each worker was last observed. The investigation reads what
+//!    the system says of that thread (`evidence.rs`), asks the thread itself, and captures its stack
+//!    (`probe/thread.rs`). It has loopmon's tasks polled (`probe/task.rs`, `probe/barrier.rs`), and checks
+//!    whether the blocking pool has a thread to spare (`probe/pool.rs`). Where `block_in_place` moves
+//!    workers, it rules out the other threads (`inspector/candidates.rs`, `inspector/census.rs`). Besides,
+//!    the inspector counts how a CPU quota throttles the process (`throttle.rs`).
+//! 6. The reporter (`reporter.rs`) holds the report back until the inspector has answered and the stack is
+//!    resolved, but not for long (`reporter/pending.rs`). `verdict.rs` weighs the evidence, and decides which
+//!    thread and which cause the report names.
+//! 7. The reporter publishes the report on the monitor's channel.
+//!
+//! When a watch ends, the watchdog sends the end of the channel to the reporter, and the watch itself to the
+//! inspector, which has it dropped: the watchdog's thread frees nothing.
 
 mod awake_clock;
 mod detector;
@@ -24,6 +42,7 @@ mod gap;
 mod inbox;
 mod inspector;
 mod mailboxes;
+mod messages;
 mod pauses;
 mod probe;
 mod queue;
@@ -37,42 +56,24 @@ mod worker_watch;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::runtime::Handle;
 
 pub use pauses::{Pause, Pauses, pauses};
+pub(crate) use subject::Request;
 
-use crate::broadcast::Publisher;
 use crate::per_process::PerProcess;
 use crate::runtime;
-use crate::runtime::TaskTracker;
-use crate::stack::StackCapture;
-use crate::stall::Stall;
 use crate::threads;
 use inbox::Inbox;
-use inspector::Order;
 use mailboxes::Mailboxes;
-use reporter::News;
+use messages::{Command, Event};
 use runtime_watch::RuntimeWatch;
 use subject::Subject;
 use thread::Arrival;
 
 static INBOX: PerProcess<Inbox<Arrival, Mailboxes>> = PerProcess::new(Inbox::new);
 
-/// A runtime that is to be watched, and where its stalls are told.
-pub(crate) struct Request {
-    pub(crate) runtime: Handle,
-    pub(crate) tasks: TaskTracker,
-    pub(crate) name: Option<Arc<str>>,
-    pub(crate) threshold: Duration,
-    pub(crate) rescue_timers: bool,
-    pub(crate) stack_capture: StackCapture,
-    pub(crate) publisher: Arc<Publisher<Stall>>,
-}
-
-/// A runtime that is being watched. When this is dropped, the watchdog looks a last time, closes the
-/// channel and lets go of the runtime.
+/// The watch of one runtime. When this is dropped, the watchdog looks at the runtime a last time, closes the
+/// channel and drops the runtime's handle.
 #[derive(Debug)]
 pub(crate) struct Watch(Option<Arc<Subject>>);
 
@@ -80,22 +81,15 @@ impl Watch {
     /// Fails if the operating system refuses a thread.
     pub(crate) fn start(request: Request) -> io::Result<Watch> {
         if !runtime::ARE_PUBLISHED {
-            // Tokio publishes nothing there.
+            // Tokio publishes nothing here, so there is nothing to find.
             request.publisher.close();
             return Ok(Watch(None));
         }
         let subject = Subject::new(request);
         let inbox = INBOX.get();
-        let watched = Box::new(RuntimeWatch::new(Arc::clone(&subject)));
-        let prepare = |mailboxes: &Mailboxes| {
-            mailboxes.reserve();
-            Arrival {
-                watched,
-                room: mailboxes.take_slot(),
-            }
-        };
+        let watch = Box::new(RuntimeWatch::new(Arc::clone(&subject)));
         inbox
-            .arrive(|| start(inbox), prepare)
+            .arrive(|| start(inbox), |mailboxes| Arrival::new(watch, mailboxes))
             .inspect_err(|_| subject.probe.end())?;
         Ok(Watch(Some(subject)))
     }
@@ -110,21 +104,21 @@ impl Drop for Watch {
     }
 }
 
-/// Starts the watchdog, and the threads that help it, which end with it.
+/// Starts the three threads. The watchdog ends the other two.
 fn start(inbox: &'static Inbox<Arrival, Mailboxes>) -> io::Result<Arc<Mailboxes>> {
-    // What the watchdog's thread uses is there before.
+    // Allocates here what the watchdog's thread uses.
     let _ = pauses();
     let mailboxes = Arc::new(Mailboxes::new());
-    let at = |mailboxes: &Arc<Mailboxes>| Arc::clone(mailboxes);
-    let (inspected, reported, watched) = (at(&mailboxes), at(&mailboxes), at(&mailboxes));
-    threads::spawn("loopmon-inspect", move || inspector::serve(&inspected))?;
-    let reporter = threads::spawn("loopmon-reporter", move || reporter::serve(&reported));
+    let share = || Arc::clone(&mailboxes);
+    let (inspected, reported, watched) = (share(), share(), share());
+    threads::spawn("loopmon-inspect", move || inspector::run(&inspected))?;
+    let reporter = threads::spawn("loopmon-reporter", move || reporter::run(&reported));
     let watchdog = reporter
-        .and_then(|()| threads::spawn("loopmon-watchdog", move || thread::watch(inbox, &watched)));
-    // Whoever was started has something to end by.
+        .and_then(|()| threads::spawn("loopmon-watchdog", move || thread::run(inbox, &watched)));
+    // Threads that were started must end even so.
     if let Err(refused) = watchdog {
-        mailboxes.inspect_end(Order::Over);
-        mailboxes.report_end(News::Over);
+        mailboxes.command_reserved(Command::Stop);
+        mailboxes.event_reserved(Event::Stop);
         return Err(refused);
     }
     Ok(mailboxes)

@@ -1,5 +1,5 @@
-//! What the program is stuck in must not hold up the watchdog: its allocator, here. A program of its own,
-//! as it has an allocator of its own.
+//! The watchdog reports a stall even while a thread holds the allocator's lock. A program of its own, as it has
+//! an allocator of its own.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "an allocator")]
 
@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use loopmon::{Monitor, Phase};
 
-/// Whether the watchdog must not come here.
+/// Whether calls of the watchdog count.
 static GUARDED: AtomicBool = AtomicBool::new(false);
 
-/// Whether nobody comes through, as while one thread holds the lock of the allocator.
+/// Whether every call waits, as while one thread holds the lock of the allocator.
 static HELD: AtomicBool = AtomicBool::new(false);
 
-/// How often the watchdog came.
+/// Counts the calls of the watchdog.
 static CAME: AtomicUsize = AtomicUsize::new(0);
 
 struct Allocator;
@@ -40,23 +40,23 @@ fn is_watchdog() -> bool {
     name.starts_with(b"loopmon-watch")
 }
 
-// SAFETY: it hands all on to the system's allocator.
+// SAFETY: every call goes to the system's allocator.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         enter();
-        // SAFETY: as the caller's.
+        // SAFETY: the caller keeps the same contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         enter();
-        // SAFETY: as the caller's.
+        // SAFETY: the caller keeps the same contract.
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         enter();
-        // SAFETY: as the caller's.
+        // SAFETY: the caller keeps the same contract.
         unsafe { System.realloc(memory, layout, size) }
     }
 }
@@ -68,8 +68,8 @@ fn block() {
     std::thread::sleep(BLOCK);
 }
 
-/// The phases of the stalls that `blocking` makes, as a thread hears of them that needs no memory for it;
-/// and whether it still went on at the first.
+/// The phases of the reports that `blocking` causes, read on a thread that needs no memory for it; and whether
+/// the stall still went on at the first.
 fn heard(blocking: fn()) -> (Vec<Phase>, bool) {
     static GOES_ON: AtomicBool = AtomicBool::new(false);
     let runtime = tokio::runtime::Builder::new_multi_thread()

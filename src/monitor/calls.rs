@@ -27,12 +27,12 @@ pub(super) fn serve<T: Item>(
     tasks: TaskTracker,
     kept: impl Clone + Send + 'static,
 ) -> AbortHandle {
-    let serving = tasks.task().keep(async move {
+    let serving = tasks.token().keep(async move {
         while let Some(item) = items.next().await {
             // Not held while it waits: the next run may have begun.
             for call in callbacks.take().await.offer(item) {
                 let kept = kept.clone();
-                let call = tasks.task().keep(async move {
+                let call = tasks.token().keep(async move {
                     call.await;
                     drop(kept);
                 });

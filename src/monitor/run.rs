@@ -108,7 +108,7 @@ impl Run {
     ) -> Result<(), Error> {
         let mut offer = self.offer();
         offer.callbacks = self.spawn_callbacks(runtime);
-        let own = self.attached.shared.own_tasks(runtime).task();
+        let own = self.attached.shared.own_tasks(runtime).token();
         runtime.spawn(own.keep(async move {
             self.attached.accept();
             self.work.drive().await;
@@ -131,7 +131,7 @@ impl Run {
             ..
         } = self;
         // The end of the runtime drops a task, but not the caller.
-        let own = attached.shared.own_tasks(runtime).task();
+        let own = attached.shared.own_tasks(runtime).token();
         let ends_with_runtime = attached.clone();
         runtime.spawn(own.keep(async move {
             let _ends = ends_with_runtime;
@@ -177,7 +177,7 @@ impl Offer {
         self.shared
             .attachment
             .with(|attachment| attachment.confirm(self.id))?;
-        self.shared.keep_watch(self.id, stall_callbacks)?;
+        self.shared.begin_detection(self.id, stall_callbacks)?;
         self.open = false;
         Ok(())
     }

@@ -87,34 +87,34 @@ impl Shared {
         }
     }
 
-    /// Has stalls looked for in a run that has just begun, if somebody wants to know of them.
-    pub(super) fn keep_watch(
+    /// Begins to detect stalls in a run that has just begun, if somebody wants them.
+    pub(super) fn begin_detection(
         &self,
         id: RunId,
         thread: Option<Arc<OwnThread>>,
     ) -> Result<(), Error> {
         let (Some(callbacks), Some(thread)) = (&self.stall_callbacks, thread) else {
-            return self.watch();
+            return self.ensure_detection();
         };
         let (post, run) = self.post();
         if run != Some(id) {
             return Ok(());
         }
         let stalls = post.subscribe();
-        self.watch()?;
+        self.ensure_detection()?;
         let runtime = thread.runtime().clone();
         let tasks = self.own_tasks(&runtime);
         calls::serve(callbacks.clone(), stalls, &runtime, tasks, thread);
         Ok(())
     }
 
-    /// Has stalls looked for, if a run is on and somebody wants to know of them.
-    pub(super) fn watch(&self) -> Result<(), Error> {
+    /// Begins to detect stalls, if a run is on, somebody wants them, and it has not begun.
+    pub(super) fn ensure_detection(&self) -> Result<(), Error> {
         let wanted = self.attachment.with(|attachment| attachment.wanted());
         let Some((post, runtime)) = wanted else {
             return Ok(());
         };
-        let watched = post.keep_watch(|publisher| {
+        let watched = post.ensure_started(|publisher| {
             Watch::start(Request {
                 tasks: self.own_tasks(&runtime),
                 runtime,

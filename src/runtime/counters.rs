@@ -1,5 +1,5 @@
-//! What Tokio counts of each worker. It does so only where there are 64-bit atomics: all gates for that
-//! are in this file.
+//! What Tokio counts of each worker. It does so only where there are 64-bit atomics, and no other file has to
+//! know: all gates for that are here. What the counters mean: `watchdog/detector.rs`.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use tokio::runtime::RuntimeMetrics;
 /// Whether Tokio counts anything here.
 pub(crate) const ARE_PUBLISHED: bool = cfg!(target_has_atomic = "64");
 
-/// What Tokio publishes of a worker: whenever it goes to park, comes back from it, or has taken some 61
-/// turns without parking.
+/// What Tokio publishes of a worker whenever that parks, comes back from it, or has taken some 61 turns
+/// without parking.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct WorkerCounters {
     pub(crate) parks_and_unparks: u64,
@@ -17,7 +17,7 @@ pub(crate) struct WorkerCounters {
 }
 
 impl WorkerCounters {
-    /// Takes no lock.
+    /// Reads the counters of a worker. Takes no lock.
     pub(crate) fn of(metrics: &RuntimeMetrics, worker: usize) -> WorkerCounters {
         published::counters(metrics, worker)
     }
@@ -27,7 +27,7 @@ impl WorkerCounters {
     }
 }
 
-/// How long all workers together have been busy.
+/// The busy time of all workers together.
 pub(crate) fn total_busy(metrics: &RuntimeMetrics) -> Duration {
     let workers = 0..metrics.num_workers();
     workers

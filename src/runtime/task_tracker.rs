@@ -1,4 +1,5 @@
-//! Which of a runtime's tasks are loopmon's own, and which workers they have met.
+//! How many of a runtime's tasks are loopmon's own, and when they are gone. At each poll a task records which
+//! worker polls it; what is known of the workers is in `worker_threads.rs`.
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -14,7 +15,7 @@ use crate::foreign::Foreign;
 use crate::per_process::PerProcess;
 use crate::waiting::Waiting;
 
-/// The counts of all runtimes that have tasks of loopmon, from however many monitors.
+/// All runtimes that have tasks of loopmon, from however many monitors.
 static RUNTIMES: PerProcess<Mutex<HashMap<Id, Weak<RuntimeTasks>>>> =
     PerProcess::new(Mutex::default);
 
@@ -30,7 +31,7 @@ fn runtimes() -> MutexGuard<'static, HashMap<Id, Weak<RuntimeTasks>>> {
 pub(crate) struct RuntimeTasks {
     runtime: Id,
     count: AtomicUsize,
-    /// Once somebody wants them.
+    /// Empty until stalls are detected.
     worker_threads: OnceLock<WorkerThreads>,
 }
 
@@ -54,7 +55,7 @@ impl RuntimeTasks {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Which of this many workers the tasks meet, from the first call on.
+    /// What the tasks observe of this many workers, from the first call on.
     pub(crate) fn worker_threads(&self, workers: usize) -> &WorkerThreads {
         self.worker_threads
             .get_or_init(|| WorkerThreads::new(workers))
@@ -64,7 +65,7 @@ impl RuntimeTasks {
 impl Drop for RuntimeTasks {
     fn drop(&mut self) {
         let mut runtimes = runtimes();
-        // Another thread may have made a new one since this one's last owner went.
+        // Another thread may have inserted a new one since the last owner of this one dropped it.
         if let Some(tasks) = runtimes.get(&self.runtime) {
             if tasks.strong_count() == 0 {
                 runtimes.remove(&self.runtime);
@@ -73,7 +74,7 @@ impl Drop for RuntimeTasks {
     }
 }
 
-/// Whether a monitor has tasks, on whatever runtimes.
+/// The tasks of one monitor, on however many runtimes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tasks(Arc<Alive>);
 
@@ -84,7 +85,7 @@ struct Alive {
 }
 
 impl Tasks {
-    /// Waits until there are none.
+    /// Waits until there are no tasks.
     pub(crate) async fn gone(&self) {
         let mut seat = self.0.waiting.seat();
         poll_fn(|cx| {
@@ -97,17 +98,17 @@ impl Tasks {
         .await;
     }
 
-    fn token(&self) -> Token {
+    fn count_one(&self) -> Counted {
         self.0.count.fetch_add(1, Ordering::Relaxed);
-        Token(self.clone())
+        Counted(self.clone())
     }
 }
 
-/// One task that is alive.
+/// Counts one task for as long as it lives.
 #[derive(Debug)]
-struct Token(Tasks);
+struct Counted(Tasks);
 
-impl Drop for Token {
+impl Drop for Counted {
     fn drop(&mut self) {
         let tasks = &self.0.0;
         if tasks.count.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -116,7 +117,7 @@ impl Drop for Token {
     }
 }
 
-/// Gives each task of one monitor on one runtime what it is to hold.
+/// Makes the tokens for the tasks of one monitor on one runtime.
 #[derive(Debug, Clone)]
 pub(crate) struct TaskTracker {
     runtime: Arc<RuntimeTasks>,
@@ -135,11 +136,11 @@ impl TaskTracker {
         &self.runtime
     }
 
-    pub(crate) fn task(&self) -> TaskToken {
+    pub(crate) fn token(&self) -> TaskToken {
         self.runtime.count.fetch_add(1, Ordering::Relaxed);
         TaskToken {
             runtime: Arc::clone(&self.runtime),
-            alive: Some(self.tasks.token()),
+            counted: Some(self.tasks.count_one()),
         }
     }
 }
@@ -148,19 +149,19 @@ impl TaskTracker {
 #[derive(Debug)]
 pub(crate) struct TaskToken {
     runtime: Arc<RuntimeTasks>,
-    alive: Option<Token>,
+    counted: Option<Counted>,
 }
 
 impl TaskToken {
-    /// What the task is to run. A panic ends it, and does not reach the runtime, which might end
-    /// itself.
+    /// Returns what the task runs. A panic of `future` ends the task, and does not reach the runtime, which
+    /// might shut down because of it.
     pub(crate) async fn keep(self, future: impl Future<Output = ()>) {
         let mut future = pin!(Foreign::new(future));
         poll_fn(|cx| {
             if let (Some(worker_threads), Some(worker)) =
                 (self.runtime.worker_threads.get(), worker_index())
             {
-                worker_threads.add(worker);
+                worker_threads.observe(worker);
             }
             future.as_mut().poll(cx)
         })
@@ -172,14 +173,14 @@ impl TaskToken {
 impl Drop for TaskToken {
     fn drop(&mut self) {
         self.runtime.count.fetch_sub(1, Ordering::Relaxed);
-        drop_after_this_task(self.alive.take());
+        drop_after_this_task(self.counted.take());
     }
 }
 
-/// Drops `value` once the task that runs now is off its runtime's list; outside a task, at once.
+/// Drops `value` once the runtime has removed the task that runs now; outside a task, at once.
 ///
-/// A future is dropped a moment before its task is, and on another thread that moment can be seen.
-/// What yields is woken by the same worker, after it is done with the task.
+/// A future is dropped a moment before its task is, and another thread can see that moment. A waker that
+/// yields is woken by the same worker, after that is done with the task.
 fn drop_after_this_task(value: impl Send + Sync + 'static) {
     struct DropOnWake<T>(#[allow(dead_code, reason = "dropped with the waker")] T);
 
@@ -189,7 +190,7 @@ fn drop_after_this_task(value: impl Send + Sync + 'static) {
 
     let waker = Waker::from(Arc::new(DropOnWake(value)));
     let yielding = pin!(tokio::task::yield_now());
-    // Nothing is to be done when it is ready: the waker alone is of use.
+    // Only the waker is of use.
     let (Poll::Ready(()) | Poll::Pending) = yielding.poll(&mut Context::from_waker(&waker));
 }
 
@@ -201,7 +202,7 @@ mod tests {
     async fn a_panic_does_not_reach_the_runtime() {
         let tasks = Tasks::default();
         let own = TaskTracker::new(&Handle::current(), tasks.clone());
-        let panics = own.task().keep(async { panic!("somebody's own mistake") });
+        let panics = own.token().keep(async { panic!("somebody's own mistake") });
         tokio::spawn(panics).await.unwrap();
         tasks.gone().await;
         assert_eq!(own.runtime().count(), 0);

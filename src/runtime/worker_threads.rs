@@ -1,4 +1,5 @@
-//! Which thread runs which worker of a runtime, as far as loopmon's own tasks have met them.
+//! Which thread runs which worker of a runtime, as far as loopmon's tasks have observed it. When the tasks
+//! are polled is up to others.
 //!
 //! The counts are atomics, for the watchdog, which waits for nobody. The threads are behind a lock, for
 //! those who gather evidence.
@@ -11,21 +12,20 @@ use crate::stall::OsThread;
 
 #[derive(Debug)]
 pub(crate) struct WorkerThreads {
-    /// How many there have been, of all workers.
+    /// Counts the observations of all workers.
     total: AtomicU32,
-    workers: Box<[Sighted]>,
+    workers: Box<[Observed]>,
     threads: Mutex<Box<[Option<OsThread>]>>,
-    /// A worker has been met on another thread than before: tasks use `block_in_place`, or a
-    /// `current_thread` runtime is driven by several threads.
-    moved: AtomicBool,
+    /// Whether a worker was ever observed on another thread than before: tasks use `block_in_place`, or
+    /// several threads drive a `current_thread` runtime.
+    have_moved: AtomicBool,
 }
 
-/// How a worker was met.
+/// The observations of one worker.
 #[derive(Debug, Default)]
-struct Sighted {
-    /// How often so far.
+struct Observed {
     count: AtomicU32,
-    /// The number of the thread that ran it last. Zero if that is not known.
+    /// The number of the thread that ran the worker last. Zero if that is not known.
     thread: AtomicU32,
 }
 
@@ -33,38 +33,37 @@ impl WorkerThreads {
     pub(crate) fn new(workers: usize) -> WorkerThreads {
         WorkerThreads {
             total: AtomicU32::new(0),
-            workers: (0..workers).map(|_| Sighted::default()).collect(),
+            workers: (0..workers).map(|_| Observed::default()).collect(),
             threads: Mutex::new(vec![None; workers].into()),
-            moved: AtomicBool::new(false),
+            have_moved: AtomicBool::new(false),
         }
     }
 
-    /// The calling thread runs this worker.
-    pub(crate) fn add(&self, worker: usize) {
-        let Some(sighted) = self.workers.get(worker) else {
+    /// Records that the calling thread runs this worker.
+    pub(crate) fn observe(&self, worker: usize) {
+        let Some(observed) = self.workers.get(worker) else {
             return;
         };
         stack::introduce();
         let thread = OsThread::current();
         let number = thread.number();
-        let before = sighted.thread.load(Ordering::Relaxed);
+        let before = observed.thread.load(Ordering::Relaxed);
         if before != number {
             let has_left_another = self.change(worker, thread);
             if before != 0 || has_left_another {
-                self.moved.store(true, Ordering::Relaxed);
+                self.have_moved.store(true, Ordering::Relaxed);
             }
         }
-        sighted.count.fetch_add(1, Ordering::Relaxed);
+        observed.count.fetch_add(1, Ordering::Relaxed);
         self.total.fetch_add(1, Ordering::Release);
     }
 
-    /// Another thread than before runs the worker. Returns whether it ran another one before.
+    /// Records that the worker has a new thread. Returns whether that thread ran another worker before.
     fn change(&self, worker: usize, thread: OsThread) -> bool {
         let number = thread.number();
         let mut former = Vec::with_capacity(self.workers.len());
         let mut has_left_another = false;
         let mut threads = self.threads();
-        // It runs no other.
         for (index, known) in threads.iter_mut().enumerate() {
             let is_here = known.as_ref().is_some_and(|known| known.number() == number);
             if index == worker || is_here {
@@ -76,24 +75,24 @@ impl WorkerThreads {
         threads[worker] = Some(thread);
         self.workers[worker].thread.store(number, Ordering::Relaxed);
         drop(threads);
-        // Memory is given back under no lock.
+        // Memory is freed under no lock.
         drop(former);
         has_left_another
     }
 
-    /// The thread that was met last as the worker's.
+    /// The thread on which the worker was last observed.
     pub(crate) fn thread(&self, worker: usize) -> Option<OsThread> {
         self.threads().get(worker)?.clone()
     }
 
-    /// The thread that was met last as the worker's, or else as that of another one.
+    /// The thread on which the worker was last observed, or else one of another worker.
     pub(crate) fn thread_like(&self, worker: usize) -> Option<OsThread> {
         let threads = self.threads();
         let own = threads.get(worker).and_then(Option::as_ref);
         own.or_else(|| threads.iter().flatten().next()).cloned()
     }
 
-    /// Whether the thread was met last as that of some worker.
+    /// Whether some worker was last observed on this thread.
     pub(crate) fn has(&self, thread: u32) -> bool {
         let threads = self.threads();
         threads
@@ -102,26 +101,26 @@ impl WorkerThreads {
             .any(|known| known.id == Some(thread))
     }
 
-    /// The number of the thread that was met last as the worker's. Takes no lock.
+    /// The number of the thread on which the worker was last observed. Takes no lock.
     pub(crate) fn number(&self, worker: usize) -> Option<u32> {
         let number = self.workers.get(worker)?.thread.load(Ordering::Relaxed);
         (number != 0).then_some(number)
     }
 
-    /// Whether a worker has ever been met on another thread than before. Takes no lock.
+    /// Whether a worker was ever observed on another thread than before. Takes no lock.
     pub(crate) fn have_moved(&self) -> bool {
-        self.moved.load(Ordering::Relaxed)
+        self.have_moved.load(Ordering::Relaxed)
     }
 
-    /// How often the worker has been met. Takes no lock.
-    pub(crate) fn count(&self, worker: usize) -> u32 {
+    /// How often the worker was observed. Takes no lock.
+    pub(crate) fn observations(&self, worker: usize) -> u32 {
         self.workers
             .get(worker)
-            .map_or(0, |sighted| sighted.count.load(Ordering::Relaxed))
+            .map_or(0, |observed| observed.count.load(Ordering::Relaxed))
     }
 
-    /// How often all of them have been met. Takes no lock.
-    pub(crate) fn total(&self) -> u32 {
+    /// How often all workers together were observed. Takes no lock.
+    pub(crate) fn total_observations(&self) -> u32 {
         self.total.load(Ordering::Acquire)
     }
 
@@ -135,22 +134,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sightings_are_counted() {
+    fn observations_are_counted() {
         let worker_threads = WorkerThreads::new(2);
-        worker_threads.add(1);
-        worker_threads.add(1);
+        worker_threads.observe(1);
+        worker_threads.observe(1);
         // A worker that does not exist.
-        worker_threads.add(2);
-        let counts = [0, 1, 2].map(|worker| worker_threads.count(worker));
-        assert_eq!((counts, worker_threads.total()), ([0, 2, 0], 2));
+        worker_threads.observe(2);
+        let counts = [0, 1, 2].map(|worker| worker_threads.observations(worker));
+        assert_eq!(
+            (counts, worker_threads.total_observations()),
+            ([0, 2, 0], 2)
+        );
         assert!(!worker_threads.have_moved());
     }
 
     #[test]
     fn a_thread_that_has_changed_workers_is_known_by_the_last() {
         let worker_threads = WorkerThreads::new(2);
-        worker_threads.add(0);
-        worker_threads.add(1);
+        worker_threads.observe(0);
+        worker_threads.observe(1);
         let here = OsThread::current();
         assert_eq!(worker_threads.thread(0), None);
         assert_eq!(worker_threads.thread(1), Some(here.clone()));
@@ -158,7 +160,7 @@ mod tests {
         assert_eq!(worker_threads.number(1), Some(here.number()));
         assert!(worker_threads.have_moved());
         std::thread::scope(|scope| {
-            let other = scope.spawn(|| worker_threads.add(1));
+            let other = scope.spawn(|| worker_threads.observe(1));
             other.join().unwrap();
         });
         assert!(worker_threads.have_moved());

@@ -1,27 +1,64 @@
-//! Time as far as the watchdog has been there to see it: pure reckoning.
+//! A clock that runs only while the watchdog can watch. Pure: the system's time is passed in.
 //!
-//! A process that is stopped, suspended, throttled or held by a debugger does not run, and neither
-//! does its watchdog. By the wall it comes back to workers that seem to have been still for long. So
-//! it reckons in credited time, in which a sleep counts for hardly more than was asked for. What is
-//! not credited is a gap; `gap.rs` says what it was.
+//! A process that is stopped, suspended, throttled or held by a debugger does not run, and neither does
+//! its watchdog. Afterwards every worker seems to have been stuck for as long. So the watchdog measures
+//! stalls in awake time, in which a sleep counts for little more than was asked for. Time that does not
+//! count is a gap; `gap.rs` finds out what it was.
 
+use std::ops::{Add, Sub};
 use std::time::{Duration, Instant};
 
-/// Sleeping late by less is the system's everyday jitter.
+/// A sleep that is late by less is everyday jitter of the system.
 const EVERYDAY_LATENESS: Duration = Duration::from_millis(20);
 
-/// What a look at all workers may take, and be credited for.
-const LONGEST_LOOK: Duration = Duration::from_millis(10);
+/// How much of one pass over all workers counts as awake time.
+const LONGEST_PASS: Duration = Duration::from_millis(10);
 
-/// No look takes this long: the process was paused in the middle of one.
-const INTERRUPTED_LOOK: Duration = Duration::from_millis(100);
+/// No pass takes this long: the process was paused in the middle of it.
+const INTERRUPTED_PASS: Duration = Duration::from_millis(100);
+
+/// A point of awake time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct AwakeInstant(Duration);
+
+impl AwakeInstant {
+    /// When the watchdog started.
+    pub(super) const START: AwakeInstant = AwakeInstant(Duration::ZERO);
+
+    /// Zero if `earlier` is later.
+    pub(super) fn since(self, earlier: AwakeInstant) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for AwakeInstant {
+    type Output = AwakeInstant;
+
+    fn add(self, span: Duration) -> AwakeInstant {
+        AwakeInstant(self.0.saturating_add(span))
+    }
+}
+
+impl Sub<Duration> for AwakeInstant {
+    type Output = AwakeInstant;
+
+    fn sub(self, span: Duration) -> AwakeInstant {
+        AwakeInstant(self.0.saturating_sub(span))
+    }
+}
+
+/// What the clock shows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AwakeTime {
+    pub(super) now: AwakeInstant,
+    /// How much of the system's time has not counted so far.
+    pub(super) lost: Duration,
+}
 
 #[derive(Debug)]
 pub(super) struct AwakeClock {
-    now: Duration,
-    /// How much has passed that was not credited.
-    lost: Duration,
-    /// By how much it overslept in all.
+    time: AwakeTime,
+    /// By how much all sleeps together were late.
     overslept: Duration,
     last: Instant,
 }
@@ -29,36 +66,32 @@ pub(super) struct AwakeClock {
 impl AwakeClock {
     pub(super) fn new(now: Instant) -> AwakeClock {
         AwakeClock {
-            now: Duration::ZERO,
-            lost: Duration::ZERO,
+            time: AwakeTime {
+                now: AwakeInstant::START,
+                lost: Duration::ZERO,
+            },
             overslept: Duration::ZERO,
             last: now,
         }
     }
 
-    /// Credited time.
-    pub(super) fn now(&self) -> Duration {
-        self.now
+    pub(super) fn time(&self) -> AwakeTime {
+        self.time
     }
 
-    /// How much time has passed that was not credited.
-    pub(super) fn lost(&self) -> Duration {
-        self.lost
-    }
-
-    /// By how much the watchdog has overslept in all.
+    /// By how much all sleeps together were late.
     pub(super) fn overslept(&self) -> Duration {
         self.overslept
     }
 
-    /// The watchdog has been awake until now. Returns by how long it was held up, if it was.
+    /// The watchdog has worked until `now`. Returns how long it was interrupted, if it was.
     #[must_use]
     pub(super) fn worked(&mut self, now: Instant) -> Option<Duration> {
-        let awake = self.pass(now, LONGEST_LOOK);
-        (awake > INTERRUPTED_LOOK).then(|| awake - LONGEST_LOOK)
+        let awake = self.pass(now, LONGEST_PASS);
+        (awake > INTERRUPTED_PASS).then(|| awake - LONGEST_PASS)
     }
 
-    /// The watchdog has slept until now, for `asked` if nothing woke it. Returns by how long it
+    /// The watchdog has slept until `now`, for `asked` if nothing woke it. Returns by how much it
     /// overslept, if that is more than jitter.
     #[must_use]
     pub(super) fn slept(&mut self, now: Instant, asked: Duration) -> Option<Duration> {
@@ -68,11 +101,12 @@ impl AwakeClock {
         (late > EVERYDAY_LATENESS.max(asked * 4)).then_some(late)
     }
 
+    /// Counts the time since the last call, `most` at the most.
     fn pass(&mut self, now: Instant, most: Duration) -> Duration {
         let passed = now.saturating_duration_since(self.last);
-        let credited = passed.min(most);
-        self.now += credited;
-        self.lost += passed - credited;
+        let counted = passed.min(most);
+        self.time.now = self.time.now + counted;
+        self.time.lost += passed - counted;
         self.last = now;
         passed
     }
@@ -85,21 +119,25 @@ mod tests {
 
     const TICK: Duration = Duration::from_millis(5);
 
+    fn awake_for(clock: &AwakeClock) -> Duration {
+        clock.time().now.since(AwakeInstant::START)
+    }
+
     #[test]
-    fn a_pause_in_the_middle_of_a_look_is_one_too() {
+    fn a_pause_in_the_middle_of_a_pass_is_one_too() {
         let began = clock::now();
-        let mut credit = AwakeClock::new(began);
-        assert_eq!(credit.worked(began + 20 * TICK), None);
-        let paused = credit.worked(began + 80 * TICK);
-        assert_eq!(paused, Some(60 * TICK - LONGEST_LOOK));
-        assert_eq!(credit.now(), 2 * LONGEST_LOOK);
+        let mut awake = AwakeClock::new(began);
+        assert_eq!(awake.worked(began + 20 * TICK), None);
+        let paused = awake.worked(began + 80 * TICK);
+        assert_eq!(paused, Some(60 * TICK - LONGEST_PASS));
+        assert_eq!(awake_for(&awake), 2 * LONGEST_PASS);
     }
 
     #[test]
     fn a_sleep_counts_for_hardly_more_than_was_asked_for() {
-        let mut credit = AwakeClock::new(clock::now());
+        let mut awake = AwakeClock::new(clock::now());
         let mut now = clock::now();
-        for (slept, credited, pause) in [
+        for (slept, most, pause) in [
             (3, 3, None),
             (5, 5, None),
             (9, 9, None),
@@ -107,25 +145,26 @@ mod tests {
             (26, 10, Some(21)),
             (300, 10, Some(295)),
         ] {
-            let before = credit.now();
-            assert_eq!(credit.worked(now), None);
-            let (awake, lost) = (credit.now() - before, credit.lost());
+            assert_eq!(awake.worked(now), None);
+            let before = awake.time();
             now += Duration::from_millis(slept);
-            let told = credit.slept(now, TICK);
-            assert_eq!(told, pause.map(Duration::from_millis), "{slept}");
-            let counted = credit.now() - before - awake;
-            assert!(counted <= Duration::from_millis(credited), "{slept}");
-            assert_eq!(counted + credit.lost() - lost, Duration::from_millis(slept));
+            let late = awake.slept(now, TICK);
+            assert_eq!(late, pause.map(Duration::from_millis), "{slept}");
+            let after = awake.time();
+            let counted = after.now.since(before.now);
+            assert!(counted <= Duration::from_millis(most), "{slept}");
+            let lost = after.lost - before.lost;
+            assert_eq!(counted + lost, Duration::from_millis(slept));
         }
     }
 
     #[test]
     fn time_awake_counts_within_bounds() {
         let began = clock::now();
-        let mut credit = AwakeClock::new(began);
-        assert_eq!(credit.worked(began + Duration::from_millis(2)), None);
-        assert_eq!(credit.now(), Duration::from_millis(2));
-        assert!(credit.worked(began + Duration::from_millis(500)).is_some());
-        assert_eq!(credit.now(), Duration::from_millis(2) + LONGEST_LOOK);
+        let mut awake = AwakeClock::new(began);
+        assert_eq!(awake.worked(began + Duration::from_millis(2)), None);
+        assert_eq!(awake_for(&awake), Duration::from_millis(2));
+        assert!(awake.worked(began + Duration::from_millis(500)).is_some());
+        assert_eq!(awake_for(&awake), Duration::from_millis(2) + LONGEST_PASS);
     }
 }

@@ -1,164 +1,161 @@
-//! When a worker counts as stuck: pure reckoning over what Tokio publishes about it.
+//! When a worker counts as stuck. Pure: works on what Tokio publishes of the worker, and the time is passed
+//! in. What follows from it: `worker_watch.rs`.
 //!
-//! A worker publishes two counters whenever it goes to park, comes back from it, or has taken some
-//! 61 turns without parking. The one of parks and unparks is odd while it is parked. So a worker
-//! whose counters have not moved, and which is not parked, has not been to its scheduler since.
+//! A worker publishes two counters whenever it parks, comes back from that, or has taken some 61 turns
+//! without parking. The counter of parks and unparks is odd while it is parked. So a worker whose
+//! counters have not moved, and which is not parked, has not been at its scheduler since.
 //!
-//! What a look is given as `now` is credited time (see `awake_clock.rs`), so nothing here can take a pause
-//! of the whole process for a stall.
+//! Time is awake time (`awake_clock.rs`), so a pause of the whole process never looks like a stall.
 
 use std::time::Duration;
 
+use super::awake_clock::{AwakeInstant, AwakeTime};
 use crate::runtime::WorkerCounters;
 use crate::stall::{Cause, Phase};
 
-/// One look at a worker.
+/// What the watchdog sees of a worker at one tick.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Observation {
-    /// Credited time.
-    pub(super) now: Duration,
-    /// How much time has passed so far that was not credited.
-    pub(super) lost: Duration,
+    pub(super) time: AwakeTime,
     pub(super) counters: WorkerCounters,
-    /// Something has shown since the last look that the worker polls tasks.
+    /// Whether something has shown since the last tick that the worker polls tasks.
     pub(super) progress: bool,
 }
 
-/// What a look has shown.
+/// What an observation changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transition {
-    Nothing,
-    /// Half the threshold has passed: time for the first evidence.
+    None,
+    /// The worker is stuck for half the threshold: time for the first evidence.
     Suspected,
-    /// A stall that is only found when it is over has `Phase::Ended` alone.
-    Stall {
+    /// The suspected worker went on in time.
+    Cleared,
+    /// The stall goes on, and a report is due.
+    Live {
         phase: Phase,
+        stuck_for: Duration,
+        /// The cause as far as the counters alone show it.
+        hint: Option<Cause>,
+    },
+    /// The stall is over. It may not have been live before, if it was found only now.
+    Over {
         lasted: Duration,
-        /// What the counters alone show to be the cause.
-        cause: Option<Cause>,
+        hint: Option<Cause>,
     },
 }
 
-/// How far the worker's present stillness has come.
+/// Which transition comes next while the worker stays stuck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Quiet,
-    Suspected,
-    Told { next: Duration },
+enum Next {
+    Suspicion,
+    FirstReport,
+    Report { after: Duration },
 }
 
-/// Whether a worker's stillness may mean that nobody drives its runtime.
+/// Whether a thread drives the worker all the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Driven {
     /// The worker has a thread of its own.
     Always,
-    /// By calls of `block_on`, and it has not been seen between two of them.
+    /// Calls of `block_on` drive the worker, and it has not been seen between two of them.
     Continuous,
-    /// It may be between two calls of `block_on`. What looks like a stall is told only when it is
-    /// over: then the busy time that Tokio has counted tells one from the other.
+    /// The worker may be between two calls of `block_on`. So a stall is reported only when it is over: then
+    /// the busy time that Tokio has counted shows which it was.
     MaybeIntermittent,
-    /// The same, and it has been seen between two calls. That it was not, another time, proves
-    /// nothing for the next.
+    /// The worker has been seen between two calls. That it was in a poll another time proves nothing for
+    /// the next.
     Intermittent,
 }
 
-/// What is known of one worker.
 #[derive(Debug)]
 pub(super) struct Detector {
     threshold: Duration,
     driven: Driven,
-    /// The worker is known to run. Until then it may be one that nobody has started.
-    armed: bool,
+    /// Whether the worker is known to run. Until then, perhaps nobody has started it.
+    is_armed: bool,
     counters: WorkerCounters,
-    /// When the counters were first seen as they are.
-    since: Duration,
-    /// How much time had not been credited at the look before that.
+    /// When the counters were first seen to be these.
+    stuck_since: AwakeInstant,
+    /// For how long the counters have been seen to be these.
+    stuck_for: Duration,
+    /// How much time was lost by the observation before `stuck_since`.
     lost_before: Duration,
-    /// The same at the last look.
+    /// How much time was lost by the last observation.
     lost: Duration,
-    /// For how long they have been seen so.
-    still: Duration,
-    progress_at: Option<Duration>,
-    stage: Stage,
+    progress_at: Option<AwakeInstant>,
+    next: Next,
 }
 
 impl Detector {
-    /// `look` is the first one; with `progress` if the worker is known to run.
-    pub(super) fn new(threshold: Duration, driven: Driven, look: Observation) -> Detector {
+    /// `first` has progress if the worker is known to run.
+    pub(super) fn new(threshold: Duration, driven: Driven, first: Observation) -> Detector {
         Detector {
             threshold,
             driven,
-            // Tokio starts the threads of a runtime of several workers when it is built.
-            armed: look.progress || driven == Driven::Always,
-            counters: look.counters,
-            since: look.now,
-            lost_before: look.lost,
-            lost: look.lost,
-            still: Duration::ZERO,
+            // Tokio starts the threads of a `multi_thread` runtime when it builds that.
+            is_armed: first.progress || driven == Driven::Always,
+            counters: first.counters,
+            stuck_since: first.time.now,
+            stuck_for: Duration::ZERO,
+            lost_before: first.time.lost,
+            lost: first.time.lost,
             progress_at: None,
-            stage: Stage::Quiet,
+            next: Next::Suspicion,
         }
     }
 
-    /// The first look counts: what was known before it is of another time.
-    pub(super) fn begin(&mut self, look: Observation) {
+    /// Starts over with the first observation by the watchdog's own clock.
+    pub(super) fn begin(&mut self, first: Observation) {
         *self = Detector {
-            armed: self.armed,
-            ..Detector::new(self.threshold, self.driven, look)
+            is_armed: self.is_armed,
+            ..Detector::new(self.threshold, self.driven, first)
         };
     }
 
-    pub(super) fn look(&mut self, look: Observation) -> Transition {
-        if look.counters != self.counters {
-            return self.moved(look);
+    pub(super) fn observe(&mut self, seen: Observation) -> Transition {
+        if seen.counters != self.counters {
+            return self.moved(seen);
         }
-        if look.progress && !self.armed {
-            self.restart(look);
+        if seen.progress && !self.is_armed {
+            self.restart(seen);
         }
-        self.still = look.now.saturating_sub(self.since);
-        self.lost = look.lost;
-        if look.progress {
-            self.progress_at = Some(look.now);
+        self.stuck_for = seen.time.now.since(self.stuck_since);
+        self.lost = seen.time.lost;
+        if seen.progress {
+            self.progress_at = Some(seen.time.now);
         }
-        if !self.is_still() {
-            return Transition::Nothing;
-        }
-        let Some(due) = self.due_after().filter(|due| self.still >= *due) else {
-            return Transition::Nothing;
+        let Some(due) = self.due_after().filter(|due| self.stuck_for >= *due) else {
+            return Transition::None;
         };
-        match self.stage {
-            Stage::Quiet => {
-                self.stage = Stage::Suspected;
+        match self.next {
+            Next::Suspicion => {
+                self.next = Next::FirstReport;
                 Transition::Suspected
             }
-            Stage::Suspected => self.tell(Phase::Started, self.threshold),
-            Stage::Told { .. } => self.tell(Phase::Ongoing, due),
+            Next::FirstReport => self.report(Phase::Started, self.threshold),
+            Next::Report { .. } => self.report(Phase::Ongoing, due),
         }
     }
 
-    /// When, by credited time, there will be something to find if it goes on standing still.
-    pub(super) fn due_at(&self) -> Option<Duration> {
-        let due = self.due_after().filter(|_| self.is_still())?;
-        Some(self.since.saturating_add(due))
+    /// When the next transition is due if the worker stays stuck.
+    pub(super) fn due_at(&self) -> Option<AwakeInstant> {
+        Some(self.stuck_since + self.due_after()?)
     }
 
     fn due_after(&self) -> Option<Duration> {
-        match self.stage {
-            Stage::Quiet => Some(self.threshold / 2),
-            Stage::Suspected if !self.may_tell() => None,
-            Stage::Suspected => Some(self.threshold),
-            Stage::Told { next } => Some(next),
+        if !self.is_stuck() {
+            return None;
+        }
+        match self.next {
+            Next::Suspicion => Some(self.threshold / 2),
+            Next::FirstReport => self.is_certain().then_some(self.threshold),
+            Next::Report { after } => Some(after),
         }
     }
 
-    /// It runs, and has not been to its scheduler since an earlier look.
-    pub(super) fn is_still(&self) -> bool {
-        self.armed && !self.counters.is_parked() && !self.still.is_zero()
-    }
-
-    /// It has been still for half the threshold.
-    pub(super) fn is_suspected(&self) -> bool {
-        self.is_still() && self.stage != Stage::Quiet
+    /// Whether the worker runs, and has not been at its scheduler since an earlier observation.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_armed && !self.counters.is_parked() && !self.stuck_for.is_zero()
     }
 
     pub(super) fn is_parked(&self) -> bool {
@@ -169,109 +166,106 @@ impl Detector {
         self.counters
     }
 
-    /// Whatever the worker seemed to be doing, it begins now.
-    pub(super) fn restart(&mut self, look: Observation) {
+    pub(super) fn stuck_since(&self) -> AwakeInstant {
+        self.stuck_since
+    }
+
+    /// Whatever the worker does, it has begun now.
+    fn restart(&mut self, seen: Observation) {
         *self = Detector {
-            armed: true,
+            is_armed: true,
             lost_before: self.lost,
-            ..Detector::new(self.threshold, self.driven, look)
+            ..Detector::new(self.threshold, self.driven, seen)
         };
     }
 
-    /// When it was first seen to have done what it has done.
-    pub(super) fn since(&self) -> Duration {
-        self.since
-    }
-
-    /// Its thread is known to do other things than to drive it.
-    pub(super) fn may_be_left(&mut self) {
+    /// The worker's thread is known to do other things too.
+    pub(super) fn set_maybe_intermittent(&mut self) {
         if self.driven == Driven::Continuous {
             self.driven = Driven::MaybeIntermittent;
         }
     }
 
-    /// Its thread does other things, or is gone. Returns whether that means that nobody drives it.
-    pub(super) fn is_left(&mut self, look: Observation) -> bool {
-        self.may_be_left();
-        let left = self.driven != Driven::Always;
-        if left {
-            self.restart(look);
+    /// The worker's thread does other things now, or is gone. Returns whether nobody drives the worker then.
+    pub(super) fn set_undriven(&mut self, seen: Observation) -> bool {
+        self.set_maybe_intermittent();
+        let is_undriven = self.driven != Driven::Always;
+        if is_undriven {
+            self.restart(seen);
         }
-        left
+        is_undriven
     }
 
-    /// Whether its stillness is known to be a stall while it lasts.
-    fn may_tell(&self) -> bool {
+    /// Whether a stuck worker is certain to be stalled while it is stuck.
+    fn is_certain(&self) -> bool {
         matches!(self.driven, Driven::Always | Driven::Continuous)
     }
 
-    fn tell(&mut self, phase: Phase, at: Duration) -> Transition {
-        self.stage = Stage::Told {
-            next: at.saturating_mul(2),
+    fn report(&mut self, phase: Phase, at: Duration) -> Transition {
+        self.next = Next::Report {
+            after: at.saturating_mul(2),
         };
-        Transition::Stall {
+        Transition::Live {
             phase,
-            lasted: self.still,
-            cause: self.many_polls(),
+            stuck_for: self.stuck_for,
+            hint: self.many_polls(),
         }
     }
 
-    fn moved(&mut self, look: Observation) -> Transition {
-        let busy = look.counters.busy.saturating_sub(self.counters.busy);
-        let turns = look
-            .counters
-            .parks_and_unparks
-            .saturating_sub(self.counters.parks_and_unparks);
-        // Had a thread run the worker, it would have been busy for as long as it was seen still. Not so
-        // where threads hand workers over: what one has not published is lost then.
-        let unattended = self.driven != Driven::Always && busy < self.still / 2;
-        let finding = match self.stage {
-            Stage::Told { .. } => Transition::Stall {
-                phase: Phase::Ended,
-                lasted: busy.max(self.still),
-                cause: if unattended {
+    fn moved(&mut self, seen: Observation) -> Transition {
+        let busy = seen.counters.busy.saturating_sub(self.counters.busy);
+        // A thread that ran the worker would have been busy for as long as that was stuck. Not so where
+        // threads hand workers over: the busy time that one has not published is lost then.
+        let is_unattended = self.driven != Driven::Always && busy < self.stuck_for / 2;
+        let transition = match self.next {
+            Next::Report { .. } => Transition::Over {
+                lasted: busy.max(self.stuck_for),
+                hint: if is_unattended {
                     Some(Cause::Unattended)
                 } else {
                     self.many_polls()
                 },
             },
-            // Up to the last look none of it had been published. So it is one batch, but for what came
-            // since. With more turns it may be that of several, none of them long enough.
-            _ if !self.counters.is_parked()
-                && self.still >= self.threshold * 3 / 5
-                && (turns <= 2 || (self.still >= self.threshold && !unattended))
-                && busy.saturating_sub(self.lost_in_batch(look)) >= self.threshold =>
-            {
-                Transition::Stall {
-                    phase: Phase::Ended,
-                    lasted: busy,
-                    cause: self.many_polls(),
-                }
-            }
-            _ => Transition::Nothing,
+            _ if self.was_missed(seen, busy, is_unattended) => Transition::Over {
+                lasted: busy,
+                hint: self.many_polls(),
+            },
+            Next::FirstReport => Transition::Cleared,
+            Next::Suspicion => Transition::None,
         };
-        if self.stage != Stage::Quiet && self.driven != Driven::Always {
-            if unattended {
+        if self.next != Next::Suspicion && self.driven != Driven::Always {
+            if is_unattended {
                 self.driven = Driven::Intermittent;
-            } else if busy >= self.still && self.driven == Driven::MaybeIntermittent {
+            } else if busy >= self.stuck_for && self.driven == Driven::MaybeIntermittent {
                 self.driven = Driven::Continuous;
             }
         }
-        self.restart(look);
-        finding
+        self.restart(seen);
+        transition
     }
 
-    /// How much of the time since the batch began was not credited, at the most.
-    fn lost_in_batch(&self, look: Observation) -> Duration {
-        look.lost.saturating_sub(self.lost_before)
+    /// Whether there was a stall that is over before it was reported. At the last observation none of the
+    /// batch had been published, so the batch is all of it but for what came since. With more turns, that
+    /// may be several batches, none of them long enough.
+    fn was_missed(&self, seen: Observation, busy: Duration, is_unattended: bool) -> bool {
+        let turns = seen
+            .counters
+            .parks_and_unparks
+            .saturating_sub(self.counters.parks_and_unparks);
+        // At the most.
+        let lost_in_batch = seen.time.lost.saturating_sub(self.lost_before);
+        !self.counters.is_parked()
+            && self.stuck_for >= self.threshold * 3 / 5
+            && (turns <= 2 || (self.stuck_for >= self.threshold && !is_unattended))
+            && busy.saturating_sub(lost_in_batch) >= self.threshold
     }
 
-    /// The worker has been seen to poll tasks not long ago. What it did before it was suspected does
-    /// not count: it may have been in one poll ever since.
+    /// Whether the worker has made progress recently. Progress before it was suspected does not count: it may
+    /// have been in one poll ever since.
     fn many_polls(&self) -> Option<Cause> {
-        let seen_at = self.since + self.still;
-        let lately = seen_at.saturating_sub(self.progress_at?) < self.threshold / 2;
-        lately.then_some(Cause::ManyPolls)
+        let seen_at = self.stuck_since + self.stuck_for;
+        let is_recent = seen_at.since(self.progress_at?) < self.threshold / 2;
+        is_recent.then_some(Cause::ManyPolls)
     }
 }
 

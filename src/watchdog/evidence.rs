@@ -1,48 +1,48 @@
-//! Why a thread does not come back, by what the operating system says of it.
+//! Why a thread is stuck, by what the operating system says of it. Not whether the thread runs the worker:
+//! `verdict.rs`.
 
 use std::time::Duration;
 
+use super::awake_clock::AwakeInstant;
 use crate::procfs::{Thread, Times};
 use crate::stall::Cause;
 use crate::syscall::Syscall;
 
-/// What is to be had of a thread.
+/// What the system says of a thread at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Evidence {
-    /// It was doing this.
     Seen(Snapshot),
-    /// A debugger or a signal has stopped it.
+    /// A debugger or a signal has stopped the thread.
     Held,
-    /// It has ended.
+    /// The thread has ended.
     Gone,
-    /// The system does not tell.
+    /// The system gives no answer.
     None,
 }
 
-/// What a thread was doing, and how it has spent its life so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Snapshot {
-    at: Duration,
-    asleep: bool,
+    at: AwakeInstant,
+    is_asleep: bool,
     syscall: Option<Syscall>,
     times: Times,
 }
 
 impl Evidence {
-    /// Reads it for a thread of this process, at a time of the caller's own clock.
-    pub(super) fn of(thread: u32, at: Duration) -> Evidence {
+    /// Reads the evidence of a thread of this process.
+    pub(super) fn of(thread: u32, at: AwakeInstant) -> Evidence {
         let thread = Thread(thread);
         Evidence::new(at, thread.state(), thread.times(), thread.syscall())
     }
 
-    /// A kernel may be built without either of the last two.
+    /// A kernel may be built without `times` and without `syscall`.
     fn new(
-        at: Duration,
+        at: AwakeInstant,
         state: Option<char>,
         times: Option<Times>,
         syscall: Option<Syscall>,
     ) -> Evidence {
-        let asleep = match state {
+        let is_asleep = match state {
             Some('R') => false,
             Some('S' | 'D' | 'I') => true,
             Some('T' | 't') => return Evidence::Held,
@@ -52,40 +52,42 @@ impl Evidence {
         times.map_or(Evidence::None, |times| {
             Evidence::Seen(Snapshot {
                 at,
-                asleep,
+                is_asleep,
                 syscall,
                 times,
             })
         })
     }
 
-    /// A thread that ran, and had spent its life like this by then.
-    pub(super) fn running(at: Duration, times: Times) -> Evidence {
+    /// A thread that was running.
+    pub(super) fn running(at: AwakeInstant, times: Times) -> Evidence {
         Evidence::Seen(Snapshot {
             at,
-            asleep: false,
+            is_asleep: false,
             syscall: None,
             times,
         })
     }
 
-    /// The thread has slept in the same place since `first`, or has run all the time.
+    /// Whether the thread has slept in the same place since `first`, or has run all the time.
     pub(super) fn has_stayed_since(self, first: Evidence) -> bool {
         match (first, self) {
             (Evidence::Seen(first), Evidence::Seen(last)) => {
-                let slept = first.asleep && last.asleep && first.times.turns == last.times.turns;
+                let slept =
+                    first.is_asleep && last.is_asleep && first.times.turns == last.times.turns;
                 slept || last.cause_if_awake(first, Duration::MAX) == Some(Cause::OnCpu)
             }
             _ => false,
         }
     }
 
-    /// The thread slept.
+    /// Whether the thread slept.
     pub(super) fn is_asleep(self) -> bool {
-        matches!(self, Evidence::Seen(snapshot) if snapshot.asleep)
+        matches!(self, Evidence::Seen(snapshot) if snapshot.is_asleep)
     }
 
-    /// What the thread did between `first` and this. Who has used the CPU for `long` is not starved.
+    /// What the thread did between `first` and this. A thread that has used the CPU for `long` is not
+    /// starved.
     pub(super) fn cause_since(self, first: Evidence, long: Duration) -> Cause {
         match (first, self) {
             (Evidence::Seen(first), Evidence::Seen(last)) => last.cause_since(first, long),
@@ -93,20 +95,20 @@ impl Evidence {
         }
     }
 
-    /// What the thread did in a stall that was over before it could be told. This was seen while it
-    /// went on, if it had begun by then; `later` is when it is over.
+    /// What the thread did in a stall that ended before it was reported. `self` is from the stall if that
+    /// had begun by then, `later` is from after it.
     pub(super) fn cause_afterwards(
         self,
-        began: Duration,
+        began: AwakeInstant,
         later: Evidence,
         long: Duration,
     ) -> Cause {
         match (self, later) {
             (Evidence::Seen(first), _) if first.at < began => Cause::Unknown,
-            (Evidence::Seen(first), _) if first.asleep => Cause::Blocked {
+            (Evidence::Seen(first), _) if first.is_asleep => Cause::Blocked {
                 syscall: first.syscall,
             },
-            // If it has slept, that may have been after its end.
+            // A sleep may have been after the end of the stall.
             (Evidence::Seen(first), Evidence::Seen(later)) => {
                 later.cause_if_awake(first, long).unwrap_or(Cause::Unknown)
             }
@@ -116,26 +118,26 @@ impl Evidence {
 }
 
 impl Snapshot {
-    /// What it did for most of the time.
+    /// What the thread did for most of the time.
     fn cause_since(self, first: Snapshot, long: Duration) -> Cause {
         if let Some(cause) = self.cause_if_awake(first, long) {
             cause
-        } else if self.asleep {
+        } else if self.is_asleep {
             Cause::Blocked {
                 syscall: self.syscall,
             }
-        } else if first.asleep {
-            // It has woken, in what it slept is not known.
+        } else if first.is_asleep {
+            // The thread has woken up: in which call it slept is not known.
             Cause::Blocked { syscall: None }
         } else {
-            // It could run, and is waiting for a CPU yet.
+            // The thread can run, and still waits for a CPU.
             Cause::Starved
         }
     }
 
-    /// The same, if for most of the time it ran or is known to have waited for a CPU.
+    /// The same, if for most of the time the thread ran or is known to have waited for a CPU.
     fn cause_if_awake(self, first: Snapshot, long: Duration) -> Option<Cause> {
-        let passed = self.at.saturating_sub(first.at);
+        let passed = self.at.since(first.at);
         let on_cpu = self.times.on_cpu.saturating_sub(first.times.on_cpu);
         let waited = self.times.waited.saturating_sub(first.times.waited);
         let rest = passed.saturating_sub(on_cpu).saturating_sub(waited);
@@ -159,6 +161,10 @@ mod tests {
         Duration::from_millis(millis)
     }
 
+    fn awake(millis: u64) -> AwakeInstant {
+        AwakeInstant::START + ms(millis)
+    }
+
     const LONG: Duration = Duration::from_millis(100);
 
     fn at(millis: u64, state: char, on_cpu: u64, waited: u64) -> Evidence {
@@ -168,7 +174,7 @@ mod tests {
             turns: 9,
         };
         let syscall = (state != 'R').then(|| Syscall::new(230));
-        Evidence::new(ms(millis), Some(state), Some(times), syscall)
+        Evidence::new(awake(millis), Some(state), Some(times), syscall)
     }
 
     fn asleep() -> Cause {
@@ -186,7 +192,7 @@ mod tests {
             (at(0, 'R', 5, 1), at(50, 'R', 53, 2), Cause::OnCpu),
             (at(0, 'S', 5, 1), at(50, 'S', 45, 2), Cause::OnCpu),
             (at(0, 'R', 5, 1), at(50, 'R', 15, 40), Cause::Starved),
-            // It would have been as long on a host that is idle.
+            // It would have been as long on an idle host.
             (at(0, 'R', 5, 1), at(300, 'R', 5 + 100, 190), Cause::OnCpu),
             (at(0, 'S', 5, 1), at(900, 'S', 5 + 100, 9), asleep()),
             (at(0, 'R', 5, 1), at(50, 'R', 6, 1), Cause::Starved),
@@ -202,8 +208,9 @@ mod tests {
     }
 
     #[test]
-    fn one_look_shows_no_more_than_that_it_slept() {
-        let cause = |first: Evidence, began, later| first.cause_afterwards(ms(began), later, LONG);
+    fn one_snapshot_shows_no_more_than_that_it_slept() {
+        let cause =
+            |first: Evidence, began, later| first.cause_afterwards(awake(began), later, LONG);
         assert_eq!(cause(at(9, 'S', 5, 1), 9, at(60, 'R', 6, 1)), asleep());
         assert_eq!(
             cause(at(9, 'S', 5, 1), 10, at(60, 'R', 6, 1)),
@@ -229,20 +236,20 @@ mod tests {
         assert_eq!(at(0, 'T', 5, 1), Evidence::Held);
         assert_eq!(at(0, 'Z', 5, 1), Evidence::Gone);
         if cfg!(target_os = "linux") {
-            assert_eq!(Evidence::of(u32::MAX, Duration::ZERO), Evidence::Gone);
+            assert_eq!(Evidence::of(u32::MAX, AwakeInstant::START), Evidence::Gone);
         }
     }
 
     #[test]
     fn a_kernel_without_the_files_gives_no_evidence() {
-        let seen = |times| Evidence::new(Duration::ZERO, Some('S'), times, None);
+        let seen = |times| Evidence::new(AwakeInstant::START, Some('S'), times, None);
         assert_eq!(seen(None), Evidence::None);
         let times = Times {
             on_cpu: ms(1),
             waited: ms(2),
             turns: 3,
         };
-        let cause = seen(Some(times)).cause_afterwards(Duration::ZERO, Evidence::None, LONG);
+        let cause = seen(Some(times)).cause_afterwards(AwakeInstant::START, Evidence::None, LONG);
         assert_eq!(cause, Cause::Blocked { syscall: None });
     }
 }

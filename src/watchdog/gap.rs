@@ -1,19 +1,20 @@
-//! Why the watchdog was late: a pause of the process, or not.
+//! Why the watchdog was late: whether the whole process was paused. Not how late: `awake_clock.rs`.
 //!
-//! The order of evidence, the strongest first:
+//! The evidence, the strongest first:
 //!
-//! 1. *The watchdog waited for a CPU* for most of the gap, by its own run-queue time. Then a quota
-//!    throttled the process, if the control group says so; that is a pause, counted from there (see
-//!    `throttle.rs`). Or the host is crowded; that is none, as the other threads may have run.
-//! 2. *The watchdog was on a CPU* for most of a look that took too long: the process ran.
+//! 1. *The watchdog waited for a CPU* for most of the gap, by its own run-queue time. Either a quota
+//!    throttled the process, and the control group counts that as a pause (`throttle.rs`). Or the host is
+//!    crowded, which is no pause, as the other threads may have run.
+//! 2. *The watchdog was on a CPU* for most of a pass that took too long: the process ran.
 //! 3. *The watchdog could not run at all*: it neither ran nor waited for a CPU, and it needs nothing
-//!    that the program can hold. It was stopped, held by a debugger, frozen, or its machine did not
-//!    run; so did the whole process, whatever a worker was in.
+//!    that the program can hold. So the whole process was stopped, held by a debugger or frozen, or the
+//!    machine did not run.
 //!
-//! Where the system does not count run-queue time, nothing is known.
+//! Where the system does not count run-queue time, the gap stays unexplained.
 
 use std::time::Duration;
 
+use super::awake_clock::AwakeInstant;
 use crate::procfs::{OwnSchedule, Times};
 
 /// What a gap was.
@@ -27,66 +28,65 @@ pub(super) enum Gap {
     Unknown,
 }
 
-/// What is known of a gap.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Known {
-    /// How long it was.
+pub(super) struct GapEvidence {
+    /// How long the gap was.
     pub(super) late: Duration,
-    /// It was in the middle of a look.
-    pub(super) in_look: bool,
-    /// How long the watchdog has been on a CPU, and waited for one.
+    /// Whether the gap was in the middle of a pass, not of a sleep.
+    pub(super) in_pass: bool,
+    /// How long the watchdog was on a CPU, and how long it waited for one.
     pub(super) times: Option<(Duration, Duration)>,
 }
 
 /// The only place where a gap is judged.
-pub(super) fn judge(known: Known) -> Gap {
-    let most = known.late / 2;
-    match known.times {
+pub(super) fn judge(evidence: GapEvidence) -> Gap {
+    let most = evidence.late / 2;
+    match evidence.times {
         None => Gap::Unknown,
         Some((_, waited)) if waited >= most => Gap::Crowded,
-        Some((on_cpu, _)) if known.in_look && on_cpu >= most => Gap::Crowded,
+        Some((on_cpu, _)) if evidence.in_pass && on_cpu >= most => Gap::Crowded,
         Some(_) => Gap::Paused,
     }
 }
 
-/// The watchdog's own times, read now and then.
+/// The CPU times of the watchdog's thread.
 #[derive(Debug)]
 pub(super) struct OwnTimes {
     source: OwnSchedule,
     last: Option<Times>,
-    read_at: Duration,
-    /// By how much the watchdog had overslept by then.
+    read_at: AwakeInstant,
+    /// By how much the watchdog had overslept when `last` was read.
     overslept: Duration,
 }
 
 impl OwnTimes {
-    /// How often they are read when there is no gap.
+    /// How often the times are read while there is no gap.
     const INTERVAL: Duration = Duration::from_secs(1);
 
-    /// Those of the calling thread, which is the watchdog's.
+    /// Must be called on the watchdog's thread.
     pub(super) fn begin() -> OwnTimes {
         let source = OwnSchedule::open();
         OwnTimes {
             last: source.times(),
             source,
-            read_at: Duration::ZERO,
+            read_at: AwakeInstant::START,
             overslept: Duration::ZERO,
         }
     }
 
-    /// Reads them if they are old. `overslept`: by how much the watchdog has overslept so far.
-    pub(super) fn keep(&mut self, now: Duration, overslept: Duration) {
-        if now.saturating_sub(self.read_at) >= OwnTimes::INTERVAL {
+    /// Reads the times if they are old. `overslept`: by how much the watchdog has overslept so far.
+    pub(super) fn refresh(&mut self, now: AwakeInstant, overslept: Duration) {
+        if now.since(self.read_at) >= OwnTimes::INTERVAL {
             self.read(now, overslept);
         }
     }
 
-    /// For how long the watchdog has been on a CPU, and has at least waited for one in a gap that has
-    /// just ended. What it waited before shows as having overslept.
+    /// How long the watchdog was on a CPU, and at least how long it waited for one, in a gap that has
+    /// just ended. A wait before the gap shows as having overslept.
     pub(super) fn in_gap(
         &mut self,
         late: Duration,
-        now: Duration,
+        now: AwakeInstant,
         overslept: Duration,
     ) -> Option<(Duration, Duration)> {
         let (before, overslept_before) = (self.last, self.overslept);
@@ -100,14 +100,14 @@ impl OwnTimes {
         ))
     }
 
-    fn read(&mut self, now: Duration, overslept: Duration) {
+    fn read(&mut self, now: AwakeInstant, overslept: Duration) {
         self.last = self.source.times();
         self.read_at = now;
         self.overslept = overslept;
     }
 }
 
-/// Of what was waited for a CPU, at least this was in the gap: the rest is what was overslept before.
+/// At least this part of a wait for a CPU was in the gap: the rest made the watchdog oversleep before.
 fn waited_in_gap(waited: Duration, overslept: Duration, late: Duration) -> Duration {
     waited.saturating_sub(overslept.saturating_sub(late))
 }
@@ -122,18 +122,18 @@ mod tests {
 
     #[test]
     fn each_case_is_what_the_strongest_evidence_says() {
-        let in_sleep = |late, times: Option<(u64, u64)>| Known {
+        let in_sleep = |late, times: Option<(u64, u64)>| GapEvidence {
             late: ms(late),
-            in_look: false,
+            in_pass: false,
             times: times.map(|(on_cpu, waited)| (ms(on_cpu), ms(waited))),
         };
-        let in_look = |late, times| Known {
-            in_look: true,
+        let in_pass = |late, times| GapEvidence {
+            in_pass: true,
             ..in_sleep(late, times)
         };
-        for (case, known, expected) in [
+        for (case, evidence, expected) in [
             ("stopped", in_sleep(300, Some((0, 0))), Gap::Paused),
-            ("traced", in_look(300, Some((0, 1))), Gap::Paused),
+            ("traced", in_pass(300, Some((0, 1))), Gap::Paused),
             ("suspended", in_sleep(60_000, Some((1, 2))), Gap::Paused),
             (
                 "stopped, after much work",
@@ -153,17 +153,13 @@ mod tests {
                 Gap::Paused,
             ),
             (
-                "a look at very many",
-                in_look(120, Some((110, 0))),
+                "a pass over very many",
+                in_pass(120, Some((110, 0))),
                 Gap::Crowded,
             ),
-            (
-                "no run-queue time to be had",
-                in_sleep(300, None),
-                Gap::Unknown,
-            ),
+            ("no run-queue time", in_sleep(300, None), Gap::Unknown),
         ] {
-            assert_eq!(judge(known), expected, "{case}");
+            assert_eq!(judge(evidence), expected, "{case}");
         }
     }
 

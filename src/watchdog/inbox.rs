@@ -1,7 +1,7 @@
-//! Who is to be watched: what the monitors' threads and the watchdog tell each other.
+//! Hands over what the watchdog shall watch, and decides when its thread starts and ends. What the watchdog
+//! does with it: `thread.rs`.
 //!
-//! Whoever holds the lock allocates nothing and runs no code that is not ours, so the watchdog may wait
-//! for it.
+//! Nobody who holds the lock allocates or runs foreign code, so the watchdog may wait for the lock.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,45 +11,45 @@ use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
-/// `T` is watched, and `P` is what the watchdog has for its work while it runs.
+/// `T` is watched. `M` is shared with the watchdog while that runs.
 #[derive(Debug)]
-pub(super) struct Inbox<T, P> {
-    state: Mutex<State<T, P>>,
+pub(super) struct Inbox<T, M> {
+    state: Mutex<State<T, M>>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State<T, P> {
-    /// That of the watchdog that is there to see what comes in.
-    attended: Option<Arc<P>>,
-    /// How many are about to arrive.
+struct State<T, M> {
+    /// What the running watchdog shares. `None` if none runs.
+    shared: Option<Arc<M>>,
+    /// Counts what is about to arrive.
     announced: usize,
     arrived: VecDeque<T>,
-    /// Something is to be watched no longer.
-    left: bool,
+    /// Whether something is no longer to be watched.
+    has_left: bool,
 }
 
-impl<T, P> Inbox<T, P> {
-    pub(super) fn new() -> Inbox<T, P> {
+impl<T, M> Inbox<T, M> {
+    pub(super) fn new() -> Inbox<T, M> {
         Inbox {
             state: Mutex::new(State {
-                attended: None,
+                shared: None,
                 announced: 0,
                 arrived: VecDeque::new(),
-                left: false,
+                has_left: false,
             }),
             changed: Condvar::new(),
         }
     }
 
-    /// Hands what `prepare` makes to the watchdog, which `start` starts if there is none.
+    /// Hands what `prepare` makes to the watchdog. If none runs, `start` starts it.
     pub(super) fn arrive(
         &self,
-        start: impl FnOnce() -> io::Result<Arc<P>>,
-        prepare: impl FnOnce(&P) -> T,
+        start: impl FnOnce() -> io::Result<Arc<M>>,
+        prepare: impl FnOnce(&M) -> T,
     ) -> io::Result<()> {
-        let mailboxes = self.announce(start)?;
-        let watched = prepare(&mailboxes);
+        let shared = self.announce(start)?;
+        let watched = prepare(&shared);
         let mut room = VecDeque::new();
         let mut state = self.lock();
         while state.arrived.len() == state.arrived.capacity() {
@@ -70,55 +70,55 @@ impl<T, P> Inbox<T, P> {
         Ok(())
     }
 
-    /// Says that something will come, so that the watchdog does not end. Returns what that has.
-    fn announce(&self, start: impl FnOnce() -> io::Result<Arc<P>>) -> io::Result<Arc<P>> {
+    /// Announces an arrival, so that the watchdog does not end. Returns what the watchdog shares.
+    fn announce(&self, start: impl FnOnce() -> io::Result<Arc<M>>) -> io::Result<Arc<M>> {
         let mut state = self.lock();
-        let mailboxes = match &state.attended {
-            Some(mailboxes) => Arc::clone(mailboxes),
-            // Nobody waits for the lock but others who want the same.
+        let shared = match &state.shared {
+            Some(shared) => Arc::clone(shared),
+            // Only others who want the same wait for the lock.
             None => start()?,
         };
-        state.attended = Some(Arc::clone(&mailboxes));
+        state.shared = Some(Arc::clone(&shared));
         state.announced += 1;
-        Ok(mailboxes)
+        Ok(shared)
     }
 
-    /// Something is to be watched no longer: it says itself that it is.
+    /// Wakes the watchdog, as something is no longer to be watched. The thing itself says so.
     pub(super) fn leave(&self) {
-        self.lock().left = true;
+        self.lock().has_left = true;
         self.changed.notify_one();
     }
 
-    /// For the watchdog: waits until something comes in, for `longest` at most. Whether something is
-    /// to be watched no longer.
+    /// For the watchdog: waits for a change, for `longest` at the most. Returns whether something is no
+    /// longer to be watched.
     pub(super) fn wait(&self, longest: Duration) -> bool {
         let mut state = self.lock();
-        if state.arrived.is_empty() && !state.left {
+        if state.arrived.is_empty() && !state.has_left {
             let waited = self.changed.wait_timeout(state, longest);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        mem::take(&mut state.left)
+        mem::take(&mut state.has_left)
     }
 
-    /// For the watchdog: the next that has come in.
+    /// For the watchdog: takes the next arrival.
     pub(super) fn next(&self) -> Option<T> {
         self.lock().arrived.pop_front()
     }
 
-    /// For a watchdog with nothing to watch. If it may not end, something has come in.
+    /// For a watchdog with nothing to watch: whether it may end. If not, something arrives.
     pub(super) fn may_end(&self) -> bool {
         let mut state = self.lock();
         if state.announced > 0 || !state.arrived.is_empty() {
             return false;
         }
-        state.left = false;
-        let attended = state.attended.take();
+        state.has_left = false;
+        let shared = state.shared.take();
         drop(state);
-        drop(attended);
+        drop(shared);
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T, P>> {
+    fn lock(&self) -> MutexGuard<'_, State<T, M>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -133,7 +133,7 @@ mod loom_tests {
 
     type Item = (usize, LoomArc<AtomicBool>);
 
-    /// Watches until nothing is left, as the watchdog does; what has arrived is added to `seen`.
+    /// Watches until nothing is left, as the watchdog does. Adds all arrivals to `seen`.
     fn watch(inbox: &Inbox<Item, ()>, seen: &AtomicUsize) {
         let mut watched: Vec<Item> = Vec::new();
         loop {
@@ -179,7 +179,7 @@ mod loom_tests {
             come_and_go(&inbox, &seen, 10);
             other.join().unwrap();
             assert_eq!(seen.load(Ordering::SeqCst), 11);
-            assert!(inbox.lock().attended.is_none());
+            assert!(inbox.lock().shared.is_none());
         });
     }
 }

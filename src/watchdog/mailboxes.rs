@@ -1,67 +1,67 @@
-//! The ways from the watchdog to the threads that help it.
+//! The queues from the watchdog to the inspector and the reporter, with room for all that must arrive.
 
-use super::inspector::Order;
 use std::sync::PoisonError;
 
+use super::messages::{Command, Event};
 use super::queue::{Full, Queue};
-use super::reporter::News;
-use super::thread::{SPARE_SLOTS, Slot};
 use crate::sync::Mutex;
 
-/// How many reports may wait to be published.
-const MOST_REPORTS: usize = 1_024;
+/// How many events may wait for the reporter.
+const MOST_EVENTS: usize = 1_024;
 
-/// How many orders may wait to be followed.
-const MOST_ORDERS: usize = 4_096;
+/// How many commands may wait for the inspector.
+const MOST_COMMANDS: usize = 4_096;
+
+/// For how many more runtimes than are watched the watchdog has room: several may arrive at once.
+pub(super) const SPARE_SLOTS: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Mailboxes {
-    pub(super) inspector: Queue<Order>,
-    pub(super) reporter: Queue<News>,
+    pub(super) inspector: Queue<Command>,
+    pub(super) reporter: Queue<Event>,
     slots: Mutex<Slots>,
 }
 
-/// How many runtimes are watched, and how many there is room for.
 #[derive(Debug, Default)]
 struct Slots {
+    /// Counts the watched runtimes.
     taken: usize,
+    /// For how many runtimes the watchdog has room.
     room: usize,
 }
 
 impl Mailboxes {
     pub(super) fn new() -> Mailboxes {
         let mailboxes = Mailboxes {
-            inspector: Queue::new(MOST_ORDERS, || Order::Over),
-            reporter: Queue::new(MOST_REPORTS, || News::Over),
+            inspector: Queue::new(MOST_COMMANDS, || Command::Stop),
+            reporter: Queue::new(MOST_EVENTS, || Event::Stop),
             slots: Mutex::new(Slots::default()),
         };
-        // For the end of it all.
+        // For the last command and the last event.
         mailboxes.reserve();
         mailboxes
     }
 
-    /// Makes room for what must not be lost of one watch.
+    /// Reserves room for the messages of one watch that must not be lost.
     pub(super) fn reserve(&self) {
-        // For its end, and for room that is not needed any more.
+        // One for `Dispose`, one for `Free`.
         self.inspector.reserve();
         self.inspector.reserve();
         self.reporter.reserve();
     }
 
-    /// One more runtime is to be watched. Returns room for all, if there is not enough.
-    pub(super) fn take_slot(&self) -> Option<Vec<Slot>> {
+    /// Counts one more watched runtime. If the watchdog lacks room, returns for how many it needs some.
+    pub(super) fn take_slot(&self) -> Option<usize> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.taken += 1;
         if slots.taken + SPARE_SLOTS <= slots.room {
             return None;
         }
         slots.room = 2 * (slots.taken + SPARE_SLOTS);
-        let room = slots.room;
-        drop(slots);
-        Some(Vec::with_capacity(room))
+        Some(slots.room)
     }
 
-    /// One is watched no longer, and the inspector has used what was reserved there.
+    /// Counts one watched runtime less, once the inspector has received what was reserved for it.
     pub(super) fn give_slot_back(&self) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.taken -= 1;
@@ -70,20 +70,23 @@ impl Mailboxes {
         self.inspector.release();
     }
 
-    /// An order that may be lost: it is asked for again, or does without.
-    pub(super) fn inspect(&self, order: Order) {
-        self.inspector.push(order).ok();
+    /// Sends a command. Returns whether there was room: the inspector does without a lost command.
+    pub(super) fn command(&self, command: Command) -> bool {
+        self.inspector.push(command).is_ok()
     }
 
-    pub(super) fn inspect_end(&self, order: Order) {
-        self.inspector.push_reserved(order);
+    /// Sends a command that room is reserved for.
+    pub(super) fn command_reserved(&self, command: Command) {
+        self.inspector.push_reserved(command);
     }
 
-    pub(super) fn report(&self, news: News) -> Result<(), Full> {
-        self.reporter.push(news)
+    /// Sends an event, which is refused if too many wait.
+    pub(super) fn event(&self, event: Event) -> Result<(), Full> {
+        self.reporter.push(event)
     }
 
-    pub(super) fn report_end(&self, news: News) {
-        self.reporter.push_reserved(news);
+    /// Sends an event that room is reserved for.
+    pub(super) fn event_reserved(&self, event: Event) {
+        self.reporter.push_reserved(event);
     }
 }

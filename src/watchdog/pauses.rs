@@ -1,4 +1,4 @@
-//! When the whole process did not run.
+//! Counts the times in which the whole process did not run. How they are found: `gap.rs`, `throttle.rs`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,13 +22,13 @@ static PAUSES: PerProcess<Mutex<Pauses>> = PerProcess::new(|| {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Pauses {
-    /// How many there have been.
+    /// Counts the pauses.
     pub count: u64,
-    /// How long they were together.
+    /// The duration of all pauses together.
     pub total: Duration,
-    /// How many of them were periods in which a CPU quota throttled the process.
+    /// Counts those pauses that were periods in which a CPU quota throttled the process.
     pub throttled: u64,
-    /// The latest.
+    /// The latest pause.
     pub last: Option<Pause>,
 }
 
@@ -37,29 +37,29 @@ pub struct Pauses {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Pause {
-    /// How long it was.
+    /// How long the pause was.
     pub duration: Duration,
-    /// When it was noticed, by the wall clock: right after its end.
+    /// When the pause was noticed, by the wall clock: right after its end.
     pub ended_at: DateTime<Utc>,
 }
 
-/// How often and how long the whole process did not run, since stalls were first looked for.
+/// Returns how often and how long the whole process did not run, since stall detection first began.
 ///
 /// A process that is stopped (`SIGSTOP`, Ctrl-Z), held by a debugger, frozen with its container, or
 /// throttled by a CPU quota, has no stall: none of its code is to blame. loopmon counts such a time here,
 /// by evidence, and reports no stall for it:
 ///
 /// * The watchdog overslept, and by the system's own count it neither ran nor waited for a CPU
-///   meanwhile. It needs nothing that the program can hold, so the whole process did not run. Noticed is
-///   what lasted more than 20 ms and more than four ticks of the watchdog (a tick is a fifth of the
+///   meanwhile. It needs nothing that the program can hold, so the whole process did not run. A pause is
+///   noticed if it lasts more than 20 ms and more than four ticks of the watchdog (a tick is a fifth of the
 ///   threshold, 1 to 20 ms). A watchdog that waited for a CPU is no evidence of a pause: the other
 ///   threads may have run.
-/// * The control group of the process counts periods in which a quota throttled it. It is read once a
-///   second. [`total`](Pauses::total) has their time as the group counts it, which may be that of several
-///   CPUs, but not more than has passed.
+/// * The control group of the process counts periods in which a quota throttled it. loopmon reads them
+///   once a second. [`total`](Pauses::total) has their time as the group counts it, which may be that of
+///   several CPUs, but not more than has passed.
 ///
-/// All that only while stalls are looked for. A suspended machine is noticed where the monotonic clock
-/// goes on meanwhile; on Linux it stands still, so there it is neither a pause nor a stall.
+/// Pauses are counted only while stalls are detected. A suspended machine is noticed where the monotonic
+/// clock goes on meanwhile. On Linux that clock stops, so there it is neither a pause nor a stall.
 ///
 /// ```
 /// let pauses = loopmon::pauses();
@@ -73,7 +73,7 @@ pub fn pauses() -> Pauses {
     *lock()
 }
 
-/// Counts a gap that was a pause.
+/// Counts a pause.
 pub(super) fn add(duration: Duration) {
     drop(count(1, duration));
 }

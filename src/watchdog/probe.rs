@@ -1,5 +1,5 @@
-//! What loopmon asks of a runtime and its threads: its own task (`task.rs`), its blocking pool (`pool.rs`),
-//! one of its threads (`thread.rs`), and all its workers at once (`barrier.rs`).
+//! How loopmon asks a runtime for evidence: by a task of its own (`task.rs`), by the blocking pool
+//! (`pool.rs`), by one thread (`thread.rs`), and by all workers at once (`barrier.rs`). Not when.
 
 pub(super) mod barrier;
 pub(super) mod pool;

@@ -1,6 +1,6 @@
-//! What the watchdog hands to the threads that help it.
+//! A bounded queue that the watchdog's thread can push to. What travels on it: `messages.rs`.
 //!
-//! A push neither allocates nor runs code that is not ours, and nobody does who holds the lock: so a
+//! A push neither allocates nor runs foreign code, and neither does anybody who holds the lock. So a
 //! program that is stuck in its allocator does not hold the watchdog up.
 
 use std::collections::VecDeque;
@@ -14,23 +14,23 @@ use crate::sync::{Condvar, Mutex, MutexGuard};
 pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
-    /// How many items there may be before further ones are refused.
+    /// With so many items, further ones are refused.
     bound: usize,
 }
 
 #[derive(Debug)]
 struct State<T> {
     items: VecDeque<T>,
-    /// How many items there is room for beyond the bound.
+    /// Counts the items that there is room for beyond the bound.
     reserved: usize,
 }
 
-/// There is no room.
+/// The queue has no room.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
 impl<T> Queue<T> {
-    /// `any` makes items to fill it with once, so that the system has given it the memory.
+    /// Fills the queue once with items from `any`, so that the system has provided its memory.
     pub(super) fn new(bound: usize, any: impl FnMut() -> T) -> Queue<T> {
         let mut items = VecDeque::with_capacity(bound);
         items.extend(std::iter::repeat_with(any).take(bound));
@@ -42,7 +42,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Makes room for one [`push_reserved`](Self::push_reserved).
+    /// Reserves room for one [`push_reserved`](Self::push_reserved).
     pub(super) fn reserve(&self) {
         let mut room = VecDeque::new();
         loop {
@@ -56,7 +56,7 @@ impl<T> Queue<T> {
                 state.reserved += 1;
                 room.append(&mut state.items);
                 std::mem::swap(&mut room, &mut state.items);
-                // Memory is given back under no lock.
+                // Memory is freed under no lock.
                 drop(state);
                 return;
             }
@@ -65,13 +65,13 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Gives back the room for an item that has been taken out, or never came.
+    /// Gives back the room of a reserved item that has been popped, or was never pushed.
     pub(super) fn release(&self) {
         let mut state = self.lock();
         state.reserved = state.reserved.saturating_sub(1);
     }
 
-    /// Adds an item, or drops it if too many are there.
+    /// Adds an item, or drops it if there are too many.
     pub(super) fn push(&self, item: T) -> Result<(), Full> {
         let mut state = self.lock();
         if state.items.len() >= self.bound {
@@ -83,13 +83,13 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Adds an item that there is [room](Self::reserve) for.
+    /// Adds an item that room is [reserved](Self::reserve) for.
     pub(super) fn push_reserved(&self, item: T) {
         self.lock().items.push_back(item);
         self.changed.notify_one();
     }
 
-    /// Takes the next item, once there is one. `None` if it is `until` before.
+    /// Waits for the next item. `None` if there is none by `until`.
     pub(super) fn pop(&self, until: Option<Instant>) -> Option<T> {
         let mut state = self.lock();
         loop {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_refused_and_what_has_room_is_not() {
+    fn what_is_too_much_is_refused_and_what_is_reserved_is_not() {
         let queue = Queue::new(2, || 0);
         queue.reserve();
         queue.reserve();

@@ -1,57 +1,49 @@
-//! One runtime under watch, as the watchdog sees it: its counters, and when to look at them next.
+//! One runtime under watch: all its workers at one tick, when the next tick is due, and which workers'
+//! threads are still unknown. One worker alone: `worker_watch.rs`.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::awake_clock::{AwakeInstant, AwakeTime};
 use super::detector::{Driven, Observation};
-use super::inspector::Order;
 use super::mailboxes::Mailboxes;
-use super::reporter::News;
+use super::messages::{Command, Event};
 use super::subject::Subject;
-use super::worker_watch::WorkerWatch;
+use super::worker_watch::{Tick, WorkerWatch};
 use crate::runtime::WorkerCounters;
 
-/// How often all workers are asked to meet, if some do not come, and how soon again; each time it
-/// takes twice as long. A runtime that has just been built may not have started them all.
-const MOST_MEETINGS: u32 = 8;
-const MEETING_INTERVAL: Duration = Duration::from_millis(5);
+/// How often all workers are observed at once while some are unknown, and after what time first; that
+/// doubles each time. A runtime that has just been built may not have started all its threads.
+const MOST_ROUNDS: u32 = 8;
+const FIRST_ROUND_AFTER: Duration = Duration::from_millis(5);
 
-/// How often the threads of a runtime are counted whose workers stay on theirs.
-const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the threads of a runtime are counted while its workers stay on theirs.
+const CENSUS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// All memory that it takes is there before the watchdog sees it.
+/// Has all its memory before the watchdog sees it.
 #[derive(Debug)]
 pub(super) struct RuntimeWatch {
     subject: Arc<Subject>,
-    seats: Vec<WorkerWatch>,
-    /// It has been looked at.
+    workers: Vec<WorkerWatch>,
     has_begun: bool,
-    /// How many worker_threads there had been at the last look.
-    seen: u32,
+    /// How often all workers together had been observed at the last tick.
+    observations: u32,
     load: Load,
-    meetings: u32,
-    met_at: Duration,
-    /// When the threads were counted last.
-    counted_at: Duration,
-    /// Reports lost since the last that was told.
+    /// Counts the rounds in which all workers were to be observed.
+    rounds: u32,
+    last_round_at: AwakeInstant,
+    last_census_at: AwakeInstant,
+    /// Counts the reports that were refused since the last one that was not.
     lost_reports: u64,
 }
 
-/// What a look has shown of the runtime as a whole.
+/// What one tick has shown of the workers together.
 #[derive(Debug, Clone, Copy, Default)]
 struct Shown {
-    suspected: bool,
-    newly_still: bool,
+    newly_suspected: bool,
+    newly_stuck: bool,
     parked: bool,
-}
-
-/// When a look is taken.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct At {
-    /// Credited time.
-    pub(super) now: Duration,
-    /// How much time has passed that was not credited.
-    pub(super) lost: Duration,
 }
 
 impl RuntimeWatch {
@@ -61,17 +53,17 @@ impl RuntimeWatch {
         } else {
             Driven::Continuous
         };
-        let seats = (0..subject.workers())
+        let workers = (0..subject.workers())
             .map(|index| WorkerWatch::new(index, driven, &subject))
             .collect();
         RuntimeWatch {
-            seats,
+            workers,
             has_begun: false,
-            seen: 0,
+            observations: 0,
             load: Load::default(),
-            meetings: 0,
-            met_at: Duration::ZERO,
-            counted_at: Duration::ZERO,
+            rounds: 0,
+            last_round_at: AwakeInstant::START,
+            last_census_at: AwakeInstant::START,
             lost_reports: 0,
             subject,
         }
@@ -81,107 +73,117 @@ impl RuntimeWatch {
         &self.subject
     }
 
-    /// Looks at all workers, and hands on what is found. Returns when to look next.
-    pub(super) fn look(&mut self, at: At, mailboxes: &Mailboxes) -> Duration {
+    /// One tick. Returns when the next is due.
+    pub(super) fn observe(&mut self, time: AwakeTime, mailboxes: &Mailboxes) -> AwakeInstant {
         if !self.has_begun {
-            self.begin(at);
+            self.begin(time);
         }
-        let shown = self.look_at_all(at, mailboxes);
-        // Being polled shows progress. But the probe wakes no worker that is parked, unless that is
-        // wanted: that one then looks after what the one that stands still does not.
-        let shows = shown.suspected && !shown.parked;
-        let rescues = shown.newly_still && shown.parked && self.subject.rescue_timers;
-        if shows || rescues {
-            mailboxes.inspect(Order::Wake(Arc::clone(&self.subject)));
+        let shown = self.observe_workers(time, mailboxes);
+        // The poll of loopmon's task shows that a worker makes progress. But it would wake a parked worker,
+        // which is not wanted, except to have that worker take over timers from the stuck one.
+        let shows_progress = shown.newly_suspected && !shown.parked;
+        let rescues = shown.newly_stuck && shown.parked && self.subject.rescue_timers;
+        if shows_progress || rescues {
+            mailboxes.command(Command::WakeProbe(Arc::clone(&self.subject)));
         }
-        self.meet_the_unknown(at, mailboxes);
-        self.count_threads(at, mailboxes);
-        self.due_after(at.now)
+        self.observe_the_unknown(time.now, mailboxes);
+        self.request_census(time.now, mailboxes);
+        self.due_after(time.now)
     }
 
-    fn begin(&mut self, at: At) {
+    fn begin(&mut self, time: AwakeTime) {
         self.has_begun = true;
-        self.met_at = at.now;
-        for (index, seat) in self.seats.iter_mut().enumerate() {
-            seat.begin(look(at, self.subject.counters(index), false));
+        self.last_round_at = time.now;
+        for (index, worker) in self.workers.iter_mut().enumerate() {
+            worker.begin(Observation {
+                time,
+                counters: self.subject.counters(index),
+                progress: false,
+            });
         }
     }
 
-    fn look_at_all(&mut self, at: At, mailboxes: &Mailboxes) -> Shown {
+    fn observe_workers(&mut self, time: AwakeTime, mailboxes: &Mailboxes) -> Shown {
         let subject = &self.subject;
-        let total = subject.worker_threads().total();
-        let is_news = std::mem::replace(&mut self.seen, total) != total;
-        let is_alone = self.seats.len() == 1;
+        let observations = subject.worker_threads().total_observations();
+        let has_observed = mem::replace(&mut self.observations, observations) != observations;
+        let is_alone = self.workers.len() == 1;
         let mut shown = Shown::default();
-        for (index, seat) in self.seats.iter_mut().enumerate() {
+        let mut tick = Tick {
+            time,
+            subject,
+            mailboxes,
+            lost_reports: &mut self.lost_reports,
+        };
+        for (index, worker) in self.workers.iter_mut().enumerate() {
             let counters = subject.counters(index);
             let mut progress = is_alone && self.load.has_shrunk(subject, counters);
-            if is_news {
-                progress |= seat.has_been_met(subject);
+            if has_observed {
+                progress |= worker.was_observed(subject);
                 if subject.is_on_outsider(index) {
-                    seat.worker().may_be_left();
+                    worker.detector().set_maybe_intermittent();
                 }
             }
-            let look = look(at, counters, progress);
-            shown.suspected |= seat.look(look, subject, mailboxes, &mut self.lost_reports);
-            shown.newly_still |= seat.newly_still();
-            shown.parked |= seat.is_parked();
+            let seen = Observation {
+                time,
+                counters,
+                progress,
+            };
+            shown.newly_suspected |= worker.observe(seen, &mut tick);
+            shown.newly_stuck |= worker.is_newly_stuck();
+            shown.parked |= worker.is_parked();
         }
         shown
     }
 
-    fn meet_the_unknown(&mut self, at: At, mailboxes: &Mailboxes) {
+    fn observe_the_unknown(&mut self, now: AwakeInstant, mailboxes: &Mailboxes) {
         let is_known = |index| self.subject.worker_threads().number(index).is_some();
-        if self.meetings < MOST_MEETINGS
-            && self.seats.len() > 1
-            && at.now.saturating_sub(self.met_at) >= MEETING_INTERVAL * 2_u32.pow(self.meetings)
-            && !(0..self.seats.len()).all(is_known)
+        if self.rounds < MOST_ROUNDS
+            && self.workers.len() > 1
+            && now.since(self.last_round_at) >= FIRST_ROUND_AFTER * 2_u32.pow(self.rounds)
+            && !(0..self.workers.len()).all(is_known)
         {
-            self.met_at = at.now;
-            self.meetings += 1;
-            mailboxes.inspect(Order::Meet(Arc::clone(&self.subject)));
+            self.last_round_at = now;
+            self.rounds += 1;
+            mailboxes.command(Command::ObserveAll(Arc::clone(&self.subject)));
         }
     }
 
-    /// The inspector has to know what the threads did before a stall: lately, where workers change them.
-    fn count_threads(&mut self, at: At, mailboxes: &Mailboxes) {
+    /// The inspector has to know what the threads did before a stall. Where workers change their threads,
+    /// that must be recent.
+    fn request_census(&mut self, now: AwakeInstant, mailboxes: &Mailboxes) {
         if !self.subject.has_many_workers {
             return;
         }
         let interval = if self.subject.worker_threads().have_moved() {
             self.subject.threshold / 2
         } else {
-            COUNT_INTERVAL
+            CENSUS_INTERVAL
         };
-        if at.now.saturating_sub(self.counted_at) >= interval {
-            self.counted_at = at.now;
-            mailboxes.inspect(Order::Census(Arc::clone(&self.subject)));
+        if now.since(self.last_census_at) >= interval {
+            self.last_census_at = now;
+            mailboxes.command(Command::TakeCensus(Arc::clone(&self.subject)));
         }
     }
 
-    fn due_after(&self, now: Duration) -> Duration {
-        let tick = self.subject.tick();
-        let due = self.seats.iter().filter_map(WorkerWatch::due_at).min();
-        due.map_or(now + tick, |due| due.clamp(now, now + tick))
+    fn due_after(&self, now: AwakeInstant) -> AwakeInstant {
+        let next_tick = now + self.subject.tick();
+        let due = self.workers.iter().filter_map(WorkerWatch::due_at).min();
+        due.map_or(next_tick, |due| due.clamp(now, next_tick))
     }
 
-    /// Closes the channel, and hands all of it to where it is let go of.
+    /// Has the channel closed, and the watch dropped on another thread.
     pub(super) fn end(self: Box<Self>, mailboxes: &Mailboxes) {
-        mailboxes.report_end(News::End(Arc::clone(&self.subject.publisher)));
-        mailboxes.inspect_end(Order::Dispose(self));
+        let subject = Arc::clone(&self.subject);
+        mailboxes.event_reserved(Event::End(Arc::clone(&subject.publisher)));
+        mailboxes.command_reserved(Command::Dispose {
+            subject,
+            watch: self,
+        });
     }
 }
 
-fn look(at: At, counters: WorkerCounters, progress: bool) -> Observation {
-    Observation {
-        now: at.now,
-        lost: at.lost,
-        counters,
-        progress,
-    }
-}
-
-/// What a runtime with one worker has to do. Only that worker can make it less.
+/// The load of a runtime with one worker, which only that worker can make less.
 #[derive(Debug, Default)]
 struct Load {
     tasks: usize,
@@ -189,7 +191,7 @@ struct Load {
 }
 
 impl Load {
-    /// Since the last time; not while the worker is parked.
+    /// Whether the load is less than at the last call. Starts anew while the worker is parked.
     fn has_shrunk(&mut self, subject: &Subject, counters: WorkerCounters) -> bool {
         if counters.is_parked() {
             *self = Load::default();

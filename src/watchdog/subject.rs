@@ -1,4 +1,5 @@
-//! A runtime under watch, as all threads of loopmon share it.
+//! A watched runtime, as the threads of the watchdog share it: what to watch, and what to ask it. Not what
+//! was found: `runtime_watch.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,19 +7,27 @@ use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor, RuntimeMetrics, worker_index};
 
-use super::Request;
-use super::probe::task::{Meeting, Probe};
+use super::probe::task::{Barriers, Probe};
 use crate::broadcast::Publisher;
-use crate::runtime::TaskTracker;
-use crate::runtime::WorkerCounters;
-use crate::runtime::WorkerThreads;
+use crate::runtime::{TaskTracker, WorkerCounters, WorkerThreads};
 use crate::stack::StackCapture;
 use crate::stall::{OsThread, Stall};
 
-/// A stall is looked for this often before it is told.
-const LOOKS_PER_THRESHOLD: u32 = 5;
+/// How many ticks there are in a threshold.
+const TICKS_PER_THRESHOLD: u32 = 5;
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 const LONGEST_TICK: Duration = Duration::from_millis(20);
+
+/// A runtime to be watched, and where to publish its stalls.
+pub(crate) struct Request {
+    pub(crate) runtime: Handle,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) threshold: Duration,
+    pub(crate) rescue_timers: bool,
+    pub(crate) stack_capture: StackCapture,
+    pub(crate) publisher: Arc<Publisher<Stall>>,
+}
 
 #[derive(Debug)]
 pub(super) struct Subject {
@@ -32,19 +41,18 @@ pub(super) struct Subject {
     pub(super) publisher: Arc<Publisher<Stall>>,
     pub(super) has_many_workers: bool,
     pub(super) probe: Arc<Probe>,
-    /// The worker that gave it to be watched, if it was one of its own.
+    /// The worker that requested the watch, if that was one of this runtime.
     pub(super) inside: Option<usize>,
-    /// Who may drive the runtime, but did something else when it was given to be watched: its number.
+    /// The number of the thread that requested the watch from outside: it may drive the runtime, but does
+    /// other things too.
     outsider: Option<u32>,
     /// For each worker, whether the inspector has found that its thread does not drive it.
-    left: Box<[AtomicBool]>,
-    /// It is to be watched no longer.
+    undriven: Box<[AtomicBool]>,
     is_over: AtomicBool,
 }
 
 impl Subject {
-    /// Begins with loopmon's task on the runtime. From inside the runtime the caller's own worker is
-    /// known from the start.
+    /// Spawns loopmon's task on the runtime. If called on one of its workers, observes that worker.
     pub(super) fn new(request: Request) -> Arc<Subject> {
         let metrics = request.runtime.metrics();
         let workers = metrics.num_workers();
@@ -53,10 +61,10 @@ impl Subject {
         let inside = worker_index().filter(|_| here);
         let worker_threads = request.tasks.runtime().worker_threads(workers);
         if let Some(worker) = inside {
-            worker_threads.add(worker);
+            worker_threads.observe(worker);
         }
-        let probe = Probe::new(Meeting::of(request.tasks.clone(), workers));
-        let task = request.tasks.task().keep(probe.task());
+        let probe = Probe::new(Barriers::of(request.tasks.clone(), workers));
+        let task = request.tasks.token().keep(probe.task());
         let subject = Arc::new(Subject {
             metrics,
             tasks: request.tasks,
@@ -69,7 +77,7 @@ impl Subject {
             probe,
             inside,
             outsider: inside.is_none().then(|| OsThread::current().number()),
-            left: (0..workers).map(|_| AtomicBool::new(false)).collect(),
+            undriven: (0..workers).map(|_| AtomicBool::new(false)).collect(),
             is_over: AtomicBool::new(false),
             runtime: request.runtime,
         });
@@ -78,24 +86,24 @@ impl Subject {
     }
 
     pub(super) fn workers(&self) -> usize {
-        self.left.len()
+        self.undriven.len()
     }
 
     pub(super) fn worker_threads(&self) -> &WorkerThreads {
         self.tasks.runtime().worker_threads(self.workers())
     }
 
-    /// Whether the worker was met last on the thread that gave the runtime to be watched from outside.
+    /// Whether the worker was last observed on the thread that requested the watch from outside.
     pub(super) fn is_on_outsider(&self, worker: usize) -> bool {
         self.outsider.is_some() && self.worker_threads().number(worker) == self.outsider
     }
 
-    /// What Tokio publishes of the worker. Takes no lock.
+    /// Takes no lock.
     pub(super) fn counters(&self, worker: usize) -> WorkerCounters {
         WorkerCounters::of(&self.metrics, worker)
     }
 
-    /// What the runtime has to do: tasks, and those of them in the global queue.
+    /// The number of live tasks, and of those in the global queue.
     pub(super) fn load(&self) -> (usize, usize) {
         (
             self.metrics.num_alive_tasks(),
@@ -103,22 +111,23 @@ impl Subject {
         )
     }
 
-    /// The thread of the worker has been found to do other things, or to be gone.
-    pub(super) fn leave(&self, worker: usize) {
-        self.left[worker].store(true, Ordering::Relaxed);
+    /// Records that the thread of the worker does other things, or is gone.
+    pub(super) fn set_undriven(&self, worker: usize) {
+        self.undriven[worker].store(true, Ordering::Relaxed);
     }
 
-    /// The same, for the watchdog, once.
-    pub(super) fn take_left(&self, worker: usize) -> bool {
-        let left = &self.left[worker];
-        left.load(Ordering::Relaxed) && left.swap(false, Ordering::Relaxed)
+    /// Whether that was recorded since the last call.
+    pub(super) fn take_undriven(&self, worker: usize) -> bool {
+        let undriven = &self.undriven[worker];
+        undriven.load(Ordering::Relaxed) && undriven.swap(false, Ordering::Relaxed)
     }
 
-    /// How often to look at it.
+    /// The time between two ticks of the runtime.
     pub(super) fn tick(&self) -> Duration {
-        (self.threshold / LOOKS_PER_THRESHOLD).clamp(SHORTEST_TICK, LONGEST_TICK)
+        (self.threshold / TICKS_PER_THRESHOLD).clamp(SHORTEST_TICK, LONGEST_TICK)
     }
 
+    /// Asks the watchdog to watch the runtime no longer.
     pub(super) fn end(&self) {
         self.is_over.store(true, Ordering::Release);
     }

@@ -1,72 +1,85 @@
-//! The watchdog's thread.
+//! The watchdog's thread: when it looks at which runtime, and how runtimes come and go.
 //!
-//! From the first look on it neither allocates nor gives memory back, it starts no thread, waits for no
-//! lock that is held while other code than ours runs, and asks Tokio for nothing but counters. So
-//! whatever the program is stuck in, it goes on looking.
+//! Once it watches, it neither allocates nor frees memory, starts no thread, takes no lock that is held
+//! while foreign code runs, and asks Tokio for nothing but counters. So it goes on whatever the program is
+//! stuck in.
 
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::awake_clock::AwakeClock;
-use super::gap::{self, Gap, Known, OwnTimes};
+use super::awake_clock::{AwakeClock, AwakeInstant};
+use super::gap::{self, Gap, GapEvidence, OwnTimes};
 use super::inbox::Inbox;
-use super::inspector::Order;
-use super::mailboxes::Mailboxes;
+use super::mailboxes::{Mailboxes, SPARE_SLOTS};
+use super::messages::{Command, Event};
 use super::pauses;
-use super::reporter::News;
-use super::runtime_watch::{At, RuntimeWatch};
+use super::runtime_watch::RuntimeWatch;
 use crate::clock;
 
-/// A timer of the system is not more precise.
+/// The system's timers are no more precise.
 const SHORTEST_WAIT: Duration = Duration::from_micros(100);
 
-/// How long it sleeps if nothing is due.
+/// How long the watchdog sleeps if nothing is due.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
 
-/// How many runtimes more than are watched there is room for: several may come at once.
-pub(super) const SPARE_SLOTS: usize = 16;
-
-/// What comes in for it.
+/// A runtime for the watchdog to watch.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    pub(super) watched: Box<RuntimeWatch>,
-    /// Room for all that is watched by then, if there was not enough.
-    pub(super) room: Option<Vec<Slot>>,
+    watch: Box<RuntimeWatch>,
+    /// Larger room for all runtimes, if the watchdog lacks it. In a box, so that the watchdog can send the
+    /// former room away without an allocation.
+    room: Option<Box<Slots>>,
 }
 
-/// One of the runtimes under watch.
+impl Arrival {
+    pub(super) fn new(watch: Box<RuntimeWatch>, mailboxes: &Mailboxes) -> Arrival {
+        mailboxes.reserve();
+        let room = mailboxes.take_slot();
+        Arrival {
+            watch,
+            room: room.map(|room| Box::new(Slots(Vec::with_capacity(room)))),
+        }
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct Slot {
-    /// When, by credited time, to look at it next.
-    due: Duration,
-    watched: Box<RuntimeWatch>,
+struct Slots(Vec<Slot>);
+
+/// One of the watched runtimes.
+#[derive(Debug)]
+struct Slot {
+    /// When the runtime is looked at next.
+    due: AwakeInstant,
+    watch: Box<RuntimeWatch>,
 }
 
-pub(super) fn watch(inbox: &Inbox<Arrival, Mailboxes>, mailboxes: &Arc<Mailboxes>) {
+/// Watches until there is nothing left to watch.
+pub(super) fn run(inbox: &Inbox<Arrival, Mailboxes>, mailboxes: &Arc<Mailboxes>) {
     let mut watchdog = Watchdog {
         mailboxes: Arc::clone(mailboxes),
         slots: Vec::with_capacity(SPARE_SLOTS),
-        credit: AwakeClock::new(clock::now()),
-        own: OwnTimes::begin(),
+        clock: AwakeClock::new(clock::now()),
+        own_times: OwnTimes::begin(),
     };
     loop {
-        let in_look = watchdog.credit.worked(clock::now());
+        let in_pass = watchdog.clock.worked(clock::now());
         let wait = watchdog.wait();
         let has_left = inbox.wait(wait);
-        let in_sleep = watchdog.credit.slept(clock::now(), wait);
+        let in_sleep = watchdog.clock.slept(clock::now(), wait);
         while let Some(arrival) = inbox.next() {
             watchdog.take(arrival);
         }
-        let is_late = in_look.is_some() || in_sleep.is_some();
-        let is_faulty = watchdog.look(is_late || has_left);
-        watchdog.judge(in_look, in_sleep);
+        let is_late = in_pass.is_some() || in_sleep.is_some();
+        let is_faulty = watchdog.observe(is_late || has_left);
+        watchdog.judge_gap(in_pass, in_sleep);
         if has_left || is_faulty {
-            watchdog.let_go();
+            watchdog.end_watches();
         }
         if watchdog.slots.is_empty() && inbox.may_end() {
-            mailboxes.inspect_end(Order::Over);
-            mailboxes.report_end(News::Over);
+            mailboxes.command_reserved(Command::Stop);
+            mailboxes.event_reserved(Event::Stop);
             return;
         }
     }
@@ -75,54 +88,47 @@ pub(super) fn watch(inbox: &Inbox<Arrival, Mailboxes>, mailboxes: &Arc<Mailboxes
 struct Watchdog {
     mailboxes: Arc<Mailboxes>,
     slots: Vec<Slot>,
-    credit: AwakeClock,
-    own: OwnTimes,
+    clock: AwakeClock,
+    own_times: OwnTimes,
 }
 
 impl Watchdog {
-    /// Until the next look that is due.
+    /// How long until something is due.
     fn wait(&self) -> Duration {
         let due = self.slots.iter().map(|slot| slot.due).min();
-        let left = due.map_or(LONGEST_WAIT, |due| due.saturating_sub(self.credit.now()));
+        let left = due.map_or(LONGEST_WAIT, |due| due.since(self.clock.time().now));
         left.clamp(SHORTEST_WAIT, LONGEST_WAIT)
     }
 
     fn take(&mut self, arrival: Arrival) {
         let mut former = arrival.room;
         if let Some(room) = &mut former {
-            if room.capacity() > self.slots.capacity() {
-                room.append(&mut self.slots);
-                std::mem::swap(room, &mut self.slots);
+            if room.0.capacity() > self.slots.capacity() {
+                room.0.append(&mut self.slots);
+                mem::swap(&mut room.0, &mut self.slots);
             }
         }
         self.slots.push(Slot {
-            due: Duration::ZERO,
-            watched: arrival.watched,
+            due: AwakeInstant::START,
+            watch: arrival.watch,
         });
         if let Some(former) = former {
-            self.mailboxes.inspect_end(Order::Free(former));
+            self.mailboxes.command_reserved(Command::Free(former));
         }
     }
 
-    fn at(&self) -> At {
-        At {
-            now: self.credit.now(),
-            lost: self.credit.lost(),
-        }
-    }
-
-    /// Looks at what is due, or at all. Returns whether something is to be let go of.
-    fn look(&mut self, all: bool) -> bool {
-        let (at, mailboxes) = (self.at(), &self.mailboxes);
+    /// Observes the runtimes that are due, or all. Returns whether a watch has failed.
+    fn observe(&mut self, all: bool) -> bool {
+        let (time, mailboxes) = (self.clock.time(), &self.mailboxes);
         let mut is_faulty = false;
         for slot in &mut self.slots {
-            if all || slot.due <= at.now {
-                let look = AssertUnwindSafe(|| slot.watched.look(at, mailboxes));
-                match catch_unwind(look) {
+            if all || slot.due <= time.now {
+                let observe = AssertUnwindSafe(|| slot.watch.observe(time, mailboxes));
+                match catch_unwind(observe) {
                     Ok(due) => slot.due = due,
-                    // A fault of ours costs this one watch, and the hook has reported it.
+                    // A bug of loopmon costs this one watch, and the panic hook has reported it.
                     Err(_) => {
-                        slot.watched.subject().end();
+                        slot.watch.subject().end();
                         is_faulty = true;
                     }
                 }
@@ -131,30 +137,27 @@ impl Watchdog {
         is_faulty
     }
 
-    /// Says what it was, if the watchdog was late.
-    fn judge(&mut self, in_look: Option<Duration>, in_sleep: Option<Duration>) {
-        let (now, overslept) = (self.credit.now(), self.credit.overslept());
-        let Some(late) = in_look.into_iter().chain(in_sleep).max() else {
-            return self.own.keep(now, overslept);
+    /// Counts a pause, if the watchdog was late because of one.
+    fn judge_gap(&mut self, in_pass: Option<Duration>, in_sleep: Option<Duration>) {
+        let (now, overslept) = (self.clock.time().now, self.clock.overslept());
+        let Some(late) = in_pass.into_iter().chain(in_sleep).max() else {
+            return self.own_times.refresh(now, overslept);
         };
-        let known = Known {
+        let evidence = GapEvidence {
             late,
-            in_look: in_look == Some(late),
-            times: self.own.in_gap(late, now, overslept),
+            in_pass: in_pass == Some(late),
+            times: self.own_times.in_gap(late, now, overslept),
         };
-        if gap::judge(known) == Gap::Paused {
+        if gap::judge(evidence) == Gap::Paused {
             pauses::add(late);
         }
     }
 
-    fn let_go(&mut self) {
-        let mailboxes = &self.mailboxes;
-        while let Some(index) = self
-            .slots
-            .iter()
-            .position(|slot| slot.watched.subject().is_over())
-        {
-            self.slots.swap_remove(index).watched.end(mailboxes);
+    /// Ends the watches that are no longer wanted.
+    fn end_watches(&mut self) {
+        let is_over = |slot: &Slot| slot.watch.subject().is_over();
+        while let Some(index) = self.slots.iter().position(is_over) {
+            self.slots.swap_remove(index).watch.end(&self.mailboxes);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a quota throttles the process: what its control group counts.
+//! Whether a quota throttles the process, by what its control group counts. Other pauses: `gap.rs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use super::pauses;
 
-/// How often it is looked at.
+/// How often the control group is read.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the control group of this process counts.
+/// The control group of this process.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
-    /// `cpu.stat` of the group. `None` where there is none to be read.
+    /// The group's `cpu.stat`. `None` if there is none.
     file: Option<PathBuf>,
     last: Throttled,
-    looked_at: Option<Instant>,
+    read_at: Option<Instant>,
 }
 
-/// How often and how long a group has been throttled in its life.
+/// How often and how long a group has been throttled so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Throttled {
     periods: u64,
@@ -26,21 +26,21 @@ struct Throttled {
 }
 
 impl Throttle {
-    /// When it is to be looked at again.
+    /// When to call `update` next.
     pub(super) fn due_at(&self) -> Option<Instant> {
-        Some(self.looked_at? + INTERVAL)
+        Some(self.read_at? + INTERVAL)
     }
 
-    /// Counts what the process was throttled since the last time.
-    pub(super) fn look(&mut self, now: Instant) {
+    /// Counts how the process was throttled since the last call, once per [`INTERVAL`].
+    pub(super) fn update(&mut self, now: Instant) {
         let passed = self
-            .looked_at
+            .read_at
             .map_or(INTERVAL, |last| now.saturating_duration_since(last));
         if passed < INTERVAL {
             return;
         }
-        self.looked_at = Some(now);
-        // A process may be moved to another group.
+        self.read_at = Some(now);
+        // The process may have been moved to another group.
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let file = files(&groups).find(|file| file.exists());
         let is_another = file != self.file;
@@ -51,7 +51,7 @@ impl Throttle {
         let before = std::mem::replace(&mut self.last, throttled);
         let periods = throttled.periods.saturating_sub(before.periods);
         if !is_another && periods > 0 {
-            // It is counted for each CPU on which the process was held back.
+            // The group counts the time of each CPU on which the process was held back.
             let time = throttled.time.saturating_sub(before.time).min(passed);
             pauses::add_throttled(periods, time);
         }
@@ -62,8 +62,8 @@ impl Throttle {
     }
 }
 
-/// Where `cpu.stat` of the process's group may be, by `/proc/self/cgroup`: version 2, and 1. In a
-/// container the group's own path may be hidden, and its files at the top.
+/// Where the `cpu.stat` of the process's group may be, by `/proc/self/cgroup`, for versions 2 and 1. In a
+/// container, the path of the group may be hidden, and its files at the top.
 fn files(groups: &str) -> impl Iterator<Item = PathBuf> + '_ {
     groups.lines().flat_map(|line| {
         let fields: Vec<_> = line.splitn(3, ':').collect();

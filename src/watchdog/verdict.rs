@@ -1,96 +1,96 @@
-//! What a report says of its thread and its cause: the order of evidence.
+//! Which thread and which cause a report names. Not how the evidence is gathered: `inspector.rs`.
 //!
-//! A cause is taken from what a thread does. So it has to be known first that this thread runs the
-//! worker at that moment. The strongest evidence comes first, and weaker evidence never overrules it:
+//! A cause is what a thread does. So it must first be certain that this thread runs the worker at that
+//! moment. The evidence, the strongest first; weaker evidence never overrules stronger:
 //!
 //! 1. The thread itself has said which worker it runs, when a signal asked it.
-//! 2. Its stack shows that it polls a task as a worker, or that it has handed its worker over.
-//! 3. It has been met as this worker's, no worker of the runtime has ever been met on another thread
-//!    than before, and no other thread of the kind behaves as this worker's would. Or all other threads
-//!    of the kind are known not to have run since the worker last moved.
-//! 4. The blocking pool has no thread to spare. Then the worker may be one that nobody runs, and a
-//!    meeting is no evidence. It is said to be so if the stack of who ran it shows the same.
-//! 5. Tokio has not counted the time as busy, when it is over. On a `current_thread` runtime nobody has
-//!    driven it then. Elsewhere it says nothing: what a thread has not published is lost when it hands its
-//!    worker over.
+//! 2. The stack of the thread shows that it polls a task as a worker, or that it has handed its worker
+//!    over.
+//! 3. The worker was last observed on this thread, no worker of the runtime has ever moved to another
+//!    thread, and no other thread of the kind behaves as this worker's would. Or all other threads of the
+//!    kind are known not to have run since the worker's counters last moved.
+//! 4. The blocking pool has no thread to spare. Then nobody may run the worker, and having observed it on
+//!    a thread is no evidence. Nobody does if the stack of that thread shows the same.
+//! 5. At the end of the stall, Tokio has not counted the time as busy. On a `current_thread` runtime, this
+//!    means that nobody drove it. On others it means nothing: a thread that hands its worker over loses the
+//!    busy time that it has not published.
 //!
-//! Without the first three there is no thread and no cause.
+//! Without one of the first three, a report has neither thread nor cause.
 
 use crate::stack::Shows;
 use crate::stall::Cause;
 
-/// What is known when a report is due.
+/// All evidence of one stall when a report is due, for the thread that probably runs the worker.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Known {
-    /// What the counters and the meetings of this worker show.
-    pub(super) shown: Option<Cause>,
-    /// Whether the thread has said that it runs this worker. `None` if it has not been asked.
-    pub(super) said: Option<bool>,
-    /// It has said that it polls another task than before.
-    pub(super) went_on: bool,
-    /// What its stack shows. `None` if it has not been read, or tells nothing.
+pub(super) struct CaseEvidence {
+    /// The cause as far as the worker's counters and its observations show it.
+    pub(super) hint: Option<Cause>,
+    /// Whether the thread says that it runs this worker. `None` if it was not asked.
+    pub(super) says_worker: Option<bool>,
+    /// Whether the thread says that it polls another task than before.
+    pub(super) changed_task: bool,
+    /// What the stack of the thread shows. `None` if it is not resolved yet, or shows nothing.
     pub(super) stack: Option<Shows>,
-    /// No other worker of the runtime stands still, so the one that its stack shows is this one.
-    pub(super) is_only_one: bool,
-    /// It has been met as this worker's, and nothing speaks against it.
+    /// Whether no other worker of the runtime is stuck: then the worker on the stack is this one.
+    pub(super) is_only_worker: bool,
+    /// Whether the worker was observed on the thread, and nothing speaks against it.
     pub(super) is_likely: bool,
-    /// The blocking pool was asked to do something, and has not come to it.
+    /// Whether the blocking pool has not yet done what it was asked to do.
     pub(super) pool_waits: bool,
-    /// The runtime has no threads of its own, so nobody may drive it.
-    pub(super) may_be_left: bool,
+    /// Whether the runtime has no threads of its own, so that perhaps nobody drives it.
+    pub(super) may_be_undriven: bool,
     /// What the thread did.
     pub(super) behaviour: Cause,
 }
 
-impl Known {
-    /// Whether the thread is the worker's.
-    pub(super) fn points_at_its_thread(self) -> bool {
+impl CaseEvidence {
+    /// Whether this thread is certain to run the worker.
+    pub(super) fn proves_thread(self) -> bool {
         weigh(self).is_runner
     }
 }
 
-/// What is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) cause: Cause,
-    /// Whether the thread is the worker's.
+    /// Whether the thread is certain to run the worker.
     pub(super) is_runner: bool,
 }
 
-/// The only place where evidence is weighed.
-pub(super) fn weigh(known: Known) -> Verdict {
-    let is_runner = match (known.said, known.stack) {
+/// Weighs the evidence: no other place does.
+pub(super) fn weigh(evidence: CaseEvidence) -> Verdict {
+    let is_runner = match (evidence.says_worker, evidence.stack) {
         (_, Some(Shows::HandedOver)) => false,
-        (Some(said), _) => said,
-        (None, Some(Shows::Polls)) => known.is_only_one || known.is_likely,
-        (None, None) => known.is_likely && !known.pool_waits,
+        (Some(says_worker), _) => says_worker,
+        (None, Some(Shows::Polls)) => evidence.is_only_worker || evidence.is_likely,
+        (None, None) => evidence.is_likely && !evidence.pool_waits,
     };
     let cause = if is_runner {
-        match known.behaviour {
-            // What the host does not run shows no progress.
+        match evidence.behaviour {
+            // A thread that gets no CPU makes no progress.
             Cause::Starved => Cause::Starved,
-            behaviour => known
-                .shown
-                .or(known.went_on.then_some(Cause::ManyPolls))
+            behaviour => evidence
+                .hint
+                .or(evidence.changed_task.then_some(Cause::ManyPolls))
                 .unwrap_or(behaviour),
         }
     } else {
-        let is_unattended = known.pool_waits && known.stack == Some(Shows::HandedOver);
-        known
-            .shown
+        let is_unattended = evidence.pool_waits && evidence.stack == Some(Shows::HandedOver);
+        evidence
+            .hint
             .or(is_unattended.then_some(Cause::Unattended))
             .unwrap_or(Cause::Unknown)
     };
     Verdict { cause, is_runner }
 }
 
-/// What the end adds to what was reported last: whether Tokio has not counted the time as busy.
-pub(super) fn weigh_at_end(live: Verdict, known: Known, is_unattended: bool) -> Verdict {
+/// Weighs what the end of a stall adds to its last verdict: whether Tokio did not count the time as busy.
+pub(super) fn weigh_at_end(live: Verdict, evidence: CaseEvidence, is_unattended: bool) -> Verdict {
     let is_known = !matches!(live.cause, Cause::Unknown | Cause::Unattended);
-    let is_left = is_unattended && known.may_be_left;
+    let is_left = is_unattended && evidence.may_be_undriven;
     if is_known && live.is_runner && !is_left {
-        // It was seen. A hook of the runtime, for one, is not counted as busy.
-        return match known.shown {
+        // This was seen while it lasted. Tokio does not count a hook of the runtime, for one, as busy.
+        return match evidence.hint {
             Some(cause) => Verdict { cause, ..live },
             None => live,
         };
@@ -101,22 +101,22 @@ pub(super) fn weigh_at_end(live: Verdict, known: Known, is_unattended: bool) -> 
             is_runner: false,
         };
     }
-    // That the time was counted as busy is no evidence: who takes the worker back after
-    // `block_in_place` has all of it counted.
-    weigh(known)
+    // Busy time is no evidence: the thread that takes the worker back after `block_in_place` has all of
+    // the time counted.
+    weigh(evidence)
 }
 
-/// Nothing is known but what the thread did: it slept.
+/// Evidence of nothing but that the thread slept.
 #[cfg(test)]
-pub(super) const NOTHING_KNOWN: Known = Known {
-    shown: None,
-    said: None,
-    went_on: false,
+pub(super) const NO_EVIDENCE: CaseEvidence = CaseEvidence {
+    hint: None,
+    says_worker: None,
+    changed_task: false,
     stack: None,
-    is_only_one: false,
+    is_only_worker: false,
     is_likely: false,
     pool_waits: false,
-    may_be_left: false,
+    may_be_undriven: false,
     behaviour: Cause::Blocked { syscall: None },
 };
 
@@ -126,16 +126,20 @@ mod tests {
 
     const BLOCKED: Cause = Cause::Blocked { syscall: None };
 
-    const NOTHING: Known = NOTHING_KNOWN;
+    const NOTHING: CaseEvidence = NO_EVIDENCE;
 
-    const LIKELY: Known = Known {
+    const LIKELY: CaseEvidence = CaseEvidence {
         is_likely: true,
         ..NOTHING
     };
 
     #[track_caller]
-    fn is(known: Known, cause: Cause, is_runner: bool) {
-        assert_eq!(weigh(known), Verdict { cause, is_runner }, "{known:?}");
+    fn is(evidence: CaseEvidence, cause: Cause, is_runner: bool) {
+        assert_eq!(
+            weigh(evidence),
+            Verdict { cause, is_runner },
+            "{evidence:?}"
+        );
     }
 
     #[test]
@@ -146,33 +150,33 @@ mod tests {
 
     #[test]
     fn what_the_thread_says_outranks_all_but_its_stack() {
-        let said = |said| Known {
-            said: Some(said),
+        let says_worker = |says_worker| CaseEvidence {
+            says_worker: Some(says_worker),
             pool_waits: true,
             behaviour: Cause::OnCpu,
             ..LIKELY
         };
-        is(said(true), Cause::OnCpu, true);
-        is(said(false), Cause::Unknown, false);
-        let handed_over = Known {
+        is(says_worker(true), Cause::OnCpu, true);
+        is(says_worker(false), Cause::Unknown, false);
+        let handed_over = CaseEvidence {
             stack: Some(Shows::HandedOver),
-            ..said(true)
+            ..says_worker(true)
         };
         is(handed_over, Cause::Unattended, false);
     }
 
     #[test]
-    fn the_stack_outranks_the_meeting() {
-        let shows = |stack, known| Known {
+    fn the_stack_outranks_the_observation() {
+        let shows = |stack, known| CaseEvidence {
             stack: Some(stack),
             ..known
         };
         is(shows(Shows::HandedOver, LIKELY), Cause::Unknown, false);
         is(shows(Shows::Polls, LIKELY), BLOCKED, true);
-        // It polls as a worker, but perhaps as another.
+        // It polls as a worker, but perhaps as another one.
         is(shows(Shows::Polls, NOTHING), Cause::Unknown, false);
-        let only_one = Known {
-            is_only_one: true,
+        let only_one = CaseEvidence {
+            is_only_worker: true,
             ..NOTHING
         };
         is(shows(Shows::Polls, only_one), BLOCKED, true);
@@ -180,13 +184,13 @@ mod tests {
 
     #[test]
     fn a_full_pool_alone_makes_it_doubtful_and_no_more() {
-        let full = |known| Known {
+        let full = |known| CaseEvidence {
             pool_waits: true,
             ..known
         };
         is(full(LIKELY), Cause::Unknown, false);
         is(full(NOTHING), Cause::Unknown, false);
-        let stack = |stack| Known {
+        let stack = |stack| CaseEvidence {
             stack: Some(stack),
             ..full(LIKELY)
         };
@@ -197,30 +201,30 @@ mod tests {
     #[test]
     fn progress_of_the_worker_outranks_what_its_thread_does_unless_it_starves() {
         let many = Some(Cause::ManyPolls);
-        let shown = |known| Known {
-            shown: many,
+        let hint = |known| CaseEvidence {
+            hint: many,
             ..known
         };
-        is(shown(LIKELY), Cause::ManyPolls, true);
-        is(shown(NOTHING), Cause::ManyPolls, false);
-        let starved = Known {
+        is(hint(LIKELY), Cause::ManyPolls, true);
+        is(hint(NOTHING), Cause::ManyPolls, false);
+        let starved = CaseEvidence {
             behaviour: Cause::Starved,
-            ..shown(LIKELY)
+            ..hint(LIKELY)
         };
         is(starved, Cause::Starved, true);
-        let went_on = Known {
-            went_on: true,
-            said: Some(true),
+        let changed_task = CaseEvidence {
+            changed_task: true,
+            says_worker: Some(true),
             ..NOTHING
         };
-        is(went_on, Cause::ManyPolls, true);
+        is(changed_task, Cause::ManyPolls, true);
     }
 
     #[test]
     fn the_end_keeps_what_was_seen_and_settles_what_was_not() {
         let verdict = |cause, is_runner| Verdict { cause, is_runner };
         let unknown = verdict(Cause::Unknown, false);
-        let full = Known {
+        let full = CaseEvidence {
             pool_waits: true,
             ..LIKELY
         };
@@ -230,8 +234,8 @@ mod tests {
             // Between two calls of `block_on`.
             (
                 verdict(BLOCKED, true),
-                Known {
-                    may_be_left: true,
+                CaseEvidence {
+                    may_be_undriven: true,
                     ..LIKELY
                 },
                 true,

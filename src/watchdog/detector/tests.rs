@@ -1,4 +1,4 @@
-//! Each row of the scenarios that the watchdog must get right, as counters and times.
+//! Each scenario that the watchdog must get right, as counters and times.
 
 use super::*;
 
@@ -9,53 +9,58 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// A worker, and the watchdog that looks at it every tick.
-struct RuntimeWatch {
-    worker: Detector,
+fn time(now: u64, lost: u64) -> AwakeTime {
+    AwakeTime {
+        now: AwakeInstant::START + ms(now),
+        lost: ms(lost),
+    }
+}
+
+/// A worker, and a detector that observes it every tick.
+struct Watched {
+    detector: Detector,
     now: u64,
     lost: u64,
     parks_and_unparks: u64,
     busy: u64,
-    findings: Vec<(Phase, u64, Option<Cause>)>,
+    found: Vec<(Phase, u64, Option<Cause>)>,
 }
 
-impl RuntimeWatch {
-    fn new(driven: Driven, armed: bool) -> RuntimeWatch {
+impl Watched {
+    fn new(driven: Driven, armed: bool) -> Watched {
         let first = Observation {
-            now: Duration::ZERO,
-            lost: Duration::ZERO,
+            time: time(0, 0),
             counters: WorkerCounters {
                 parks_and_unparks: 0,
                 busy: Duration::ZERO,
             },
             progress: armed,
         };
-        RuntimeWatch {
-            worker: Detector::new(THRESHOLD, driven, first),
+        Watched {
+            detector: Detector::new(THRESHOLD, driven, first),
             now: 0,
             lost: 0,
             parks_and_unparks: 0,
             busy: 0,
-            findings: Vec::new(),
+            found: Vec::new(),
         }
     }
 
     /// A worker that has just come back from its park.
-    fn running() -> RuntimeWatch {
-        RuntimeWatch::driven(Driven::Always)
+    fn running() -> Watched {
+        Watched::driven(Driven::Always)
     }
 
-    fn driven(driven: Driven) -> RuntimeWatch {
-        let mut watched = RuntimeWatch::new(driven, false);
+    fn driven(driven: Driven) -> Watched {
+        let mut watched = Watched::new(driven, false);
         watched.park();
         watched.unpark();
         watched
     }
 
-    fn look(&mut self, progress: bool) -> Transition {
-        self.worker.look(Observation {
-            now: ms(self.now),
-            lost: ms(self.lost),
+    fn observe(&mut self, progress: bool) -> Transition {
+        self.detector.observe(Observation {
+            time: time(self.now, self.lost),
             counters: WorkerCounters {
                 parks_and_unparks: self.parks_and_unparks,
                 busy: ms(self.busy),
@@ -66,73 +71,74 @@ impl RuntimeWatch {
 
     fn tick(&mut self, progress: bool) {
         self.now += TICK;
-        let finding = self.look(progress);
-        if let Transition::Stall {
-            phase,
-            lasted,
-            cause,
-        } = finding
-        {
-            let lasted = u64::try_from(lasted.as_millis()).unwrap();
-            self.findings.push((phase, lasted, cause));
-        }
+        let (phase, duration, hint) = match self.observe(progress) {
+            Transition::Live {
+                phase,
+                stuck_for,
+                hint,
+            } => (phase, stuck_for, hint),
+            Transition::Over { lasted, hint } => (Phase::Ended, lasted, hint),
+            Transition::None | Transition::Suspected | Transition::Cleared => return,
+        };
+        let millis = u64::try_from(duration.as_millis()).unwrap();
+        self.found.push((phase, millis, hint));
     }
 
     /// Nothing is published for a while.
-    fn still(&mut self, millis: u64) -> &mut RuntimeWatch {
+    fn still(&mut self, millis: u64) -> &mut Watched {
         (0..millis / TICK).for_each(|_| self.tick(false));
         self
     }
 
-    fn progress(&mut self) -> &mut RuntimeWatch {
+    fn progress(&mut self) -> &mut Watched {
         self.tick(true);
         self
     }
 
-    fn park(&mut self) -> &mut RuntimeWatch {
+    fn park(&mut self) -> &mut Watched {
         self.parks_and_unparks += 1;
         self.tick(false);
         self
     }
 
-    fn unpark(&mut self) -> &mut RuntimeWatch {
+    fn unpark(&mut self) -> &mut Watched {
         self.park()
     }
 
     /// The batch ends without a park.
-    fn publish(&mut self, busy: u64) -> &mut RuntimeWatch {
+    fn publish(&mut self, busy: u64) -> &mut Watched {
         self.busy += busy;
         self.tick(false);
         self
     }
 
     /// The batch ends in a park.
-    fn park_after(&mut self, busy: u64) -> &mut RuntimeWatch {
+    fn park_after(&mut self, busy: u64) -> &mut Watched {
         self.busy += busy;
         self.park()
     }
 
     #[track_caller]
     fn found(&self, expected: &[(Phase, u64, Option<Cause>)]) {
-        assert_eq!(self.findings, expected);
+        assert_eq!(self.found, expected);
     }
 }
 
 #[test]
 fn a_runtime_that_is_built_and_never_driven() {
-    let mut watched = RuntimeWatch::new(Driven::Continuous, false);
+    let mut watched = Watched::new(Driven::Continuous, false);
     watched.still(1_000).found(&[]);
 }
 
 #[test]
 fn an_idle_worker_is_parked() {
-    let mut watched = RuntimeWatch::running();
+    let mut watched = Watched::running();
     watched.park_after(1).still(1_000).found(&[]);
 }
 
 #[test]
 fn one_poll_blocks() {
-    let mut watched = RuntimeWatch::running();
+    let mut watched = Watched::running();
     watched.still(120).park_after(124).still(50).found(&[
         (Phase::Started, 25, None),
         (Phase::Ongoing, 50, None),
@@ -143,17 +149,17 @@ fn one_poll_blocks() {
 
 #[test]
 fn it_is_suspected_at_half_the_threshold() {
-    let mut watched = RuntimeWatch::running();
+    let mut watched = Watched::running();
     watched.still(10);
     watched.now += TICK;
-    assert_eq!(watched.look(false), Transition::Suspected);
+    assert_eq!(watched.observe(false), Transition::Suspected);
     watched.now += TICK;
-    assert_eq!(watched.look(false), Transition::Nothing);
+    assert_eq!(watched.observe(false), Transition::None);
 }
 
 #[test]
 fn the_very_first_poll_blocks_and_the_monitor_was_installed_inside() {
-    let mut watched = RuntimeWatch::new(Driven::Continuous, true);
+    let mut watched = Watched::new(Driven::Continuous, true);
     watched
         .still(40)
         .park_after(42)
@@ -162,7 +168,7 @@ fn the_very_first_poll_blocks_and_the_monitor_was_installed_inside() {
 
 #[test]
 fn the_very_first_poll_blocks_and_the_monitor_was_installed_outside() {
-    let mut watched = RuntimeWatch::new(Driven::Continuous, false);
+    let mut watched = Watched::new(Driven::Continuous, false);
     watched
         .still(40)
         .park_after(42)
@@ -171,7 +177,7 @@ fn the_very_first_poll_blocks_and_the_monitor_was_installed_outside() {
 
 #[test]
 fn a_worker_with_a_thread_of_its_own_may_be_stuck_from_the_start() {
-    let mut watched = RuntimeWatch::new(Driven::Always, false);
+    let mut watched = Watched::new(Driven::Always, false);
     watched.still(60).park_after(900).found(&[
         (Phase::Started, 25, None),
         (Phase::Ongoing, 50, None),
@@ -180,8 +186,8 @@ fn a_worker_with_a_thread_of_its_own_may_be_stuck_from_the_start() {
 }
 
 #[test]
-fn a_worker_that_was_stuck_before_the_monitor_came_is_told_afterwards() {
-    let mut watched = RuntimeWatch::new(Driven::Continuous, false);
+fn a_worker_that_was_stuck_before_the_monitor_came_is_reported_afterwards() {
+    let mut watched = Watched::new(Driven::Continuous, false);
     watched
         .still(500)
         .park_after(900)
@@ -189,8 +195,8 @@ fn a_worker_that_was_stuck_before_the_monitor_came_is_told_afterwards() {
 }
 
 #[test]
-fn a_block_that_is_over_before_the_next_look() {
-    let mut watched = RuntimeWatch::running();
+fn a_block_that_is_over_before_the_next_tick() {
+    let mut watched = Watched::running();
     watched
         .still(20)
         .park_after(26)
@@ -199,18 +205,18 @@ fn a_block_that_is_over_before_the_next_look() {
 
 #[test]
 fn a_block_below_the_threshold() {
-    let mut watched = RuntimeWatch::running();
+    let mut watched = Watched::running();
     watched.still(20).park_after(24).found(&[]);
 }
 
 #[test]
 fn two_back_to_back_are_two() {
-    let mut watched = RuntimeWatch::running();
+    let mut watched = Watched::running();
     let one = [(Phase::Started, 25, None), (Phase::Ended, 40, None)];
     watched.still(35).publish(40).still(35).publish(40);
     watched.found(&[one, one].concat());
-    // Parked and back between two looks.
-    watched.findings.clear();
+    // Parked and back between two ticks.
+    watched.found.clear();
     watched.parks_and_unparks += 2;
     watched.still(35).publish(40).still(35).publish(40);
     watched.found(&[one, one].concat());
@@ -218,7 +224,7 @@ fn two_back_to_back_are_two() {
 
 #[test]
 fn medium_polls_with_a_sleep_between() {
-    let mut watched = RuntimeWatch::running();
+    let mut watched = Watched::running();
     for _ in 0..200 {
         watched.park_after(5).unpark();
     }
@@ -227,7 +233,7 @@ fn medium_polls_with_a_sleep_between() {
 
 #[test]
 fn many_medium_polls_in_a_row() {
-    let mut watched = RuntimeWatch::running();
+    let mut watched = Watched::running();
     let many = Some(Cause::ManyPolls);
     for _ in 0..12 {
         watched.progress();
@@ -241,7 +247,7 @@ fn many_medium_polls_in_a_row() {
 
 #[test]
 fn a_short_poll_and_then_a_long_one() {
-    let mut watched = RuntimeWatch::running();
+    let mut watched = Watched::running();
     watched.progress().still(50).publish(56).found(&[
         (Phase::Started, 25, None),
         (Phase::Ongoing, 50, None),
@@ -251,7 +257,7 @@ fn a_short_poll_and_then_a_long_one() {
 
 #[test]
 fn many_short_polls_and_then_a_long_one() {
-    let mut watched = RuntimeWatch::running();
+    let mut watched = Watched::running();
     for _ in 0..4 {
         watched.progress();
     }
@@ -264,7 +270,7 @@ fn many_short_polls_and_then_a_long_one() {
 
 #[test]
 fn a_current_thread_runtime_between_two_calls_of_block_on() {
-    let mut watched = RuntimeWatch::driven(Driven::Continuous);
+    let mut watched = Watched::driven(Driven::Continuous);
     watched.still(300).park_after(1);
     watched.found(&[
         (Phase::Started, 25, None),
@@ -274,44 +280,43 @@ fn a_current_thread_runtime_between_two_calls_of_block_on() {
         (Phase::Ended, 300, Some(Cause::Unattended)),
     ]);
     // It has learned from it.
-    watched.findings.clear();
+    watched.found.clear();
     watched.unpark().still(300).park_after(1).found(&[]);
 }
 
 #[test]
 fn a_gap_below_the_threshold_teaches_as_well() {
-    let mut watched = RuntimeWatch::driven(Driven::Continuous);
+    let mut watched = Watched::driven(Driven::Continuous);
     watched.still(20).park_after(1);
     watched.unpark().still(300).park_after(1).found(&[]);
 }
 
 #[test]
-fn a_runtime_that_may_be_driven_in_pieces_is_told_when_it_is_certain() {
-    let mut watched = RuntimeWatch::driven(Driven::MaybeIntermittent);
+fn a_runtime_that_may_be_intermittent_is_reported_when_it_is_certain() {
+    let mut watched = Watched::driven(Driven::MaybeIntermittent);
     watched.still(300).park_after(301);
     watched.found(&[(Phase::Ended, 301, None)]);
-    // What stood still was a poll, so the next is told while it lasts.
-    watched.findings.clear();
+    // What was stuck was a poll, so the next is reported while it lasts.
+    watched.found.clear();
     watched.unpark().still(30).park_after(31);
     watched.found(&[(Phase::Started, 25, None), (Phase::Ended, 31, None)]);
 }
 
 #[test]
-fn a_runtime_that_is_driven_in_pieces_stays_so() {
-    let mut watched = RuntimeWatch::driven(Driven::Intermittent);
+fn a_runtime_that_is_intermittent_stays_so() {
+    let mut watched = Watched::driven(Driven::Intermittent);
     watched.still(300).park_after(1).found(&[]);
-    // A poll between two gaps tells nothing of the next gap.
+    // A poll between two gaps says nothing of the next gap.
     watched.unpark().still(300).park_after(301);
     watched.found(&[(Phase::Ended, 301, None)]);
-    watched.findings.clear();
+    watched.found.clear();
     watched.unpark().still(300).park_after(1).found(&[]);
 }
 
 #[test]
 fn a_worker_with_a_thread_of_its_own_that_has_parked_is_watched_at_once() {
-    let look = Observation {
-        now: ms(0),
-        lost: Duration::ZERO,
+    let seen = Observation {
+        time: time(0, 0),
         counters: WorkerCounters {
             parks_and_unparks: 2,
             busy: Duration::ZERO,
@@ -319,22 +324,25 @@ fn a_worker_with_a_thread_of_its_own_that_has_parked_is_watched_at_once() {
         progress: false,
     };
     for (driven, found) in [(Driven::Always, true), (Driven::Continuous, false)] {
-        let mut worker = Detector::new(ms(25), driven, look);
-        let mut told = false;
+        let mut detector = Detector::new(ms(25), driven, seen);
+        let mut is_reported = false;
         for now in 1..60 {
-            let finding = worker.look(Observation {
-                now: ms(now),
-                ..look
+            let transition = detector.observe(Observation {
+                time: time(now, 0),
+                ..seen
             });
-            told |= matches!(finding, Transition::Stall { .. });
+            is_reported |= matches!(
+                transition,
+                Transition::Live { .. } | Transition::Over { .. }
+            );
         }
-        assert_eq!(told, found, "{driven:?}");
+        assert_eq!(is_reported, found, "{driven:?}");
     }
 }
 
 #[test]
 fn it_is_certain_too_when_the_worker_has_gone_on_with_other_things() {
-    let mut watched = RuntimeWatch::driven(Driven::Intermittent);
+    let mut watched = Watched::driven(Driven::Intermittent);
     watched.still(300);
     watched.parks_and_unparks += 4;
     watched.publish(303).found(&[(Phase::Ended, 303, None)]);
@@ -342,7 +350,7 @@ fn it_is_certain_too_when_the_worker_has_gone_on_with_other_things() {
 
 #[test]
 fn several_short_batches_are_no_stall() {
-    let mut watched = RuntimeWatch::running();
+    let mut watched = Watched::running();
     watched.still(20);
     watched.parks_and_unparks += 4;
     watched.publish(26).found(&[]);
@@ -350,21 +358,20 @@ fn several_short_batches_are_no_stall() {
 
 #[test]
 fn nobody_drives_it_as_its_thread_is_gone() {
-    let mut watched = RuntimeWatch::driven(Driven::Continuous);
+    let mut watched = Watched::driven(Driven::Continuous);
     watched.still(20);
-    let look = Observation {
-        now: ms(watched.now),
-        lost: Duration::ZERO,
-        counters: watched.worker.counters,
+    let seen = Observation {
+        time: time(watched.now, 0),
+        counters: watched.detector.counters,
         progress: false,
     };
-    assert!(watched.worker.is_left(look));
+    assert!(watched.detector.set_undriven(seen));
     watched.still(300).park_after(1).found(&[]);
 }
 
 #[test]
 fn a_worker_that_block_in_place_has_moved_has_lost_its_busy_time() {
-    let mut watched = RuntimeWatch::running();
+    let mut watched = Watched::running();
     for _ in 0..2 {
         watched.still(40).publish(1);
     }
@@ -372,27 +379,27 @@ fn a_worker_that_block_in_place_has_moved_has_lost_its_busy_time() {
     watched.found(&[one, one].concat());
 }
 
-/// Credited time stands still, while Tokio counts the time as busy.
+/// Awake time stops, while Tokio counts the time as busy.
 #[test]
 fn a_healthy_runtime_is_stopped_in_mid_poll() {
-    let mut watched = RuntimeWatch::running();
+    let mut watched = Watched::running();
     watched.still(5);
     watched.lost += 300;
     watched.park_after(310).found(&[]);
 }
 
-/// It began up to a tick before it was first seen, and was over before it was told.
+/// It began up to a tick before it was first seen, and was over before it was reported.
 #[test]
-fn every_batch_of_the_threshold_is_told_at_its_end_at_least() {
+fn every_batch_of_the_threshold_is_reported_at_its_end_at_least() {
     for batch in 25..40 {
         for phase in 0..TICK {
-            let mut watched = RuntimeWatch::running();
+            let mut watched = Watched::running();
             watched.park_after(1);
-            // It comes back `phase` after the last look.
+            // It comes back `phase` after the last tick.
             watched.unpark();
             watched.still((batch + phase - 1) / TICK * TICK - TICK);
             watched.park_after(batch);
-            let last = watched.findings.last().map(|found| (found.0, found.1));
+            let last = watched.found.last().map(|found| (found.0, found.1));
             assert_eq!(last, Some((Phase::Ended, batch)), "{batch} {phase}");
         }
     }
@@ -400,31 +407,31 @@ fn every_batch_of_the_threshold_is_told_at_its_end_at_least() {
 
 #[test]
 fn a_worker_that_was_away_is_away_while_the_process_is_stopped() {
-    let mut watched = RuntimeWatch::running();
+    let mut watched = Watched::running();
     watched.still(40).park_after(345);
     watched.found(&[(Phase::Started, 25, None), (Phase::Ended, 345, None)]);
 }
 
 #[test]
-fn the_next_look_is_due_when_there_may_be_something_to_find() {
-    let mut watched = RuntimeWatch::running();
-    assert_eq!(watched.worker.due_at(), None);
-    let began = ms(watched.now);
+fn the_next_tick_is_due_when_there_may_be_something_to_find() {
+    let mut watched = Watched::running();
+    assert_eq!(watched.detector.due_at(), None);
+    let began = AwakeInstant::START + ms(watched.now);
     for (still, due) in [(5, 25 / 2), (20, 25), (25, 50), (50, 100)] {
-        while ms(watched.now) < began + ms(still) {
+        while AwakeInstant::START + ms(watched.now) < began + ms(still) {
             watched.tick(false);
         }
-        let due_after = watched.worker.due_at().unwrap() - began;
+        let due_after = watched.detector.due_at().unwrap().since(began);
         assert_eq!(due_after.as_millis(), due, "after {still} ms");
     }
     watched.park();
-    assert_eq!(watched.worker.due_at(), None);
+    assert_eq!(watched.detector.due_at(), None);
 }
 
 #[test]
 fn a_runtime_that_has_shut_down_stands_still_for_ever() {
-    let mut watched = RuntimeWatch::running();
+    let mut watched = Watched::running();
     watched.park_after(1).still(1_000);
     watched.found(&[]);
-    assert!(!watched.worker.is_still());
+    assert!(!watched.detector.is_stuck());
 }

@@ -1,4 +1,5 @@
-//! The other threads of the kind that runs a worker, while it stands still.
+//! The threads that may run a worker that is stuck: those of the same kind, and what they do meanwhile. One
+//! record of them: `census.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,25 +11,25 @@ use crate::procfs::{Thread, Times};
 use crate::stack::OnCpuTracker;
 use crate::stall::{Cause, OsThread};
 
-/// How many of them are asked at a time.
+/// How many threads are asked at a time.
 const MOST_ASKED: usize = 4;
 
-/// How often, and how far apart, the end is waited for of who has just ended a long poll.
-const LOOKS_AT_THE_END: u32 = 3;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+/// How often, and how far apart, to see whether a thread rests that has just ended a long poll.
+const CHECKS_AT_THE_END: u32 = 3;
+const BETWEEN_CHECKS: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
-    /// Before the worker came to stand still.
+    /// Taken before the worker became stuck.
     before: Option<Census>,
-    /// When it was first suspected.
+    /// Taken when the worker was first suspected.
     first: Option<Census>,
-    /// When it was last seen to stand still.
+    /// Taken when the worker was last seen to be stuck.
     last: Option<Census>,
-    /// One that has been met as a worker.
+    /// A thread on which a worker was observed.
     like: Option<OsThread>,
-    /// What those have been seen to do that may be asked.
-    runs: HashMap<u32, OnCpuTracker>,
+    /// What the threads did that may be asked.
+    trackers: HashMap<u32, OnCpuTracker>,
 }
 
 impl Candidates {
@@ -39,21 +40,21 @@ impl Candidates {
         }
     }
 
-    /// They are those whose name is that of `like`, but for a number.
+    /// The candidates are the threads whose name is that of `like`, but for a number.
     pub(super) fn begin(&mut self, like: Option<OsThread>) {
         self.like = like;
         self.first = self.census();
     }
 
-    /// While it stands still. `still`: whether it did so even after the look.
-    pub(super) fn look(&mut self, still: impl Fn() -> bool) {
+    /// Takes a census while the worker is stuck. `is_stuck`: whether it still is, after the census.
+    pub(super) fn update(&mut self, is_stuck: impl Fn() -> bool) {
         let census = self.census();
-        if still() {
+        if is_stuck() {
             self.last = census;
         }
     }
 
-    /// What was seen is of another time.
+    /// Forgets what may be from after the worker went on.
     pub(super) fn forget(&mut self) {
         (self.first, self.last) = (None, None);
     }
@@ -66,8 +67,8 @@ impl Candidates {
         self.first.as_ref().zip(self.last.as_ref())
     }
 
-    /// Whether another thread may be the one, as this one sleeps: it has run since the worker last moved,
-    /// is at something, and has not been met as a worker's.
+    /// Whether another thread may run the worker, as this one sleeps: one that has run since the worker's
+    /// counters last moved, is not idle, and on which no worker was observed.
     pub(super) fn has_rival(&self, thread: Option<u32>, is_worker: impl Fn(u32) -> bool) -> bool {
         let Some((first, last)) = self.pair() else {
             return false;
@@ -79,16 +80,16 @@ impl Candidates {
         busy.iter().any(|id| Some(*id) != thread && !is_worker(*id))
     }
 
-    /// The one that had run between a time before the worker last moved and the suspicion, if all others
-    /// had not.
+    /// The one thread that ran between a time before the worker's counters last moved and the suspicion, if
+    /// no other did.
     pub(super) fn only_one_that_ran(&self) -> Option<u32> {
         self.before
             .as_ref()?
             .only_one_that_ran(self.first.as_ref()?)
     }
 
-    /// The one that says it runs the worker, of those that have run all the time, but for the one that
-    /// is asked anyway; with what it had done when the worker was first suspected.
+    /// Of the threads that have run all the time, the one that says that it runs the worker, and its times
+    /// when the worker was first suspected. Does not ask the thread `asked`, which is asked anyway.
     pub(super) fn find(
         &mut self,
         asked: Option<u32>,
@@ -100,7 +101,7 @@ impl Candidates {
         let ran: Vec<_> = ran.take(MOST_ASKED).collect();
         for id in ran {
             let thread = known(id, like);
-            if says_so(&thread, self.runs.entry(id).or_default()) {
+            if says_so(&thread, self.trackers.entry(id).or_default()) {
                 let times = first.times(id)?;
                 return Some((thread, times, first.taken_at));
             }
@@ -108,14 +109,14 @@ impl Candidates {
         None
     }
 
-    /// The one that ran without a rest while the worker stood still, and rests now that the worker has
+    /// The one thread that ran all the time while the worker was stuck, and rests now that the worker has
     /// gone on, if there is just one; and why it was not back sooner.
     pub(super) fn only_one_that_rests_now(&self) -> Option<(OsThread, Cause)> {
         let (first, last) = self.pair()?;
         first.ran_throughout(last).next()?;
-        for look in 0..LOOKS_AT_THE_END {
-            if look > 0 {
-                sleep(BETWEEN_LOOKS);
+        for check in 0..CHECKS_AT_THE_END {
+            if check > 0 {
+                sleep(BETWEEN_CHECKS);
             }
             if let Some((id, cause)) = first.only_one_that_rests_now(last) {
                 return Some((known(id, self.like.as_ref()?), cause));
@@ -125,7 +126,7 @@ impl Candidates {
     }
 }
 
-/// A thread that has not been met, of the same process and pid namespace as one that has.
+/// A thread without a worker observed on it, in the same process and pid namespace as one with.
 fn known(id: u32, like: &OsThread) -> OsThread {
     let name = Thread(id).name().map(|name| Arc::from(name.text()));
     OsThread::of_id(id, name, like)

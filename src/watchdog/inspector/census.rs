@@ -1,7 +1,7 @@
-//! The threads of the kind that runs a runtime's workers, and what they have done.
+//! What the threads of one kind have done so far. Which of them runs a worker: `candidates.rs`.
 //!
-//! Tokio runs workers on threads of the runtime's blocking pool, and `block_in_place` moves a worker
-//! to another of them. Which one that is, no thread says unasked; so the others are ruled out.
+//! Tokio runs workers on threads of the runtime's blocking pool, and `block_in_place` moves a worker to
+//! another of them. No thread says unasked which worker it runs, so the other threads have to be ruled out.
 
 use std::time::{Duration, Instant};
 
@@ -9,25 +9,25 @@ use crate::clock;
 use crate::procfs::{self, Thread, Times};
 use crate::stall::Cause;
 
-/// More threads than this are not told apart.
+/// With more threads than this there is no census.
 const MOST_THREADS: usize = 1_024;
 
-/// A thread that ran, or waited for a CPU, for this many hundredths of the time did so throughout. The
-/// kernel counts a wait when it is over, and may be 10 ms late with the rest.
+/// A thread counts as running throughout if it ran, or waited for a CPU, for this many percent of the time.
+/// The kernel counts a wait only when it is over, and may count the rest up to 10 ms late.
 const THROUGHOUT: u32 = 70;
 
-/// All threads of one kind at one time.
+/// All threads of one kind, at one time.
 #[derive(Debug, Clone)]
 pub(super) struct Census {
     pub(super) taken_at: Instant,
-    /// How long it took.
+    /// How long the census took.
     pub(super) cost: Duration,
     threads: Vec<(u32, Times)>,
-    /// Those that were blocked as one is that has nothing to do.
+    /// The threads that were blocked in a call in which a thread without work waits.
     idle: Vec<u32>,
 }
 
-/// What a thread has done from one census to another.
+/// What a thread did from one census to another.
 #[derive(Debug, Clone, Copy)]
 struct Did {
     on_cpu: Duration,
@@ -42,8 +42,8 @@ impl Did {
 }
 
 impl Census {
-    /// Of the threads whose name is that of `like`, but for a number at its end. `None` if that one is
-    /// gone, or there are too many.
+    /// Covers the threads whose name is that of `like`, but for a number at its end. `None` if `like` is
+    /// gone, or there are too many threads.
     pub(super) fn take(like: u32) -> Option<Census> {
         let name = Thread(like).name()?;
         let kind = kind(name.text());
@@ -85,7 +85,7 @@ impl Census {
         })
     }
 
-    /// The threads that ran from this one to `later` without a rest.
+    /// The threads that ran without a rest from this census to `later`.
     pub(super) fn ran_throughout(&self, later: &Census) -> impl Iterator<Item = u32> {
         self.threads.iter().filter_map(|(id, _)| {
             let did = self.did(*id, later)?;
@@ -93,7 +93,7 @@ impl Census {
         })
     }
 
-    /// The threads that have run between this one and `later`, or come.
+    /// The threads that ran between this census and `later`, or started.
     fn ran(&self, later: &Census) -> impl Iterator<Item = u32> {
         let ran = |(id, after): &&(u32, Times)| {
             self.times(*id)
@@ -102,14 +102,14 @@ impl Census {
         later.threads.iter().filter(ran).map(|(id, _)| *id)
     }
 
-    /// The one thread that may have run between this one and `later`, if there is just one.
+    /// The one thread that may have run between this census and `later`, if there is just one.
     pub(super) fn only_one_that_ran(&self, later: &Census) -> Option<u32> {
         let mut ran = self.ran(later);
         let only = ran.next()?;
         ran.next().is_none().then_some(only)
     }
 
-    /// The threads that have run since `before`, and were at something at this time.
+    /// The threads that have run since `before`, and were not idle at this census.
     pub(super) fn busy_since(&self, before: Option<&Census>) -> Vec<u32> {
         let is_busy = |id: &u32| !self.idle.contains(id);
         match before {
@@ -123,9 +123,8 @@ impl Census {
         }
     }
 
-    /// The one thread that ran from this one to `last` without a rest and rests now, and why it was
-    /// not back sooner. That is the thread of a worker that stood still meanwhile and has parked since,
-    /// if there is just one.
+    /// The one thread that ran without a rest from this census to `last` and rests now, if there is just one;
+    /// and why it was not back sooner. It ran a worker that was stuck meanwhile and has parked since.
     pub(super) fn only_one_that_rests_now(&self, last: &Census) -> Option<(u32, Cause)> {
         let rests = |id: &u32| matches!(Thread(*id).state(), Some('S' | 'D' | 'I'));
         let mut found = self.ran_throughout(last).filter(rests);

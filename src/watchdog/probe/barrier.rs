@@ -1,13 +1,13 @@
-//! Meets all workers of a runtime at once, to learn which thread runs which.
+//! Observes all workers of a runtime at once, to learn which thread runs which.
 //!
-//! A worker that is free takes a task; so with as many tasks as workers, each of which holds its
-//! worker until all have met, each worker has one. A single probe would meet the same few workers
-//! again and again.
+//! A worker that is free takes a task. So with as many tasks as workers, each of which holds its worker
+//! until all have one, each worker has one. A single task would observe the same few workers again and
+//! again. Tasks record what they observe by themselves: `runtime/task_tracker.rs`.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// A worker that does not come is not waited for longer than this.
+/// How long the other workers are held for one that does not come.
 const LONGEST_HOLD: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
@@ -24,8 +24,8 @@ impl WorkerBarrier {
         })
     }
 
-    /// What each of the tasks is to do.
-    pub(in crate::watchdog) fn meet(&self) {
+    /// Called by each of the tasks.
+    pub(in crate::watchdog) fn wait(&self) {
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         *missing = missing.saturating_sub(1);
         if *missing == 0 {
@@ -35,7 +35,7 @@ impl WorkerBarrier {
         let waited = self
             .complete
             .wait_timeout_while(missing, LONGEST_HOLD, |missing| *missing > 0);
-        // Whoever comes later holds its worker for nothing.
+        // A task that comes later must not wait.
         *waited.unwrap_or_else(PoisonError::into_inner).0 = 0;
     }
 }

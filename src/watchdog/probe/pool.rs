@@ -1,4 +1,4 @@
-//! Whether a runtime's blocking pool has a thread to spare.
+//! Whether a runtime's blocking pool has a thread to spare. What that means: `verdict.rs`.
 
 use std::fs::File;
 use std::pin::Pin;
@@ -7,13 +7,13 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::AsyncWrite;
 use tokio::runtime::Handle;
 
-/// A piece of work that the pool was asked to do, of next to no length: a byte for `/dev/null`.
+/// A short piece of work for the pool: to write a byte to `/dev/null`.
 ///
-/// `block_in_place` hands its worker to the same pool, first come, first served: if this is not
-/// done, the worker is waiting as well.
+/// `block_in_place` hands its worker to the same pool, first come, first served. So while this work is not
+/// done, the worker waits as well.
 ///
-/// A file is written to by way of the pool, and unlike `spawn_blocking` this does not panic where the
-/// system refuses the pool a thread.
+/// Tokio writes to files by way of the pool. Unlike `spawn_blocking`, that does not panic where the system
+/// refuses the pool a thread.
 #[derive(Debug, Default)]
 pub(in crate::watchdog) struct PoolProbe(Option<tokio::fs::File>);
 
@@ -33,7 +33,7 @@ impl PoolProbe {
         }
     }
 
-    /// It was asked, and no thread has come for it since.
+    /// Whether the work was given to the pool, and is not done.
     pub(in crate::watchdog) fn waits(&mut self, runtime: &Handle) -> bool {
         let Some(file) = &mut self.0 else {
             return false;

@@ -1,7 +1,7 @@
-//! A task of loopmon's own on the watched runtime.
+//! A task of loopmon's own on the watched runtime, which is polled when the watchdog wants it.
 //!
-//! That it is polled tells, as with every task of loopmon, that the worker which polls it is not stuck,
-//! and which thread runs that worker. This one is polled when the watchdog wants it.
+//! A poll of any task of loopmon shows that the worker which polls it makes progress, and which thread runs
+//! that worker. `runtime/task_tracker.rs` records it; this file only causes the poll.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,65 +12,65 @@ use super::barrier::WorkerBarrier;
 use crate::runtime::TaskTracker;
 use crate::sync::{Mutex, MutexGuard};
 
-/// What the task and those who want something of it tell each other.
+/// What the task shares with the threads of the watchdog.
 #[derive(Debug)]
 pub(in crate::watchdog) struct Probe {
     state: Mutex<State>,
-    /// What has the workers meet, where there are several.
-    meeting: Option<Meeting>,
+    /// `None` if there is one worker.
+    barriers: Option<Barriers>,
 }
 
 #[derive(Debug)]
 struct State {
     waker: Option<Waker>,
-    /// All workers are to meet.
-    is_to_meet: bool,
-    /// No more is wanted of the task.
-    is_unwanted: bool,
+    /// Whether the next poll begins to observe all workers.
+    observes_all: bool,
+    /// Whether the next poll ends the task.
+    is_over: bool,
 }
 
-/// Tasks are spawned by the task itself: a runtime may have a hook that runs then, and that belongs on
-/// its own threads.
+/// Observes all workers at once. The probe's task spawns the tasks for that: the runtime may have a hook that
+/// runs then, which belongs on the runtime's own threads.
 #[derive(Debug)]
-pub(in crate::watchdog) struct Meeting {
+pub(in crate::watchdog) struct Barriers {
     tasks: TaskTracker,
     workers: usize,
 }
 
-impl Meeting {
-    pub(in crate::watchdog) fn of(tasks: TaskTracker, workers: usize) -> Option<Meeting> {
-        (workers > 1).then_some(Meeting { tasks, workers })
+impl Barriers {
+    pub(in crate::watchdog) fn of(tasks: TaskTracker, workers: usize) -> Option<Barriers> {
+        (workers > 1).then_some(Barriers { tasks, workers })
     }
 
     fn begin(&self) {
         let barrier = WorkerBarrier::new(self.workers);
         for _ in 0..self.workers {
             let barrier = Arc::clone(&barrier);
-            let task = self.tasks.task().keep(async move { barrier.meet() });
+            let task = self.tasks.token().keep(async move { barrier.wait() });
             tokio::spawn(task);
         }
     }
 }
 
 impl Probe {
-    /// Has all workers meet when it is polled first.
-    pub(in crate::watchdog) fn new(meeting: Option<Meeting>) -> Arc<Probe> {
+    /// The first poll of the task observes all workers.
+    pub(in crate::watchdog) fn new(barriers: Option<Barriers>) -> Arc<Probe> {
         Arc::new(Probe {
             state: Mutex::new(State {
                 waker: None,
-                is_to_meet: true,
-                is_unwanted: false,
+                observes_all: true,
+                is_over: false,
             }),
-            meeting,
+            barriers,
         })
     }
 
-    /// What the task is to run.
+    /// What the task runs.
     pub(in crate::watchdog) fn task(self: &Arc<Probe>) -> ProbeTask {
         ProbeTask(Arc::clone(self))
     }
 
-    /// Has the task polled, if it has been polled since the last time.
+    /// Has the task polled, if it has been polled since the last call.
     pub(in crate::watchdog) fn wake(&self) {
         let waker = self.lock().waker.take();
         if let Some(waker) = waker {
@@ -78,35 +78,35 @@ impl Probe {
         }
     }
 
-    /// Has all workers meet.
-    pub(in crate::watchdog) fn meet(&self) {
-        self.lock().is_to_meet = true;
+    /// Observes all workers.
+    pub(in crate::watchdog) fn observe_all(&self) {
+        self.lock().observes_all = true;
         self.wake();
     }
 
     /// Ends the task.
     pub(in crate::watchdog) fn end(&self) {
-        self.lock().is_unwanted = true;
+        self.lock().is_over = true;
         self.wake();
     }
 
     fn poll(&self, waker: &Waker) -> Poll<()> {
         let waker = waker.clone();
         let mut state = self.lock();
-        if state.is_unwanted {
+        if state.is_over {
             return Poll::Ready(());
         }
         let former = state.waker.replace(waker);
-        let is_to_meet = std::mem::take(&mut state.is_to_meet);
+        let observes_all = std::mem::take(&mut state.observes_all);
         drop(state);
         drop(former);
-        if let Some(meeting) = self.meeting.as_ref().filter(|_| is_to_meet) {
-            meeting.begin();
+        if let Some(barriers) = self.barriers.as_ref().filter(|_| observes_all) {
+            barriers.begin();
         }
         Poll::Pending
     }
 
-    /// A waker keeps its runtime's files open, so it goes with the task.
+    /// A waker keeps its runtime's files open, so it is dropped with the task.
     fn ended(&self) {
         let waker = self.lock().waker.take();
         drop(waker);
@@ -117,7 +117,7 @@ impl Probe {
     }
 }
 
-/// Waits to be woken, again and again, until it is asked to end.
+/// Is woken again and again, until the probe ends it.
 #[derive(Debug)]
 pub(in crate::watchdog) struct ProbeTask(Arc<Probe>);
 

@@ -1,5 +1,5 @@
-//! What the thread of a worker that stands still is asked: which worker and task it runs, and its
-//! stack.
+//! Asks the thread of a stuck worker which worker and task it runs, and captures its stack. How that is done:
+//! `stack.rs`. Nothing here is waited for after `until`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,47 +10,46 @@ use crate::clock;
 use crate::stack::{self, Identity, OnCpuTracker, Shows, StackCapture, StackSnapshot};
 use crate::stall::OsThread;
 
-/// How often a thread that shows no stack is tried again between two reports.
+/// How often a thread that shows no stack is tried again, between two reports.
 const RETRIES: u32 = 5;
 
-/// With less time left the retry is kept for another look: a thread that waits for a CPU would hardly
+/// With less time left, the retry is kept for another tick: a thread that waits for a CPU would hardly
 /// answer.
 const WORTH_A_RETRY: Duration = Duration::from_millis(2);
 
 #[derive(Debug)]
 pub(in crate::watchdog) struct ThreadProbe {
     settings: StackCapture,
-    /// What the thread has been seen to do since it is suspected.
     tracker: OnCpuTracker,
-    /// What the thread said when it answered last.
-    known: Option<Identity>,
-    /// The task that it has said to poll both times that it was asked last.
+    /// The last answer of the thread.
+    identity: Option<Identity>,
+    /// The task that the thread polls by its last two answers.
     task: Option<task::Id>,
-    /// The latest that shows a stack; or that shows why not, if there is none.
+    /// The latest snapshot that has a stack. If none has, the latest, which shows why.
     snapshot: Option<Arc<StackSnapshot>>,
     retries: u32,
 }
 
-/// After `until` nothing is waited for.
 impl ThreadProbe {
     pub(in crate::watchdog) fn new(settings: StackCapture) -> ThreadProbe {
         ThreadProbe {
             settings,
             tracker: OnCpuTracker::default(),
-            known: None,
+            identity: None,
             task: None,
             snapshot: None,
             retries: 0,
         }
     }
 
-    /// At each look until it is known who the thread is: the more often, the sooner it may be asked.
+    /// Asks the thread, if it has not answered yet. Called at each tick: the more often, the sooner the thread
+    /// may be asked.
     pub(in crate::watchdog) fn ask_first(&mut self, thread: Option<&OsThread>, until: Instant) {
         let Some(target) = thread.and_then(OsThread::target) else {
             return;
         };
-        if self.known.is_none() {
-            self.known = stack::identify(target, &mut self.tracker, self.settings, until);
+        if self.identity.is_none() {
+            self.identity = stack::identify(target, &mut self.tracker, self.settings, until);
         } else {
             stack::follow(target, &mut self.tracker, self.settings);
         }
@@ -70,7 +69,7 @@ impl ThreadProbe {
         identity.is_some_and(|identity| identity.worker == Some(worker))
     }
 
-    /// It is another thread that runs the worker.
+    /// Starts over with the thread that does run the worker.
     pub(in crate::watchdog) fn turn_to(&mut self, thread: &OsThread, until: Instant) {
         self.end();
         self.ask_first(Some(thread), until);
@@ -78,26 +77,27 @@ impl ThreadProbe {
 
     /// Whether the thread has said that it runs this worker. `None` if it could not be asked.
     pub(in crate::watchdog) fn says(&self, worker: usize) -> Option<bool> {
-        self.known.map(|known| known.worker == Some(worker))
+        self.identity
+            .map(|identity| identity.worker == Some(worker))
     }
 
-    /// The task that the thread has said to poll both times that it was asked last.
+    /// The task that the thread polls by its last two answers.
     pub(in crate::watchdog) fn task(&self) -> Option<task::Id> {
         self.task
     }
 
-    /// Whether there is something to be taken.
+    /// Whether stacks of the thread are taken.
     pub(in crate::watchdog) fn takes_stacks_of(&self, thread: Option<&OsThread>) -> bool {
         self.settings.taken && thread.and_then(OsThread::target).is_some()
     }
 
-    /// Takes its stack, and asks once more who it is. `still`: whether the stall goes on; what was seen
-    /// of the thread after its end is of no use. Returns whether it polls another task than before.
+    /// Captures the thread's stack, and asks the thread once more. Returns whether it polls another task than
+    /// before. If `is_stuck` is false afterwards, what was seen may be from after the stall, and is dropped.
     pub(in crate::watchdog) fn take(
         &mut self,
         thread: Option<&OsThread>,
         until: Instant,
-        still: impl Fn() -> bool,
+        is_stuck: impl Fn() -> bool,
     ) -> bool {
         let Some(target) = thread.and_then(OsThread::target) else {
             return false;
@@ -110,26 +110,26 @@ impl ThreadProbe {
             }
             _ => stack::identify(target, tracker, settings, until),
         };
-        if !still() {
+        if !is_stuck() {
             return false;
         }
         self.retries = RETRIES;
         if let Some(snapshot) = snapshot {
             self.keep(snapshot);
         }
-        // What it was at before says nothing of the present.
+        // The task of before says nothing of the present.
         self.task = None;
         let Some(identity) = identity else {
             return false;
         };
-        let Some(before) = self.known.replace(identity) else {
+        let Some(before) = self.identity.replace(identity) else {
             return false;
         };
         self.task = identity.task.filter(|task| before.task == Some(*task));
         before.task != identity.task
     }
 
-    /// The latest that shows a stack, or else the latest that says why not.
+    /// Keeps a snapshot, unless it has no stack and the present one has.
     fn keep(&mut self, snapshot: Arc<StackSnapshot>) {
         let has_none = self
             .snapshot
@@ -140,12 +140,13 @@ impl ThreadProbe {
         }
     }
 
-    /// At each look once it is told. `still`: whether it went on even after the look.
+    /// Tries again to capture a stack, at each tick after the first report, if there is none yet. If
+    /// `is_stuck` is false afterwards, the stack is dropped.
     pub(in crate::watchdog) fn retry(
         &mut self,
         thread: Option<&OsThread>,
         until: Instant,
-        still: impl Fn() -> bool,
+        is_stuck: impl Fn() -> bool,
     ) {
         let Some(target) = thread.and_then(OsThread::target) else {
             return;
@@ -161,7 +162,7 @@ impl ThreadProbe {
         }
         self.retries -= 1;
         let snapshot = StackSnapshot::take(target, &mut self.tracker, self.settings, until);
-        if let Some(snapshot) = snapshot.filter(|snapshot| snapshot.shows_calls() && still()) {
+        if let Some(snapshot) = snapshot.filter(|snapshot| snapshot.shows_calls() && is_stuck()) {
             self.snapshot = Some(snapshot);
         }
     }
@@ -170,16 +171,17 @@ impl ThreadProbe {
         self.snapshot.clone()
     }
 
-    /// What the stack shows, once it has been read.
+    /// What the stack shows, once it has been resolved.
     pub(in crate::watchdog) fn stack_shows(&self) -> Option<Shows> {
         self.snapshot.as_ref()?.trace()?.shows()
     }
 
+    /// Whether the stack shows that the thread has handed its worker over.
     pub(in crate::watchdog) fn has_handed_over(&self) -> bool {
         self.stack_shows() == Some(Shows::HandedOver)
     }
 
-    /// What was found out is of a thread that is not the worker's.
+    /// Forgets everything, as the thread does not run the worker.
     pub(in crate::watchdog) fn end(&mut self) {
         *self = ThreadProbe::new(self.settings);
     }

@@ -1,9 +1,9 @@
-//! The reports that wait: pure reckoning.
+//! The reports that wait to be published. Pure: the time is passed in.
 //!
-//! A report waits for what the inspector says of it, for no longer than the threshold or 100 ms; then for its
-//! stack to be taken and read, until there is news of the same worker, the watch ends, or
-//! [`LONGEST_WAIT`] has passed. So the reports of a worker keep their order, no more than one of them
-//! waits, and nobody else's waits for it.
+//! A report waits for the inspector's answer, for no longer than the threshold or 100 ms. Then it waits for
+//! its stack to be captured and resolved, until the next report of the same worker, the end of the watch,
+//! or [`LONGEST_WAIT`]. So the reports of a worker keep their order, no more than one of them waits, and no
+//! report waits for one of another worker.
 
 use std::collections::HashMap;
 use std::mem;
@@ -12,30 +12,30 @@ use std::time::{Duration, Instant};
 
 use tokio::task;
 
-use super::super::verdict::{self, Known};
-use super::{Answer, Answered, Report, Stack};
 use crate::broadcast::Publisher;
 use crate::stall::{Cause, OsThread, Phase, Stall, StallId};
+use crate::watchdog::messages::{Answer, Ending, Findings, Report, Stack};
+use crate::watchdog::verdict::{self, CaseEvidence};
 
-/// Time enough to read the debug information of a large program on a crowded machine. It is felt where
-/// nothing else comes sooner: at the end of a stall, and with a threshold that is longer. Without it, a
-/// stuck thread that holds a lock which reading takes would go untold.
+/// Long enough to read the debug information of a large program on a crowded machine. Readers feel this
+/// limit at the end of a stall, and with a threshold that is longer. Without it, a stuck thread that holds a
+/// lock which the resolver needs would go unreported.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// How many there is room for before the program's allocator is asked for more: it may be what a thread
-/// is stuck in.
+/// There is room for so many reports before the program's allocator is needed, in which a thread may be
+/// stuck.
 const ROOM: usize = 128;
 
 #[derive(Debug)]
 pub(super) struct PendingReports {
     waiting: Vec<Waiting>,
     due: Vec<Waiting>,
-    /// What has been said of the stalls that go on, for reports of which nothing new is known.
-    said: HashMap<StallId, Said>,
+    /// What was last reported of each stall that goes on, for reports of which nothing new is known.
+    reported: HashMap<StallId, Reported>,
 }
 
 #[derive(Debug, Clone)]
-struct Said {
+struct Reported {
     publisher: Arc<Publisher<Stall>>,
     cause: Cause,
     thread: Option<OsThread>,
@@ -45,16 +45,10 @@ struct Said {
 #[derive(Debug)]
 struct Waiting {
     report: Report,
-    /// Not longer than until then.
+    /// When the report is published at the latest.
     until: Instant,
-    stage: Stage,
-}
-
-#[derive(Debug)]
-enum Stage {
-    /// For the inspector.
-    Unanswered,
-    Answered(Answered),
+    /// `None` until the inspector answers.
+    findings: Option<Findings>,
 }
 
 impl PendingReports {
@@ -62,118 +56,116 @@ impl PendingReports {
         PendingReports {
             waiting: Vec::with_capacity(ROOM),
             due: Vec::with_capacity(ROOM),
-            said: HashMap::with_capacity(ROOM),
+            reported: HashMap::with_capacity(ROOM),
         }
     }
 
-    /// A new report: what has waited of the same worker waits no longer.
+    /// Adds a report. An earlier one of the same worker waits no longer.
     pub(super) fn arrive(&mut self, report: Report, now: Instant) {
         let is_of_same_worker = |other: &Report| {
             Arc::ptr_eq(&other.publisher, &report.publisher)
                 && other.stall.worker == report.stall.worker
         };
         self.release(|waiting| is_of_same_worker(&waiting.report));
-        let (until, stage) = match report.answer_within {
-            Some(wait) => (now + wait, Stage::Unanswered),
-            None => (now, Stage::Answered(Answered::NothingNew)),
+        let (until, findings) = match report.answer_within {
+            Some(wait) => (now + wait, None),
+            None => (now, Some(Findings::Nothing)),
         };
         self.waiting.push(Waiting {
             report,
             until,
-            stage,
+            findings,
         });
     }
 
-    /// What the inspector says. An answer that comes too late is of no use.
+    /// Adds the inspector's answer to its report, unless the answer is too late.
     pub(super) fn answer(&mut self, answer: Answer, now: Instant) {
-        let is_asked = |waiting: &&mut Waiting| {
-            waiting.report.stall.id == answer.id && waiting.report.number == answer.number
-        };
-        if let Some(waiting) = self.waiting.iter_mut().find(is_asked) {
+        if let Some(waiting) = self.find(answer.id, answer.number) {
             waiting.until = now + LONGEST_WAIT;
-            waiting.stage = Stage::Answered(answer.answered);
+            waiting.findings = Some(answer.findings);
         }
     }
 
-    /// What came of taking a stack.
+    /// Adds the stack that an answer has announced.
     pub(super) fn stack(&mut self, stack: Stack) {
-        let is_meant = |waiting: &&mut Waiting| {
-            waiting.report.stall.id == stack.id && waiting.report.number == stack.number
-        };
-        let Some(waiting) = self.waiting.iter_mut().find(is_meant) else {
-            return;
-        };
-        if let Stage::Answered(Answered::Known {
-            known,
+        let waiting = self.find(stack.id, stack.number);
+        if let Some(Findings::Found {
+            evidence,
             task,
             snapshot,
             stack_follows,
             ..
-        }) = &mut waiting.stage
+        }) = waiting.and_then(|waiting| waiting.findings.as_mut())
         {
-            known.said = stack.said;
-            known.went_on = stack.went_on;
+            evidence.says_worker = stack.says_worker;
+            evidence.changed_task = stack.changed_task;
             *task = stack.task;
             *snapshot = stack.snapshot;
             *stack_follows = false;
         }
     }
 
-    /// The channel is about to be closed.
+    fn find(&mut self, id: StallId, number: u32) -> Option<&mut Waiting> {
+        self.waiting
+            .iter_mut()
+            .find(|waiting| waiting.report.stall.id == id && waiting.report.number == number)
+    }
+
+    /// Publishes all that waits for a channel, which is about to be closed.
     pub(super) fn end(&mut self, publisher: &Arc<Publisher<Stall>>, now: Instant) {
         self.release(|waiting| Arc::ptr_eq(&waiting.report.publisher, publisher));
         self.publish(now);
-        self.said
-            .retain(|_, said| !Arc::ptr_eq(&said.publisher, publisher));
+        self.reported
+            .retain(|_, reported| !Arc::ptr_eq(&reported.publisher, publisher));
     }
 
-    /// Publishes what has waited long enough, and what need not wait.
+    /// Publishes the reports that are complete, or have waited long enough.
     pub(super) fn publish(&mut self, now: Instant) {
         self.release(|waiting| waiting.is_complete() || waiting.until <= now);
         let mut due = mem::take(&mut self.due);
         for waiting in due.drain(..) {
             let publisher = Arc::clone(&waiting.report.publisher);
-            if let Some(stall) = self.told(waiting) {
-                // If it is closed, nobody is left to be told.
+            if let Some(stall) = self.complete(waiting) {
+                // A closed channel has no reader.
                 publisher.publish(stall).ok();
             }
         }
         self.due = due;
     }
 
-    /// The report as it is published. `None` if it is no stall.
-    fn told(&mut self, waiting: Waiting) -> Option<Stall> {
+    /// The stall with what is known of it by now. `None` if it is no stall.
+    fn complete(&mut self, waiting: Waiting) -> Option<Stall> {
         let mut stall = waiting.report.stall;
-        let said = self.said.remove(&stall.id);
-        match waiting.stage {
-            Stage::Answered(Answered::NoStall) => return None,
-            Stage::Answered(answered @ Answered::Known { .. }) => answered.tell(&mut stall),
-            Stage::Unanswered | Stage::Answered(Answered::NothingNew) => {
-                if let Some(said) = said {
-                    stall.cause = said.cause;
-                    stall.thread = said.thread;
-                    stall.task = said.task;
+        let reported = self.reported.remove(&stall.id);
+        match waiting.findings {
+            Some(Findings::NoStall) => return None,
+            Some(findings @ Findings::Found { .. }) => findings.apply_to(&mut stall),
+            None | Some(Findings::Nothing) => {
+                if let Some(reported) = reported {
+                    stall.cause = reported.cause;
+                    stall.thread = reported.thread;
+                    stall.task = reported.task;
                 }
             }
         }
         if stall.phase != Phase::Ended {
-            let said = Said {
+            let reported = Reported {
                 publisher: waiting.report.publisher,
                 cause: stall.cause,
                 thread: stall.thread.clone(),
                 task: stall.task,
             };
-            self.said.insert(stall.id, said);
+            self.reported.insert(stall.id, reported);
         }
         Some(stall)
     }
 
-    /// When something will have waited long enough, if there is no news before.
+    /// When the next report has waited long enough.
     pub(super) fn due_at(&self) -> Option<Instant> {
         self.waiting.iter().map(|waiting| waiting.until).min()
     }
 
-    /// These wait no longer; they keep their order.
+    /// Makes these reports due, in their order.
     fn release(&mut self, which: impl Fn(&Waiting) -> bool) {
         let mut index = 0;
         while let Some(waiting) = self.waiting.get(index) {
@@ -188,12 +180,12 @@ impl PendingReports {
 }
 
 impl Waiting {
-    /// There is nothing to wait for.
+    /// Whether there is nothing to wait for.
     fn is_complete(&self) -> bool {
-        match &self.stage {
-            Stage::Unanswered => false,
-            Stage::Answered(Answered::NoStall | Answered::NothingNew) => true,
-            Stage::Answered(Answered::Known {
+        match &self.findings {
+            None => false,
+            Some(Findings::NoStall | Findings::Nothing) => true,
+            Some(Findings::Found {
                 snapshot,
                 stack_follows,
                 ..
@@ -207,13 +199,12 @@ impl Waiting {
     }
 }
 
-impl Answered {
-    /// Puts it into the report, as far as it is evidence.
-    fn tell(self, stall: &mut Stall) {
-        let Answered::Known {
-            known,
-            live,
-            ended,
+impl Findings {
+    /// Adds to the report what the evidence shows.
+    fn apply_to(self, stall: &mut Stall) {
+        let Findings::Found {
+            evidence,
+            ending,
             thread,
             task,
             snapshot,
@@ -224,16 +215,19 @@ impl Answered {
         };
         let trace = snapshot.and_then(|snapshot| snapshot.trace());
         let shows = trace.as_ref().and_then(|trace| trace.shows());
-        let with_stack = |known: Known| Known {
-            stack: shows.or(known.stack),
-            ..known
+        let with_stack = |evidence: CaseEvidence| CaseEvidence {
+            stack: shows.or(evidence.stack),
+            ..evidence
         };
-        let now = verdict::weigh(with_stack(known));
-        let verdict = match ended {
+        let now = verdict::weigh(with_stack(evidence));
+        let verdict = match ending {
             None => now,
-            Some(is_unattended) => {
+            Some(Ending {
+                live,
+                is_unattended,
+            }) => {
                 let live = live.map_or(now, |live| verdict::weigh(with_stack(live)));
-                verdict::weigh_at_end(live, with_stack(known), is_unattended)
+                verdict::weigh_at_end(live, with_stack(evidence), is_unattended)
             }
         };
         stall.cause = verdict.cause;
@@ -241,7 +235,7 @@ impl Answered {
             stall.thread = thread;
             stall.task = task;
         }
-        // Where nobody runs the worker, the stack is that of who has left it.
+        // Where nobody runs the worker, the stack is that of the thread which has left it.
         if verdict.is_runner || verdict.cause == Cause::Unattended {
             stall.trace = trace;
         }
@@ -256,21 +250,21 @@ mod tests {
     use crate::broadcast::Subscription;
     use crate::clock;
     use crate::stack::{StackTrace, Unresolved};
-    use crate::watchdog::verdict::NOTHING_KNOWN;
+    use crate::watchdog::verdict::NO_EVIDENCE;
 
     const THRESHOLD: Duration = Duration::from_millis(60);
 
-    struct Told {
+    struct Reports {
         pending: PendingReports,
         publisher: Arc<Publisher<Stall>>,
         reader: Subscription<Stall>,
         now: Instant,
     }
 
-    impl Told {
-        fn new() -> Told {
+    impl Reports {
+        fn new() -> Reports {
             let publisher = Arc::new(Publisher::new(16));
-            Told {
+            Reports {
                 pending: PendingReports::new(),
                 reader: publisher.subscribe(),
                 publisher,
@@ -289,11 +283,11 @@ mod tests {
             self.pending.publish(self.now);
         }
 
-        fn answer(&mut self, stall: &Stall, number: u32, answered: Answered) {
+        fn answer(&mut self, stall: &Stall, number: u32, findings: Findings) {
             let answer = Answer {
                 id: stall.id,
                 number,
-                answered,
+                findings,
             };
             self.pending.answer(answer, self.now);
             self.pending.publish(self.now);
@@ -325,15 +319,14 @@ mod tests {
     fn on_cpu(
         snapshot: Option<&Arc<crate::stack::StackSnapshot>>,
         stack_follows: bool,
-    ) -> Answered {
-        Answered::Known {
-            known: Known {
-                said: Some(true),
+    ) -> Findings {
+        Findings::Found {
+            evidence: CaseEvidence {
+                says_worker: Some(true),
                 behaviour: Cause::OnCpu,
-                ..NOTHING_KNOWN
+                ..NO_EVIDENCE
             },
-            live: None,
-            ended: None,
+            ending: None,
             thread: Some(OsThread::current()),
             task: None,
             snapshot: snapshot.cloned(),
@@ -342,128 +335,140 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_was_asked_about_is_told_at_once() {
-        let mut told = Told::new();
-        told.arrive(&stall(0, Phase::Ended), 1, false);
-        assert_eq!(told.published(), [(0, Phase::Ended, Cause::Unknown, None)]);
+    fn a_report_without_an_inquiry_is_published_at_once() {
+        let mut reports = Reports::new();
+        reports.arrive(&stall(0, Phase::Ended), 1, false);
+        assert_eq!(
+            reports.published(),
+            [(0, Phase::Ended, Cause::Unknown, None)]
+        );
     }
 
     #[test]
     fn an_answer_is_waited_for_but_not_for_long() {
-        let mut told = Told::new();
+        let mut reports = Reports::new();
         let (first, second) = (stall(0, Phase::Started), stall(1, Phase::Started));
-        told.arrive(&first, 1, true);
-        told.arrive(&second, 1, true);
-        assert_eq!(told.published(), []);
-        told.answer(&second, 1, on_cpu(None, false));
-        assert_eq!(told.published(), [(1, Phase::Started, Cause::OnCpu, None)]);
-        told.pass(THRESHOLD);
+        reports.arrive(&first, 1, true);
+        reports.arrive(&second, 1, true);
+        assert_eq!(reports.published(), []);
+        reports.answer(&second, 1, on_cpu(None, false));
         assert_eq!(
-            told.published(),
+            reports.published(),
+            [(1, Phase::Started, Cause::OnCpu, None)]
+        );
+        reports.pass(THRESHOLD);
+        assert_eq!(
+            reports.published(),
             [(0, Phase::Started, Cause::Unknown, None)]
         );
         // Too late.
-        told.answer(&first, 1, on_cpu(None, false));
-        assert_eq!(told.published(), []);
+        reports.answer(&first, 1, on_cpu(None, false));
+        assert_eq!(reports.published(), []);
     }
 
     #[test]
-    fn what_was_said_holds_until_more_is_known() {
-        let mut told = Told::new();
+    fn what_was_reported_holds_until_more_is_known() {
+        let mut reports = Reports::new();
         let mut stall = stall(0, Phase::Started);
-        told.arrive(&stall, 1, true);
-        told.answer(&stall, 1, on_cpu(None, false));
+        reports.arrive(&stall, 1, true);
+        reports.answer(&stall, 1, on_cpu(None, false));
         stall.phase = Phase::Ongoing;
-        told.arrive(&stall, 2, true);
-        told.answer(&stall, 2, Answered::NothingNew);
+        reports.arrive(&stall, 2, true);
+        reports.answer(&stall, 2, Findings::Nothing);
         stall.phase = Phase::Ended;
-        told.arrive(&stall, 3, true);
-        told.pass(THRESHOLD);
-        let causes: Vec<_> = told.published().iter().map(|told| told.2).collect();
+        reports.arrive(&stall, 3, true);
+        reports.pass(THRESHOLD);
+        let causes: Vec<_> = reports.published().iter().map(|stall| stall.2).collect();
         assert_eq!(causes, [Cause::OnCpu; 3]);
-        assert!(told.pending.said.is_empty());
+        assert!(reports.pending.reported.is_empty());
     }
 
     #[test]
-    fn what_is_no_stall_is_not_told() {
-        let mut told = Told::new();
+    fn what_is_no_stall_is_not_published() {
+        let mut reports = Reports::new();
         let stall = stall(0, Phase::Started);
-        told.arrive(&stall, 1, true);
-        told.answer(&stall, 1, Answered::NoStall);
-        told.pass(LONGEST_WAIT);
-        assert_eq!(told.published(), []);
+        reports.arrive(&stall, 1, true);
+        reports.answer(&stall, 1, Findings::NoStall);
+        reports.pass(LONGEST_WAIT);
+        assert_eq!(reports.published(), []);
     }
 
     #[test]
     fn a_report_waits_for_its_stack() {
-        let mut told = Told::new();
+        let mut reports = Reports::new();
         let mut stall = stall(0, Phase::Started);
         let (snapshot, unresolved) = Unresolved::empty();
-        told.arrive(&stall, 1, true);
-        told.answer(&stall, 1, on_cpu(None, true));
-        told.pending.stack(Stack {
+        reports.arrive(&stall, 1, true);
+        reports.answer(&stall, 1, on_cpu(None, true));
+        reports.pending.stack(Stack {
             id: stall.id,
             number: 1,
             snapshot: Some(Arc::clone(&snapshot)),
-            said: Some(true),
+            says_worker: Some(true),
             task: None,
-            went_on: false,
+            changed_task: false,
         });
-        told.pass(THRESHOLD);
-        assert_eq!(told.published(), []);
-        assert!(told.pending.due_at().unwrap() > told.now);
+        reports.pass(THRESHOLD);
+        assert_eq!(reports.published(), []);
+        assert!(reports.pending.due_at().unwrap() > reports.now);
 
         let trace = Arc::new(StackTrace::default());
         unresolved.come_out(&trace);
-        told.pass(Duration::ZERO);
+        reports.pass(Duration::ZERO);
         let expected = (0, Phase::Started, Cause::OnCpu, Some(trace));
-        assert_eq!(told.published(), [expected]);
+        assert_eq!(reports.published(), [expected]);
 
         // Nothing comes of the next.
         let (snapshot, unresolved) = Unresolved::empty();
         stall.phase = Phase::Ongoing;
-        told.arrive(&stall, 2, true);
-        told.answer(&stall, 2, on_cpu(Some(&snapshot), false));
-        assert_eq!(told.published(), []);
+        reports.arrive(&stall, 2, true);
+        reports.answer(&stall, 2, on_cpu(Some(&snapshot), false));
+        assert_eq!(reports.published(), []);
         drop(unresolved);
-        told.pass(Duration::ZERO);
-        assert_eq!(told.published(), [(0, Phase::Ongoing, Cause::OnCpu, None)]);
+        reports.pass(Duration::ZERO);
+        assert_eq!(
+            reports.published(),
+            [(0, Phase::Ongoing, Cause::OnCpu, None)]
+        );
     }
 
     #[test]
-    fn a_stack_is_waited_for_until_there_is_news_or_for_so_long() {
-        let mut told = Told::new();
+    fn a_stack_is_waited_for_until_the_next_report_or_for_so_long() {
+        let mut reports = Reports::new();
         let (first, other) = (stall(0, Phase::Started), stall(1, Phase::Started));
         for stall in [&first, &other] {
             let (snapshot, unresolved) = Unresolved::empty();
-            told.arrive(stall, 1, true);
-            told.answer(stall, 1, on_cpu(Some(&snapshot), false));
+            reports.arrive(stall, 1, true);
+            reports.answer(stall, 1, on_cpu(Some(&snapshot), false));
             mem::forget(unresolved);
         }
         let mut more = first.clone();
         more.phase = Phase::Ongoing;
-        told.arrive(&more, 2, false);
+        reports.arrive(&more, 2, false);
         assert_eq!(
-            told.published(),
+            reports.published(),
             [
                 (0, Phase::Started, Cause::OnCpu, None),
                 (0, Phase::Ongoing, Cause::OnCpu, None)
             ]
         );
-        told.pass(LONGEST_WAIT);
-        assert_eq!(told.published(), [(1, Phase::Started, Cause::OnCpu, None)]);
+        reports.pass(LONGEST_WAIT);
+        assert_eq!(
+            reports.published(),
+            [(1, Phase::Started, Cause::OnCpu, None)]
+        );
     }
 
     #[test]
-    fn all_is_told_before_the_end() {
-        let mut told = Told::new();
-        told.arrive(&stall(0, Phase::Started), 1, true);
+    fn all_is_published_before_the_end() {
+        let mut reports = Reports::new();
+        reports.arrive(&stall(0, Phase::Started), 1, true);
         let other = Arc::new(Publisher::new(1));
-        told.pending.end(&other, told.now);
-        assert_eq!(told.published(), []);
-        let publisher = Arc::clone(&told.publisher);
-        told.pending.end(&publisher, told.now);
-        assert_eq!(told.published().len(), 1);
-        assert!(told.pending.said.is_empty());
+        reports.pending.end(&other, reports.now);
+        assert_eq!(reports.published(), []);
+        let publisher = Arc::clone(&reports.publisher);
+        reports.pending.end(&publisher, reports.now);
+        assert_eq!(reports.published().len(), 1);
+        assert!(reports.pending.reported.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Stalls on real runtimes: each row of the scenarios that the watchdog must get right.
+//! Stalls on real runtimes: each scenario that the watchdog must get right.
 //!
 //! A threshold of 60 ms and blocks of 300: the machine may be late by a lot.
 
@@ -63,7 +63,7 @@ fn spin(duration: Duration) {
     }
 }
 
-/// What a thread that reads nothing but stalls has heard.
+/// The reports that a thread has received which reads nothing else.
 struct Heard {
     reports: Arc<(Mutex<Reports>, Condvar)>,
 }
@@ -147,12 +147,12 @@ fn in_phase(stalls: &[Stall], phase: Phase) -> impl Iterator<Item = &Stall> {
 /// What `stalls` returns when it is not the fault of a crowded machine, which may starve a runtime a few
 /// times.
 fn unstarved(stalls: impl Fn() -> Vec<Stall>) -> Vec<Stall> {
-    let mut told = std::iter::repeat_with(stalls).take(10);
-    told.find(|told| !told.is_empty()).unwrap_or_default()
+    let mut tries = std::iter::repeat_with(stalls).take(10);
+    tries.find(|stalls| !stalls.is_empty()).unwrap_or_default()
 }
 
-/// The thread that the latest report has that has one: on a crowded machine the first may come before
-/// that is known.
+/// The thread of the latest report that has one: on a crowded machine the first report may come before it is
+/// known.
 #[track_caller]
 fn thread(stalls: &[Stall]) -> &OsThread {
     let thread = stalls.iter().rev().find_map(|stall| stall.thread.as_ref());

@@ -1,4 +1,4 @@
-//! Why, as `/proc` has it.
+//! Causes by what `/proc` says.
 #![cfg(target_os = "linux")]
 
 use std::process::Command;
@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::{BLOCK, Heard, block, current_thread, in_phase, spin, watching};
 use crate::support::millis;
 
-/// The stall that `blocking` makes, as it was told at its end.
+/// The last report of the stall that `blocking` makes.
 fn stall(blocking: impl FnOnce()) -> Stall {
     current_thread().block_on(async {
         let monitor = watching().install().unwrap();
@@ -79,8 +79,8 @@ fn times() -> [u64; 2] {
     [(); 2].map(|()| fields.next().unwrap().parse().unwrap())
 }
 
-/// On a crowded machine the thread may get no CPU for most of the time. Then that is the right cause, as
-/// its own times show.
+/// On a crowded machine the thread may get no CPU for most of the time. Then that is the right cause, as the
+/// thread's own times show.
 #[test]
 fn a_computation() {
     for _ in 0..10 {
@@ -93,7 +93,7 @@ fn a_computation() {
         });
         let [on_cpu, waited] = did;
         println!("{on_cpu} ns on a CPU, {waited} ns waiting for one: {stall}");
-        // Near the middle it depends on when it was looked at.
+        // Near the middle it depends on when the thread was observed.
         if on_cpu > 3 * waited {
             return assert_eq!(stall.cause, Cause::OnCpu);
         } else if waited > 3 * on_cpu {

@@ -49,9 +49,9 @@ fn the_root_future_blocks() {
         let heard = Heard::of(monitor.stalls());
         sleep(millis(50)).await;
         block();
-        let told = heard.wait_for(Phase::Started, 1);
-        // While it lasts: the runtime has not been back at its scheduler yet.
-        assert_eq!(in_phase(&told, Phase::Ended).count(), 0);
+        let reports = heard.wait_for(Phase::Started, 1);
+        // While it lasts: the worker has not been back at its scheduler yet.
+        assert_eq!(in_phase(&reports, Phase::Ended).count(), 0);
         sleep(millis(50)).await;
         monitor.stop();
         let stalls = heard.to_the_end();
@@ -70,8 +70,8 @@ fn the_root_future_blocks_in_its_very_first_poll() {
         let monitor = watching().install().unwrap();
         let heard = Heard::of(monitor.stalls());
         block();
-        let told = heard.wait_for(Phase::Started, 1);
-        assert_eq!(in_phase(&told, Phase::Ended).count(), 0);
+        let reports = heard.wait_for(Phase::Started, 1);
+        assert_eq!(in_phase(&reports, Phase::Ended).count(), 0);
         sleep(millis(50)).await;
         monitor.stop();
         assert_one(&heard.to_the_end(), 0);
@@ -181,7 +181,7 @@ fn between_two_calls_of_block_on_when_given_from_outside() {
         block();
     }
     rest(&runtime, millis(50));
-    // A stall is told nevertheless, when the busy time has shown that it was one.
+    // A stall is still reported, once the busy time has shown that it was one.
     runtime.block_on(async {
         block();
         sleep(millis(50)).await;

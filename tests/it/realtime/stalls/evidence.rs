@@ -1,4 +1,4 @@
-//! Whose thread it is, and what it does: nothing is said that is not certain.
+//! Which thread a worker runs on, and what it does: no report says what is not certain.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -17,7 +17,7 @@ fn own_id() -> Option<u32> {
     path.file_name()?.to_str()?.parse().ok()
 }
 
-/// Tasks that move their worker to another thread all the time, until they are to end.
+/// Tasks that move their worker to another thread all the time, until the flag is set.
 fn keep_moving(runtime: &Runtime) -> Arc<AtomicBool> {
     let end = Arc::new(AtomicBool::new(false));
     for index in 0..8 {
@@ -53,7 +53,7 @@ fn stalls_of(
 }
 
 #[test]
-fn a_worker_that_has_moved_is_told_with_its_own_thread_or_with_none() {
+fn a_worker_that_has_moved_is_reported_with_its_own_thread_or_with_none() {
     let runtime = multi_thread(4);
     let monitor = watching().install_on(runtime.handle()).unwrap();
     let heard = Heard::of(monitor.stalls());
@@ -67,8 +67,8 @@ fn a_worker_that_has_moved_is_told_with_its_own_thread_or_with_none() {
             stalls_of(&runtime, &heard, block)
         };
         for stall in &stalls {
-            let told = stall.thread.as_ref().map(|thread| thread.id);
-            assert!(told.is_none() || told == Some(thread), "{stall}");
+            let reported = stall.thread.as_ref().map(|thread| thread.id);
+            assert!(reported.is_none() || reported == Some(thread), "{stall}");
             let allowed = match stall.cause {
                 Cause::OnCpu => round % 2 == 0,
                 Cause::Blocked { .. } => round % 2 == 1,
@@ -76,7 +76,7 @@ fn a_worker_that_has_moved_is_told_with_its_own_thread_or_with_none() {
                 _ => false,
             };
             assert!(allowed, "round {round}: {stall}");
-            known += u32::from(told.is_some());
+            known += u32::from(reported.is_some());
             all += 1;
         }
     }
@@ -106,8 +106,8 @@ fn a_full_pool_does_not_make_a_worker_unattended() {
         let (stalls, thread) = stalls_of(&runtime, &heard, blocking);
         for stall in &stalls {
             assert_ne!(stall.cause, Cause::Unattended, "{stall}");
-            let told = stall.thread.as_ref().map(|thread| thread.id);
-            assert!(told.is_none() || told == Some(thread), "{stall}");
+            let reported = stall.thread.as_ref().map(|thread| thread.id);
+            assert!(reported.is_none() || reported == Some(thread), "{stall}");
         }
     }
     monitor.stop();
@@ -143,7 +143,7 @@ fn an_unpark_hook_that_blocks_keeps_the_cause_that_was_seen() {
 }
 
 #[test]
-fn workers_that_are_stuck_from_the_start_are_told_while_it_lasts() {
+fn workers_that_are_stuck_from_the_start_are_reported_while_it_lasts() {
     static STUCK: AtomicU32 = AtomicU32::new(0);
     let runtime = multi_thread(8);
     let heard = runtime.block_on(async {
@@ -158,8 +158,8 @@ fn workers_that_are_stuck_from_the_start_are_told_while_it_lasts() {
             .map(|_| tokio::spawn(async move { stuck() }))
             .collect();
         // On a thread that is no worker.
-        let told = heard.wait_for(Phase::Started, 8);
-        assert_eq!(STUCK.load(Ordering::SeqCst), 8, "{told:?}");
+        let reports = heard.wait_for(Phase::Started, 8);
+        assert_eq!(STUCK.load(Ordering::SeqCst), 8, "{reports:?}");
         for task in tasks {
             task.await.unwrap();
         }

@@ -1,4 +1,4 @@
-//! The opt-in help: another worker looks after timers and I/O.
+//! The opt-in rescue: another worker takes over timers and I/O.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::{BLOCK, Heard, multi_thread, watching};
 use crate::support::millis;
 
-/// How late a timer is at the most while the worker that looks after timers is stuck.
+/// How late a timer is at the most while the worker that drives the timers is stuck.
 fn lateness(rescue: bool) -> Duration {
     let runtime = multi_thread(2);
     let monitor = watching()
@@ -24,7 +24,7 @@ fn lateness(rescue: bool) -> Duration {
 }
 
 fn one_timer(runtime: &Runtime) -> Duration {
-    // By the time it is due, the worker that is woken by this timer blocks.
+    // By the time it is due, the worker that this timer wakes blocks.
     let due = millis(100);
     let late = runtime.spawn(async move {
         let began = Instant::now();

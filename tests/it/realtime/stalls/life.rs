@@ -1,4 +1,4 @@
-//! Who is watched and when, and what is left behind.
+//! When runtimes are watched, and what is left afterwards.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::{FOR_EVER, Heard, assert_one, block, current_thread, multi_thread, rest, watching};
 use crate::support::millis;
 
-/// Whether the process has a thread of this name now, as far as the system tells.
+/// Whether the process has a thread of this name now.
 fn has_thread(name: &str) -> bool {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     tasks.flatten().any(|task| {
@@ -33,7 +33,7 @@ fn open_files() -> usize {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn the_threads_are_there_as_long_as_somebody_wants_to_know() {
+fn the_threads_are_there_as_long_as_somebody_wants_stalls() {
     let threads = ["loopmon-watchdog", "loopmon-reporter", "loopmon-callbacks"];
     let none = || !threads.iter().any(|name| has_thread(name));
     wait_until(none);
@@ -116,7 +116,7 @@ fn a_runtime_that_shuts_down_with_a_stuck_worker_is_let_go() {
 }
 
 #[test]
-fn a_stall_that_has_just_ended_is_told_before_the_stream_ends() {
+fn a_stall_that_has_just_ended_is_reported_before_the_stream_ends() {
     current_thread().block_on(async {
         let monitor = watching().install().unwrap();
         let heard = Heard::of(monitor.stalls());
@@ -174,19 +174,19 @@ fn a_monitor_that_the_caller_drives() {
 
 #[test]
 fn callbacks_run_while_it_lasts_and_may_use_tokio() {
-    let (told, heard) = std::sync::mpsc::channel();
+    let (sender, reports) = std::sync::mpsc::channel();
     let callback = move |stall: loopmon::Stall| {
-        let told = told.clone();
+        let sender = sender.clone();
         async move {
             sleep(millis(1)).await;
             let thread = std::thread::current().name().unwrap().to_owned();
-            told.send((stall, thread)).unwrap();
+            sender.send((stall, thread)).unwrap();
         }
     };
     current_thread().block_on(async {
         let monitor = watching().stall_callback(callback).install().unwrap();
         block();
-        let (stall, thread) = heard.recv_timeout(FOR_EVER).unwrap();
+        let (stall, thread) = reports.recv_timeout(FOR_EVER).unwrap();
         assert_eq!(stall.phase, Phase::Started);
         assert_eq!(thread, "loopmon-callbacks");
         sleep(millis(50)).await;
@@ -194,7 +194,7 @@ fn callbacks_run_while_it_lasts_and_may_use_tokio() {
         monitor.stopped().await;
     });
     let mut last = None;
-    while let Ok((stall, _)) = heard.recv_timeout(FOR_EVER) {
+    while let Ok((stall, _)) = reports.recv_timeout(FOR_EVER) {
         last = Some(stall);
     }
     assert_eq!(last.unwrap().phase, Phase::Ended);

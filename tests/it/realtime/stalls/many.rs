@@ -68,8 +68,8 @@ fn one_stuck_runtime_among_a_hundred() {
         sleep(millis(50)).await;
     });
     let (_, heard) = &monitors[42];
-    let told = heard.wait_for(Phase::Ended, 1);
-    assert_eq!(told[0].monitor.as_deref(), Some("42"));
+    let reports = heard.wait_for(Phase::Ended, 1);
+    assert_eq!(reports[0].monitor.as_deref(), Some("42"));
     for (monitor, heard) in &monitors {
         monitor.stop();
         heard.to_the_end();

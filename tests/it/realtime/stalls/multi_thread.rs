@@ -129,7 +129,7 @@ fn the_core_is_left_unattended_as_the_blocking_pool_is_full() {
     monitor.stop();
     let stalls = heard.to_the_end();
     assert_one(&stalls, 0);
-    // Without the stack of the thread it looks like one that sleeps in a poll while the pool is full.
+    // Without the stack of its thread, the worker looks like one that sleeps in a poll while the pool is full.
     let doubtful = [Cause::Unattended, Cause::Unknown];
     for stall in &stalls {
         assert!(doubtful.contains(&stall.cause), "{stall}");
@@ -172,7 +172,7 @@ fn medium_polls_with_a_sleep_between() {
     heard.nothing_to_the_end();
 }
 
-/// Documented as not seen: it is no worker.
+/// Documented as not detected: its thread is no worker.
 #[test]
 fn the_root_future_of_block_on_blocks() {
     let runtime = multi_thread(2);

@@ -1,4 +1,4 @@
-//! What keeps the whole process from running is no stall.
+//! A pause of the whole process is no stall.
 #![cfg(target_os = "linux")]
 
 use std::io::{BufRead, BufReader, Write};
@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::{Heard, block, current_thread, multi_thread, spin, watching};
 use crate::support::millis;
 
-/// Asks this binary to be the process that is stopped.
+/// Set for the process that is stopped, which is this binary too.
 const CHILD: &str = "LOOPMON_TEST_STOPPED_CHILD";
 const STOPS: u64 = 5;
 
@@ -50,14 +50,13 @@ fn a_stopped_process_has_pauses_and_no_stalls() {
     }
     child.stdin.take().unwrap().write_all(b"done\n").unwrap();
     assert_eq!(line_with("stalls"), "stalls []");
-    let told = line_with("pauses");
-    let pauses: u64 = told["pauses ".len()..].parse().unwrap();
+    let line = line_with("pauses");
+    let pauses: u64 = line["pauses ".len()..].parse().unwrap();
     assert!(pauses >= STOPS, "{pauses}");
     assert!(child.wait().unwrap().success());
 }
 
-/// Its thread has been started, but may not have run yet: only once it has told something, it would
-/// notice a pause.
+/// The watchdog's thread may not have run yet. Once it has reported something, it notices pauses.
 async fn watchdog_is_at_work() {
     let monitor = watching().install().unwrap();
     let heard = Heard::of(monitor.stalls());
@@ -78,11 +77,11 @@ fn be_stopped() {
         watching().install_on(idle.handle()).unwrap(),
     ];
     let heard = monitors.each_ref().map(watch);
-    let (told, mut done) = tokio::sync::oneshot::channel();
+    let (line_came, mut done) = tokio::sync::oneshot::channel();
     thread::Builder::new()
         .spawn(move || {
             std::io::stdin().read_line(&mut String::new()).unwrap();
-            told.send(()).unwrap();
+            line_came.send(()).unwrap();
         })
         .unwrap();
     busy.block_on(async {

@@ -1,19 +1,19 @@
-//! Which thread runs a worker that stands still.
+//! Which thread runs a worker that is stuck.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::super::Stamp;
-use super::Case;
+use super::Investigation;
 use crate::stall::OsThread;
 use crate::watchdog::evidence::Evidence;
+use crate::watchdog::messages::Stamp;
 
-/// How often, and how far apart, it is seen whether the workers have met.
-const LOOKS_FOR_A_MEETING: u32 = 10;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
+/// How often, and how far apart, to see whether the worker has been observed.
+const CHECKS: u32 = 10;
+const BETWEEN_CHECKS: Duration = Duration::from_millis(1);
 
-impl Case {
-    /// The thread itself has said that it runs the worker.
+impl Investigation {
+    /// Whether the thread itself has said that it runs the worker.
     pub(super) fn is_proven(&self) -> bool {
         self.probe.says(self.worker) == Some(true) && !self.probe.has_handed_over()
     }
@@ -26,28 +26,29 @@ impl Case {
             |thread: &OsThread, tracker: &mut _| probe.would_say(thread, tracker, worker, until);
         let found = self.candidates.find(asked, would_say);
         if let Some((thread, times, taken_at)) = found {
-            self.first = Evidence::running(at.of(taken_at), times);
+            self.first = Evidence::running(at.awake_at(taken_at), times);
             self.probe.turn_to(&thread, until);
             self.thread = Some(thread);
         }
     }
 
-    /// Whether the worker, which has just gone on, is met on this thread next.
-    pub(super) fn is_met_on(&self, thread: &OsThread) -> bool {
+    /// Whether the worker, which has just gone on, is observed on this thread next.
+    pub(super) fn is_observed_on(&self, thread: &OsThread) -> bool {
         let worker_threads = self.subject.worker_threads();
-        let before = worker_threads.count(self.worker);
-        self.subject.probe.meet();
-        for _ in 0..LOOKS_FOR_A_MEETING {
-            sleep(BETWEEN_LOOKS);
-            if worker_threads.count(self.worker) != before {
-                let met = worker_threads.thread(self.worker);
-                return met.is_some_and(|met| met.id == thread.id);
+        let before = worker_threads.observations(self.worker);
+        self.subject.probe.observe_all();
+        for _ in 0..CHECKS {
+            sleep(BETWEEN_CHECKS);
+            if worker_threads.observations(self.worker) != before {
+                let observed = worker_threads.thread(self.worker);
+                return observed.is_some_and(|observed| observed.id == thread.id);
             }
         }
         false
     }
 
-    /// It has been met as this worker's, and nothing speaks against it; or all others are ruled out.
+    /// Whether the worker was observed on the thread and nothing speaks against it, or all other threads are
+    /// ruled out.
     pub(super) fn is_likely(&mut self) -> bool {
         let worker_threads = self.subject.worker_threads();
         if !self.subject.has_many_workers {
