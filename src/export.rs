@@ -53,11 +53,11 @@
 #[cfg(any(feature = "metrics", feature = "opentelemetry"))]
 mod buckets;
 mod feed;
+#[cfg(any(feature = "metrics", feature = "opentelemetry"))]
+mod ledger;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod names;
-#[cfg(any(feature = "metrics", feature = "opentelemetry"))]
-mod open_stalls;
 #[cfg(feature = "opentelemetry")]
 mod opentelemetry;
 #[cfg(feature = "tracing")]

@@ -12,7 +12,7 @@ mod samples;
 mod stall_channel;
 mod stalls;
 mod stop_on_drop;
-#[cfg(any(feature = "metrics", feature = "tracing", feature = "opentelemetry"))]
+#[cfg(feature = "_export")]
 mod weak;
 mod work;
 
@@ -26,7 +26,7 @@ pub use builder::Builder;
 pub use samples::Samples;
 pub use stalls::Stalls;
 pub use stop_on_drop::StopOnDrop;
-#[cfg(any(feature = "metrics", feature = "tracing", feature = "opentelemetry"))]
+#[cfg(feature = "_export")]
 pub(crate) use weak::WeakMonitor;
 
 use crate::clock;
@@ -332,7 +332,7 @@ impl Monitor {
     /// std::thread::sleep(Duration::from_millis(300));
     ///
     /// let stall = listener.join().unwrap().unwrap();
-    /// assert_eq!((stall.phase, stall.worker), (Phase::Started, 0));
+    /// assert_eq!((stall.phase, stall.worker()), (Phase::Started, Some(0)));
     /// assert!(stall.duration < Duration::from_millis(300));
     /// # if cfg!(target_os = "linux") {
     /// assert!(matches!(stall.cause, Cause::Blocked { .. }));

@@ -2,6 +2,7 @@
 
 mod cause;
 mod id;
+mod place;
 mod thread;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use tokio::task;
 
 pub use cause::Cause;
 pub use id::StallId;
+pub use place::Place;
 pub use thread::OsThread;
 
 use crate::stack::StackTrace;
@@ -50,8 +52,8 @@ pub struct Stall {
     /// The [name](crate::Builder::name) of the monitor that tells it.
     #[cfg_attr(feature = "serde", serde(default))]
     pub monitor: Option<Arc<str>>,
-    /// The index of the worker, as Tokio's metrics count them; 0 on a `current_thread` runtime.
-    pub worker: usize,
+    /// Where the stall is.
+    pub place: Place,
     /// The thread that runs the worker. `None` if it is not [certain](crate::docs::stalls) which one does.
     #[cfg_attr(feature = "serde", serde(default))]
     pub thread: Option<OsThread>,
@@ -111,11 +113,12 @@ impl Stall {
     /// ```
     /// use std::time::Duration;
     /// use loopmon::chrono::DateTime;
-    /// use loopmon::{Cause, Phase, Stall, Syscall};
+    /// use loopmon::{Cause, Phase, Place, Stall, Syscall};
     ///
     /// let read = Cause::blocked(Some(Syscall::new(0)));
     /// let lasted = Duration::from_millis(105);
-    /// let mut stall = Stall::new(Phase::Started, 3, read, DateTime::UNIX_EPOCH, lasted);
+    /// let place = Place::Worker(3);
+    /// let mut stall = Stall::new(Phase::Started, place, read, DateTime::UNIX_EPOCH, lasted);
     /// stall.monitor = Some("ingest".into());
     /// assert_eq!(stall.cause.to_string(), format!("blocked in {}", Syscall::new(0)));
     /// assert_eq!(stall.trace, None);
@@ -123,7 +126,7 @@ impl Stall {
     #[must_use]
     pub fn new(
         phase: Phase,
-        worker: usize,
+        place: Place,
         cause: Cause,
         began_at: DateTime<Utc>,
         duration: Duration,
@@ -132,7 +135,7 @@ impl Stall {
             id: StallId::next(),
             phase,
             monitor: None,
-            worker,
+            place,
             thread: None,
             task: None,
             began_at,
@@ -143,12 +146,18 @@ impl Stall {
         }
     }
 
+    /// The index of the stalled worker, as Tokio's metrics count workers.
+    #[must_use]
+    pub fn worker(&self) -> Option<usize> {
+        self.place.worker()
+    }
+
     /// One of which hardly anything is known.
     #[cfg(test)]
     pub(crate) fn of(worker: usize, phase: Phase) -> Stall {
         Stall::new(
             phase,
-            worker,
+            Place::Worker(worker),
             Cause::OnCpu,
             DateTime::UNIX_EPOCH,
             Duration::ZERO,
@@ -177,8 +186,8 @@ impl fmt::Display for Stall {
         };
         write!(
             f,
-            "worker {} {stuck} {:.3} s: {}",
-            self.worker,
+            "{} {stuck} {:.3} s: {}",
+            self.place,
             self.duration.as_secs_f64(),
             self.cause,
         )?;

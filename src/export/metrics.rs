@@ -4,26 +4,24 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::ptr;
 use std::time::{Duration, Instant};
 
-use ::metrics::{Counter, Gauge, Histogram, Key, Level, Metadata, Recorder, with_recorder};
+use ::metrics::{Counter, Gauge, Histogram, Recorder, with_recorder};
 
 use super::Export;
 use super::buckets::BUCKETS;
 use super::feed::{Exporter, Exports, guard};
+use super::ledger::{StallLedger, StallSink};
 use super::names::Name;
-use super::open_stalls::OpenStalls;
+use crate::clock;
 use crate::error::Error;
 use crate::monitor::Monitor;
 use crate::sample::Sample;
-use crate::stall::Stall;
-use keys::{Keys, WorkerKeys};
+use crate::stall::{Cause, Place, Stall};
+use keys::{Keys, StallKeys, counter, gauge, histogram};
 
 static EXPORTS: Exports = Exports::on("loopmon-metrics");
-
-static METADATA: Metadata<'static> = Metadata::new("loopmon", Level::INFO, Some(module_path!()));
 
 /// Exports to the recorder of the [`metrics`](https://docs.rs/metrics) crate.
 ///
@@ -129,71 +127,69 @@ impl Metrics {
 /// Writes one monitor's metrics.
 struct ToRecorder {
     keys: Keys,
-    per_worker: bool,
-    /// Of the workers that have been stalled; one for all of them if they are not told apart.
-    workers: BTreeMap<Option<usize>, Worker>,
-    open: OpenStalls,
-    /// Where the recorder is that has been told what there is.
-    told: Option<usize>,
+    ledger: StallLedger<StallMetrics>,
+    /// The address of the recorder that has the descriptions and zeros.
+    prepared: Option<usize>,
     handles: Option<Handles>,
 }
 
-/// What a sample is written to. To look it up allocates.
+/// The metrics that a sample is written to. Registering them allocates.
 struct Handles {
     lag: Histogram,
     tasks: Gauge,
     queue_depth: Gauge,
     busy: Gauge,
     samples_missed: Counter,
-    /// When they are to be looked up again: a recorder may forget what it was not told for a while.
+    /// When to register them again: a recorder may forget metrics that were idle for a while.
     until: Instant,
 }
 
-struct Worker {
-    keys: WorkerKeys,
-    /// Of the stalled time, what is not a whole second yet.
+/// The metrics of one worker's stalls, or of all workers'.
+struct StallMetrics {
+    keys: StallKeys,
+    /// The part of the stalled time that is not a whole second yet.
     carried: Duration,
+}
+
+/// The ledger's sink: the recorder of this moment.
+struct Sink<'a> {
+    recorder: &'a dyn Recorder,
+    keys: &'a Keys,
 }
 
 impl ToRecorder {
     fn new(name: &Name, per_worker: bool) -> ToRecorder {
-        let mut exporter = ToRecorder {
-            keys: Keys::new(name),
-            per_worker,
-            workers: BTreeMap::new(),
-            open: OpenStalls::default(),
-            told: None,
+        let keys = Keys::new(name);
+        let all = (!per_worker).then(|| StallMetrics::new(keys.of_stalls(None)));
+        ToRecorder {
+            keys,
+            ledger: StallLedger::new(all),
+            prepared: None,
             handles: None,
-        };
-        if !per_worker {
-            let all = Worker::new(exporter.keys.of_worker(None));
-            exporter.workers.insert(None, all);
         }
-        exporter
     }
 
-    fn worker(&mut self, recorder: &dyn Recorder, worker: usize) -> &mut Worker {
-        let worker = self.per_worker.then_some(worker);
-        let keys = &self.keys;
-        self.workers.entry(worker).or_insert_with(|| {
-            let new = Worker::new(keys.of_worker(worker));
-            new.keys.zero(recorder);
-            new
-        })
-    }
-
-    /// Tells a recorder that is met first what there is, so that nothing has to happen before it
-    /// shows as 0.
-    fn meet(&mut self, recorder: &dyn Recorder) {
+    /// Describes the metrics to a new recorder and sets them to 0, so that they show before anything
+    /// happens.
+    fn prepare(&mut self, recorder: &dyn Recorder) {
         let address = ptr::from_ref(recorder).addr();
-        if self.told.replace(address) != Some(address) {
+        if self.prepared.replace(address) != Some(address) {
             self.handles = None;
             keys::describe(recorder);
             self.keys.zero(recorder);
-            for worker in self.workers.values() {
-                worker.keys.zero(recorder);
+            for series in self.ledger.series.values() {
+                series.keys.zero(recorder);
             }
         }
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut StallLedger<StallMetrics>, &mut Sink<'_>)) {
+        with_recorder(|recorder| {
+            // Its panic must not keep the ledger from a report.
+            guard(|| self.prepare(recorder));
+            let keys = &self.keys;
+            write(&mut self.ledger, &mut Sink { recorder, keys });
+        });
     }
 }
 
@@ -202,7 +198,7 @@ impl Handles {
 
     fn new(recorder: &dyn Recorder, keys: &Keys, now: Instant) -> Handles {
         Handles {
-            lag: recorder.register_histogram(&keys.lag, &METADATA),
+            lag: histogram(recorder, &keys.lag),
             tasks: gauge(recorder, &keys.tasks),
             queue_depth: gauge(recorder, &keys.queue_depth),
             busy: gauge(recorder, &keys.busy),
@@ -212,7 +208,8 @@ impl Handles {
     }
 }
 
-/// To drop a handle may call the recorder. Should it panic, the next must not do so on the way out.
+/// Dropping a handle may call the recorder. If that panics, dropping the other handles must not panic
+/// during the unwinding, which would abort the process.
 impl Drop for Handles {
     fn drop(&mut self) {
         guard(|| self.lag = Histogram::noop());
@@ -223,30 +220,52 @@ impl Drop for Handles {
     }
 }
 
-impl Worker {
-    fn new(keys: WorkerKeys) -> Worker {
-        Worker {
+impl StallMetrics {
+    fn new(keys: StallKeys) -> StallMetrics {
+        StallMetrics {
             keys,
             carried: Duration::ZERO,
         }
     }
+}
 
-    fn add_time(&mut self, recorder: &dyn Recorder, stalled: Duration) {
-        self.carried += stalled;
-        let seconds = self.carried.as_secs();
-        self.carried -= Duration::from_secs(seconds);
-        counter(recorder, &self.keys.seconds).increment(seconds);
+impl StallSink for Sink<'_> {
+    type Series = StallMetrics;
+
+    fn create(&mut self, place: Option<&Place>) -> StallMetrics {
+        let new = StallMetrics::new(self.keys.of_stalls(place));
+        new.keys.zero(self.recorder);
+        new
+    }
+
+    fn count(&mut self, series: &StallMetrics, cause: Cause) {
+        counter(self.recorder, series.keys.stalls(cause)).increment(1);
+    }
+
+    fn add_time(&mut self, series: &mut StallMetrics, stalled: Duration) {
+        series.carried += stalled;
+        let seconds = series.carried.as_secs();
+        series.carried -= Duration::from_secs(seconds);
+        counter(self.recorder, &series.keys.seconds).increment(seconds);
+    }
+
+    fn set_longest(&mut self, series: &StallMetrics, lasted: Duration) {
+        gauge(self.recorder, &series.keys.in_progress).set(lasted);
+    }
+
+    fn set_open(&mut self, count: usize) {
+        gauge(self.recorder, &self.keys.stalled_workers).set(count as f64);
     }
 }
 
 impl Exporter for ToRecorder {
     fn begin(&mut self) {
-        with_recorder(|recorder| self.meet(recorder));
+        with_recorder(|recorder| self.prepare(recorder));
     }
 
     fn sample(&mut self, sample: &Sample, now: Instant) {
         with_recorder(|recorder| {
-            self.meet(recorder);
+            self.prepare(recorder);
             let handles = self.handles.take().filter(|handles| now < handles.until);
             let handles = handles.unwrap_or_else(|| Handles::new(recorder, &self.keys, now));
             handles.lag.record(sample.lag);
@@ -259,62 +278,28 @@ impl Exporter for ToRecorder {
     }
 
     fn stall(&mut self, stall: &Stall, now: Instant) {
-        let change = self.open.update(stall, now);
-        with_recorder(|recorder| {
-            self.meet(recorder);
-            counter(recorder, &self.keys.reports_missed).increment(stall.missed);
-            let worker = self.worker(recorder, stall.worker);
-            if change.is_new {
-                counter(recorder, worker.keys.stalls(stall.cause)).increment(1);
-            }
-            worker.add_time(recorder, change.grown);
+        self.write(|ledger, sink| {
+            ledger.stall(stall, now, sink);
+            counter(sink.recorder, &sink.keys.reports_missed).increment(stall.missed);
         });
-        self.tick(now);
     }
 
     fn wants_tick(&self) -> bool {
-        !self.open.is_empty()
+        self.ledger.wants_tick()
     }
 
     fn tick(&mut self, now: Instant) {
-        with_recorder(|recorder| {
-            self.meet(recorder);
-            for stall in self.open.iter_mut() {
-                let worker = self.per_worker.then_some(stall.worker);
-                if let Some(worker) = self.workers.get_mut(&worker) {
-                    worker.add_time(recorder, stall.grow(now));
-                }
-            }
-            gauge(recorder, &self.keys.stalled_workers).set(self.open.iter().count() as f64);
-            for (index, worker) in &self.workers {
-                let longest = self.open.longest(*index, now);
-                gauge(recorder, &worker.keys.in_progress).set(longest);
-            }
-        });
+        self.write(|ledger, sink| ledger.tick(now, sink));
     }
 
     fn detached(&mut self) {
-        self.open = OpenStalls::default();
-        with_recorder(|recorder| {
-            let keys = &self.keys;
-            let gauges = [
-                &keys.tasks,
-                &keys.queue_depth,
-                &keys.busy,
-                &keys.stalled_workers,
-            ];
-            let of_workers = self.workers.values().map(|worker| &worker.keys.in_progress);
-            for key in gauges.into_iter().chain(of_workers) {
-                gauge(recorder, key).set(0.0);
+        self.ledger.take_open();
+        self.write(|ledger, sink| {
+            let keys = sink.keys;
+            for key in [&keys.tasks, &keys.queue_depth, &keys.busy] {
+                gauge(sink.recorder, key).set(0.0);
             }
+            ledger.tick(clock::now(), sink);
         });
     }
-}
-
-fn counter(recorder: &dyn Recorder, key: &Key) -> Counter {
-    recorder.register_counter(key, &METADATA)
-}
-
-fn gauge(recorder: &dyn Recorder, key: &Key) -> Gauge {
-    recorder.register_gauge(key, &METADATA)
 }

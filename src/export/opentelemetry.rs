@@ -1,50 +1,30 @@
 //! Samples and stalls through the OpenTelemetry API.
 
+mod attributes;
 mod instruments;
 mod spans;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
+use ::opentelemetry::InstrumentationScope;
 use ::opentelemetry::global::{self, BoxedTracer};
 use ::opentelemetry::metrics::Meter;
-use ::opentelemetry::{InstrumentationScope, KeyValue};
 
 use super::Export;
 use super::feed::{Exporter, Exports, guard};
+use super::ledger::{StallLedger, StallSink};
 use super::names::Name;
-use super::open_stalls::OpenStalls;
 use crate::clock;
 use crate::error::Error;
 use crate::monitor::Monitor;
 use crate::sample::Sample;
 use crate::stall::Stall;
-use instruments::{Instruments, Worker};
+use instruments::{Instruments, StallAttributes};
 use spans::Spans;
 
 static EXPORTS: Exports = Exports::on("loopmon-otel");
-
-/// Which monitor, and which of those of its name.
-fn monitor(name: &Name) -> Vec<KeyValue> {
-    let monitor = KeyValue::new("loopmon.monitor.name", name.monitor.clone());
-    let index = name.index();
-    let index = index.map(|index| numbered("loopmon.monitor.index", index));
-    [monitor].into_iter().chain(index).collect()
-}
-
-fn worker(index: usize) -> KeyValue {
-    numbered("loopmon.worker.index", index)
-}
-
-fn numbered(key: &'static str, index: usize) -> KeyValue {
-    KeyValue::new(key, i64::try_from(index).unwrap_or(i64::MAX))
-}
-
-fn cause(label: &'static str) -> KeyValue {
-    KeyValue::new("loopmon.stall.cause", label)
-}
 
 /// Exports to the global providers of [OpenTelemetry](https://docs.rs/opentelemetry): samples and
 /// stalls to instruments, and each stall to a span.
@@ -169,48 +149,23 @@ impl OpenTelemetry {
     }
 }
 
-/// Tells of one monitor.
+/// Exports one monitor.
 struct ToProviders {
     instruments: Instruments,
     spans: Spans,
-    per_worker: bool,
-    /// Those that have been stalled; one for all of them if they are not told apart.
-    workers: BTreeMap<Option<usize>, Worker>,
-    open: OpenStalls,
+    ledger: StallLedger<StallAttributes>,
 }
 
 impl ToProviders {
     fn new(name: &Name, per_worker: bool, meter: &Meter, tracer: BoxedTracer) -> ToProviders {
-        let monitor = monitor(name);
-        let mut exporter = ToProviders {
-            instruments: Instruments::new(meter, &monitor),
+        let monitor = attributes::monitor(name);
+        let mut instruments = Instruments::new(meter, &monitor);
+        let all = (!per_worker).then(|| instruments.create(None));
+        ToProviders {
+            instruments,
             spans: Spans::new(tracer, &monitor),
-            per_worker,
-            workers: BTreeMap::new(),
-            open: OpenStalls::default(),
-        };
-        if !per_worker {
-            let all = exporter.instruments.worker(None);
-            exporter.workers.insert(None, all);
+            ledger: StallLedger::new(all),
         }
-        exporter
-    }
-
-    /// Takes a report into the instruments.
-    fn count(&mut self, stall: &Stall, now: Instant) {
-        let change = self.open.update(stall, now);
-        let instruments = &self.instruments;
-        instruments.reports_missed(stall.missed);
-        let worker = self.per_worker.then_some(stall.worker);
-        let worker = self
-            .workers
-            .entry(worker)
-            .or_insert_with(|| instruments.worker(worker));
-        if change.is_new {
-            instruments.stall(worker, stall.cause);
-        }
-        instruments.stall_time(worker, change.grown.as_secs_f64());
-        self.tick(now);
     }
 }
 
@@ -225,45 +180,34 @@ impl Exporter for ToProviders {
     }
 
     fn stall(&mut self, stall: &Stall, now: Instant) {
-        // Meters that panic cost no span.
-        guard(|| self.count(stall, now));
+        // A meter that panics must not cost a span.
+        guard(|| {
+            self.ledger.stall(stall, now, &mut self.instruments);
+            self.instruments.reports_missed(stall.missed);
+        });
         self.spans.update(stall);
     }
 
     fn wants_tick(&self) -> bool {
-        !self.open.is_empty()
+        self.ledger.wants_tick()
     }
 
     fn tick(&mut self, now: Instant) {
-        let instruments = &mut self.instruments;
-        for stall in self.open.iter_mut() {
-            let worker = self.per_worker.then_some(stall.worker);
-            if let Some(worker) = self.workers.get(&worker) {
-                instruments.stall_time(worker, stall.grow(now).as_secs_f64());
-            }
-        }
-        instruments.stalled.set(self.open.iter().count());
-        for (index, worker) in &self.workers {
-            let longest = self.open.longest(*index, now);
-            instruments.stall_age(worker, longest.as_secs_f64());
-        }
+        self.ledger.tick(now, &mut self.instruments);
     }
 
     fn detached(&mut self) {
         let now = clock::now();
-        let open = std::mem::take(&mut self.open);
-        self.spans.end(|worker| {
+        let open = self.ledger.take_open();
+        self.spans.end(|id| {
             let mut open = open.iter();
-            let stall = open.find(|stall| stall.worker == worker)?;
+            let stall = open.find(|stall| stall.id == id)?;
             Some(stall.lasted(now))
         });
         let instruments = &mut self.instruments;
         instruments.tasks.set(0);
         instruments.queue.set(0);
-        instruments.stalled.set(0);
         instruments.utilization(0.0);
-        for worker in self.workers.values() {
-            instruments.stall_age(worker, 0.0);
-        }
+        self.ledger.tick(now, instruments);
     }
 }

@@ -47,11 +47,19 @@ impl Cause {
     pub const fn blocked(syscall: Option<Syscall>) -> Cause {
         Cause::Blocked { syscall }
     }
+
+    /// The system call of [`Blocked`](Self::Blocked), where it is known.
+    pub(crate) fn syscall(self) -> Option<Syscall> {
+        match self {
+            Cause::Blocked { syscall } => syscall,
+            _ => None,
+        }
+    }
 }
 
-#[cfg(any(feature = "metrics", feature = "tracing", feature = "opentelemetry"))]
+#[cfg(feature = "_export")]
 impl Cause {
-    /// What exporters call them, by their index.
+    /// All labels that exporters use.
     pub(crate) const LABELS: [&'static str; 6] = [
         "blocked",
         "on_cpu",
@@ -61,43 +69,30 @@ impl Cause {
         "unknown",
     ];
 
-    pub(crate) fn index(self) -> usize {
-        match self {
+    pub(crate) fn label(self) -> &'static str {
+        Cause::LABELS[match self {
             Cause::Blocked { .. } => 0,
             Cause::OnCpu => 1,
             Cause::ManyPolls => 2,
             Cause::Unattended => 3,
             Cause::Starved => 4,
             Cause::Unknown => 5,
-        }
-    }
-
-    #[cfg(any(feature = "tracing", feature = "opentelemetry"))]
-    pub(crate) fn label(self) -> &'static str {
-        Cause::LABELS[self.index()]
-    }
-
-    #[cfg(any(feature = "tracing", feature = "opentelemetry"))]
-    pub(crate) fn syscall(self) -> Option<Syscall> {
-        match self {
-            Cause::Blocked { syscall } => syscall,
-            _ => None,
-        }
+        }]
     }
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Cause::Blocked {
-                syscall: Some(syscall),
-            } => write!(f, "blocked in {syscall}"),
-            Cause::Blocked { syscall: None } => f.write_str("blocked in the kernel"),
-            Cause::OnCpu => f.write_str("running on the CPU"),
-            Cause::ManyPolls => f.write_str("many polls in a row"),
-            Cause::Unattended => f.write_str("no thread runs it"),
-            Cause::Starved => f.write_str("starved of CPU by the host"),
-            Cause::Unknown => f.write_str("cause unknown"),
+        if let Some(syscall) = self.syscall() {
+            return write!(f, "blocked in {syscall}");
         }
+        f.write_str(match self {
+            Cause::Blocked { .. } => "blocked in the kernel",
+            Cause::OnCpu => "running on the CPU",
+            Cause::ManyPolls => "many polls in a row",
+            Cause::Unattended => "no thread runs it",
+            Cause::Starved => "starved of CPU by the host",
+            Cause::Unknown => "cause unknown",
+        })
     }
 }

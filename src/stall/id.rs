@@ -16,6 +16,14 @@ impl StallId {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         StallId(NEXT.fetch_add(1, Ordering::Relaxed) as u64)
     }
+
+    /// The id that a test gives to all reports of one stall.
+    #[cfg(all(test, feature = "_export"))]
+    pub(crate) fn of(stall: &impl std::hash::Hash) -> StallId {
+        use std::hash::BuildHasher;
+        let hasher = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default();
+        StallId(hasher.hash_one(stall))
+    }
 }
 
 impl fmt::Display for StallId {

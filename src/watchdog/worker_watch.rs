@@ -12,7 +12,7 @@ use super::reporter::{News, Report};
 use super::subject::Subject;
 use crate::clock;
 use crate::runtime::WorkerCounters;
-use crate::stall::{Cause, Phase, Stall, StallId};
+use crate::stall::{Cause, Phase, Place, Stall, StallId};
 
 /// On a crowded machine the inspector may wait for a CPU for that long.
 const SHORTEST_ANSWER: Duration = Duration::from_millis(100);
@@ -189,7 +189,7 @@ impl WorkerWatch {
             id: self.case.unwrap_or_else(StallId::next),
             phase,
             monitor: subject.name.clone(),
-            worker: self.index,
+            place: Place::Worker(self.index),
             thread: None,
             task: None,
             began_at: clock::utc_now() - lasted,

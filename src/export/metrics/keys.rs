@@ -1,10 +1,14 @@
-//! What the metrics are called, and what they are said to be.
+//! The names, labels and descriptions of the metrics. Their values come from elsewhere.
 
-use ::metrics::{Key, Label, Recorder, Unit};
+use std::collections::BTreeMap;
 
-use super::{counter, gauge};
+use ::metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
+
 use crate::export::names::Name;
-use crate::stall::Cause;
+use crate::stall::{Cause, Place};
+
+static METADATA: Metadata<'static> =
+    Metadata::new("loopmon", Level::INFO, Some("loopmon::export::metrics"));
 
 const LAG: &str = "loopmon_lag_seconds";
 const TASKS: &str = "loopmon_tasks";
@@ -17,7 +21,7 @@ const STALL_IN_PROGRESS: &str = "loopmon_stall_in_progress_seconds";
 const STALLED_WORKERS: &str = "loopmon_stalled_workers";
 const REPORTS_MISSED: &str = "loopmon_stall_reports_missed_total";
 
-/// Of one monitor.
+/// The keys of one monitor.
 pub(super) struct Keys {
     labels: Vec<Label>,
     pub(super) lag: Key,
@@ -29,10 +33,10 @@ pub(super) struct Keys {
     pub(super) reports_missed: Key,
 }
 
-/// Of one worker of it, or of all of them.
-pub(super) struct WorkerKeys {
-    /// In the order of `Cause::LABELS`.
-    stalls: [Key; Cause::LABELS.len()],
+/// The keys of one worker's stalls, or of all workers'.
+pub(super) struct StallKeys {
+    /// By the cause's label.
+    stalls: BTreeMap<&'static str, Key>,
     pub(super) seconds: Key,
     pub(super) in_progress: Key,
 }
@@ -55,7 +59,8 @@ impl Keys {
         }
     }
 
-    pub(super) fn of_worker(&self, worker: Option<usize>) -> WorkerKeys {
+    pub(super) fn of_stalls(&self, place: Option<&Place>) -> StallKeys {
+        let worker = place.and_then(Place::worker);
         let worker = worker.map(|worker| Label::new("worker", worker.to_string()));
         let key = |name, cause: Option<&'static str>| {
             let cause = cause.map(|cause| Label::new("cause", cause));
@@ -63,14 +68,16 @@ impl Keys {
             labels.extend(worker.clone().into_iter().chain(cause));
             Key::from_parts(name, labels)
         };
-        WorkerKeys {
-            stalls: Cause::LABELS.map(|cause| key(STALLS, Some(cause))),
+        StallKeys {
+            stalls: Cause::LABELS
+                .map(|cause| (cause, key(STALLS, Some(cause))))
+                .into(),
             seconds: key(STALL_SECONDS, None),
             in_progress: key(STALL_IN_PROGRESS, None),
         }
     }
 
-    /// Has what counts begin at 0.
+    /// Sets the counters and the gauge of stalls to 0.
     pub(super) fn zero(&self, recorder: &dyn Recorder) {
         counter(recorder, &self.samples_missed).increment(0);
         counter(recorder, &self.reports_missed).increment(0);
@@ -78,19 +85,31 @@ impl Keys {
     }
 }
 
-impl WorkerKeys {
+impl StallKeys {
     pub(super) fn stalls(&self, cause: Cause) -> &Key {
-        &self.stalls[cause.index()]
+        &self.stalls[cause.label()]
     }
 
-    /// Has what counts begin at 0.
+    /// Sets the counters and the gauge of stalls to 0.
     pub(super) fn zero(&self, recorder: &dyn Recorder) {
-        for key in &self.stalls {
+        for key in self.stalls.values() {
             counter(recorder, key).increment(0);
         }
         counter(recorder, &self.seconds).increment(0);
         gauge(recorder, &self.in_progress).set(0.0);
     }
+}
+
+pub(super) fn counter(recorder: &dyn Recorder, key: &Key) -> Counter {
+    recorder.register_counter(key, &METADATA)
+}
+
+pub(super) fn gauge(recorder: &dyn Recorder, key: &Key) -> Gauge {
+    recorder.register_gauge(key, &METADATA)
+}
+
+pub(super) fn histogram(recorder: &dyn Recorder, key: &Key) -> Histogram {
+    recorder.register_histogram(key, &METADATA)
 }
 
 pub(super) fn describe(recorder: &dyn Recorder) {

@@ -1,13 +1,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ::metrics::{CounterFn, GaugeFn, HistogramFn, KeyName, SharedString, Unit};
+use ::metrics::{CounterFn, GaugeFn, HistogramFn, Key, KeyName, Metadata, SharedString, Unit};
 use chrono::DateTime;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 
 use super::*;
-use crate::clock;
-use crate::stall::{Cause, Phase};
+use crate::stall::{Phase, StallId};
 
 fn recorder() -> PrometheusRecorder {
     PrometheusBuilder::new()
@@ -28,6 +27,7 @@ fn sample(lag: Duration, missed: u64) -> Sample {
 
 fn stall(phase: Phase, worker: usize, began: i64, duration: Duration) -> Stall {
     Stall {
+        id: StallId::of(&(worker, began)),
         began_at: DateTime::from_timestamp(began, 0).unwrap(),
         duration,
         ..Stall::of(worker, phase)

@@ -1,10 +1,15 @@
-//! What the instruments are called, and one monitor's part in them.
+//! The instruments, and one monitor's attributes on them. Spans are elsewhere.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ::opentelemetry::KeyValue;
 use ::opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 
+use super::attributes;
 use crate::export::buckets::BUCKETS;
-use crate::stall::Cause;
+use crate::export::ledger::StallSink;
+use crate::stall::{Cause, Place};
 
 /// The instruments of one monitor.
 pub(super) struct Instruments {
@@ -17,22 +22,22 @@ pub(super) struct Instruments {
     stalls: Counter<u64>,
     stall_time: Counter<f64>,
     stall_age: Gauge<f64>,
-    pub(super) stalled: Level,
+    stalled: Level,
     reports_missed: Counter<u64>,
 }
 
-/// What tells the stalls of one worker from others, or of all workers.
-pub(super) struct Worker {
-    attributes: Vec<KeyValue>,
-    /// In the order of `Cause::LABELS`.
-    causes: [Vec<KeyValue>; Cause::LABELS.len()],
+/// The attributes of one worker's stalls, or of all workers'.
+pub(super) struct StallAttributes {
+    shared: Vec<KeyValue>,
+    /// The shared ones and the cause, by the cause's label.
+    with_cause: BTreeMap<&'static str, Vec<KeyValue>>,
 }
 
-/// A number of things that come and go. Instruments are told only by how much it has changed.
+/// A number that goes up and down. The instrument takes only its changes.
 pub(super) struct Level {
     counter: UpDownCounter<i64>,
     monitor: Vec<KeyValue>,
-    told: i64,
+    value: i64,
 }
 
 impl Instruments {
@@ -50,7 +55,7 @@ impl Instruments {
             Level {
                 counter: counter.with_description(what).build(),
                 monitor: monitor.to_vec(),
-                told: 0,
+                value: 0,
             }
         };
         let new = Instruments {
@@ -109,21 +114,6 @@ impl Instruments {
         new
     }
 
-    /// Has what counts begin at 0.
-    pub(super) fn worker(&self, worker: Option<usize>) -> Worker {
-        let mut attributes = self.monitor.clone();
-        attributes.extend(worker.map(super::worker));
-        let causes = Cause::LABELS.map(|label| {
-            let mut attributes = attributes.clone();
-            attributes.push(super::cause(label));
-            self.stalls.add(0, &attributes);
-            attributes
-        });
-        self.stall_time.add(0.0, &attributes);
-        self.stall_age.record(0.0, &attributes);
-        Worker { attributes, causes }
-    }
-
     pub(super) fn lag(&self, seconds: f64) {
         self.lag.record(seconds, &self.monitor);
     }
@@ -139,24 +129,49 @@ impl Instruments {
     pub(super) fn reports_missed(&self, missed: u64) {
         self.reports_missed.add(missed, &self.monitor);
     }
+}
 
-    pub(super) fn stall(&self, worker: &Worker, cause: Cause) {
-        self.stalls.add(1, &worker.causes[cause.index()]);
+impl StallSink for Instruments {
+    type Series = StallAttributes;
+
+    fn create(&mut self, place: Option<&Place>) -> StallAttributes {
+        let mut shared = self.monitor.clone();
+        shared.extend(place.and_then(attributes::place));
+        let with_cause = Cause::LABELS.map(|label| {
+            let mut attributes = shared.clone();
+            attributes.push(attributes::cause(label));
+            self.stalls.add(0, &attributes);
+            (label, attributes)
+        });
+        self.stall_time.add(0.0, &shared);
+        self.stall_age.record(0.0, &shared);
+        StallAttributes {
+            shared,
+            with_cause: with_cause.into(),
+        }
     }
 
-    pub(super) fn stall_time(&self, worker: &Worker, seconds: f64) {
-        self.stall_time.add(seconds, &worker.attributes);
+    fn count(&mut self, series: &StallAttributes, cause: Cause) {
+        self.stalls.add(1, &series.with_cause[cause.label()]);
     }
 
-    pub(super) fn stall_age(&self, worker: &Worker, seconds: f64) {
-        self.stall_age.record(seconds, &worker.attributes);
+    fn add_time(&mut self, series: &mut StallAttributes, stalled: Duration) {
+        self.stall_time.add(stalled.as_secs_f64(), &series.shared);
+    }
+
+    fn set_longest(&mut self, series: &StallAttributes, lasted: Duration) {
+        self.stall_age.record(lasted.as_secs_f64(), &series.shared);
+    }
+
+    fn set_open(&mut self, count: usize) {
+        self.stalled.set(count);
     }
 }
 
 impl Level {
-    pub(super) fn set(&mut self, number: usize) {
-        let number = i64::try_from(number).unwrap_or(i64::MAX);
-        self.counter.add(number - self.told, &self.monitor);
-        self.told = number;
+    pub(super) fn set(&mut self, value: usize) {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        self.counter.add(value - self.value, &self.monitor);
+        self.value = value;
     }
 }

@@ -1,10 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use ::opentelemetry::Context;
 use ::opentelemetry::global::BoxedTracer;
 use ::opentelemetry::metrics::MeterProvider;
 use ::opentelemetry::trace::{SpanId, Status, TraceContextExt, Tracer, TracerProvider};
+use ::opentelemetry::{Context, KeyValue};
 use chrono::DateTime;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData};
@@ -15,7 +15,7 @@ use opentelemetry_sdk::trace::{
 
 use super::*;
 use crate::export::feed::guard;
-use crate::stall::{Cause, OsThread, Phase};
+use crate::stall::{Cause, OsThread, Phase, StallId};
 use crate::syscall::Syscall;
 
 /// A real SDK that keeps what it exports.
@@ -129,6 +129,7 @@ fn sample(lag: Duration, tasks: usize) -> Sample {
 fn stall(phase: Phase, worker: usize, began: i64, lasted: f64) -> Stall {
     Stall {
         thread: Some(OsThread::current()),
+        id: StallId::of(&(worker, began)),
         began_at: DateTime::from_timestamp(began, 0).unwrap(),
         duration: seconds(lasted),
         ..Stall::of(worker, phase)
@@ -305,6 +306,7 @@ fn a_stall_is_a_span_dated_back_to_its_start() {
     let of_span = |key| attribute(&span.attributes, key);
     assert_eq!(of_span("loopmon.monitor.name"), "main");
     assert_eq!(of_span("loopmon.worker.index"), "1");
+    assert_eq!(of_span("loopmon.stall.id"), ended.id.to_string());
     // What was told last, and only that.
     assert_eq!(of_span("loopmon.stall.cause"), "blocked");
     assert_eq!(of_span("loopmon.stall.syscall"), "system call 9999");

@@ -8,7 +8,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::limit::BURST;
 use super::*;
-use crate::stall::{Cause, OsThread};
+use crate::stall::{Cause, OsThread, Place, StallId};
 use crate::syscall::Syscall;
 use crate::watchdog::Pause;
 
@@ -51,6 +51,7 @@ impl MakeWriter<'_> for Log {
 
 fn stall(phase: Phase, began: i64) -> Stall {
     Stall {
+        id: StallId::of(&(3, began)),
         began_at: DateTime::from_timestamp(began, 0).unwrap(),
         duration: Duration::from_millis(1_500),
         ..Stall::of(3, phase)
@@ -80,6 +81,7 @@ fn a_stall_is_an_event_with_what_is_known_of_it() {
     for field in [
         r#" monitor="main""#,
         " worker=3",
+        &format!(" stall={}", full.id),
         r#" phase="started""#,
         " duration_seconds=1.5",
         r#" cause="blocked""#,
@@ -90,9 +92,12 @@ fn a_stall_is_an_event_with_what_is_known_of_it() {
     ] {
         assert!(started.contains(field), "{field} in {started}");
     }
-    let expected = "worker was stalled monitor=\"main\" worker=3 phase=\"ended\" \
-                    duration_seconds=1.5 cause=\"on_cpu\" began_at=1970-01-01 00:00:00 UTC";
-    assert!(ended.ends_with(expected), "{ended}");
+    let expected = format!(
+        "worker was stalled monitor=\"main\" worker=3 stall={} phase=\"ended\" \
+         duration_seconds=1.5 cause=\"on_cpu\" began_at=1970-01-01 00:00:00 UTC",
+        full.id
+    );
+    assert!(ended.ends_with(&expected), "{ended}");
 }
 
 #[test]
@@ -244,7 +249,8 @@ proptest::proptest! {
             now += Duration::from_millis(millis);
             let phase = [Phase::Started, Phase::Ongoing, Phase::Ended][phase];
             let mut report = stall(phase, began[worker]);
-            report.worker = worker;
+            report.id = StallId::of(&(worker, began[worker]));
+            report.place = Place::Worker(worker);
             let admitted = limit.admit(&report, now);
             if let Some(suppressed) = admitted {
                 told += 1;

@@ -76,8 +76,8 @@ async fn to_the_end(stalls: &mut Stalls) -> Vec<Stall> {
     };
     let end = tokio::time::timeout(FOR_EVER, end).await;
     assert!(end.is_ok(), "{told:?}");
-    let began = told.last().unwrap().began_at;
-    told.retain(|stall| stall.began_at == began);
+    let id = told.last().unwrap().id;
+    told.retain(|stall| stall.id == id);
     told
 }
 
