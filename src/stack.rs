@@ -5,7 +5,7 @@
 //! files and lines (`linux/resolve.rs`, which may take its time). This file hands on what the rest of the
 //! crate uses of it, and has nothing of its own.
 
-#[cfg(feature = "_export")]
+#[cfg(any(feature = "tracing", feature = "opentelemetry"))]
 mod culprit;
 mod frame;
 mod resolver_thread;
@@ -41,7 +41,7 @@ platform!(
     loopmon_loom
 );
 
-#[cfg(feature = "_export")]
+#[cfg(any(feature = "tracing", feature = "opentelemetry"))]
 pub(crate) use culprit::culprit;
 pub use frame::Frame;
 pub(crate) use platform::{ARE_TAKEN, OnCpuTracker, follow, identify, introduce, own_id};
