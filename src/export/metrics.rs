@@ -1,4 +1,5 @@
-//! Samples and stalls for the recorder of the `metrics` crate.
+//! Exports samples and stalls to the recorder of the `metrics` crate. Counting stalls is the ledger's
+//! concern.
 
 mod keys;
 #[cfg(test)]
@@ -38,37 +39,38 @@ static EXPORTS: Exports = Exports::on("loopmon-metrics");
 ///
 /// | name | type | unit | what |
 /// |---|---|---|---|
-/// | `loopmon_lag_seconds` | histogram | seconds | lag, of each sample |
+/// | `loopmon_lag_seconds` | histogram | seconds | the lag of each sample |
 /// | `loopmon_tasks` | gauge | tasks | live tasks of the runtime |
 /// | `loopmon_queue_depth` | gauge | tasks | tasks in the runtime's global queue |
 /// | `loopmon_busy_ratio` | gauge | 0 to 1 | share of all workers' time spent busy |
 /// | `loopmon_samples_missed_total` | counter | samples | samples this exporter was too slow for |
-/// | `loopmon_stalls_total` | counter | stalls | stalls, counted when first told, by the `cause` told then |
-/// | `loopmon_stall_seconds_total` | counter | seconds | how long workers were stalled, growing while they are |
-/// | `loopmon_stall_in_progress_seconds` | gauge | seconds | how long the longest stall that goes on has lasted; 0 if there is none |
+/// | `loopmon_stalls_total` | counter | stalls | stalls, counted at the first report, by the `cause` in that report |
+/// | `loopmon_stall_seconds_total` | counter | seconds | how long workers were stalled; grows during a stall |
+/// | `loopmon_stall_in_progress_seconds` | gauge | seconds | how long the longest open stall has lasted; 0 if none is open |
 /// | `loopmon_stalled_workers` | gauge | workers | workers that are stalled now |
 /// | `loopmon_stall_reports_missed_total` | counter | reports | reports of stalls this exporter was too slow for |
 ///
-/// Each has the label `monitor`, the [name](crate::Builder::name) of the monitor, or `unnamed`. Those
-/// of a monitor that is [not the first of its name](crate::export#several-monitors) have a label
-/// `index`, too. `loopmon_stalls_total` has a label `cause`, too: `blocked`, `on_cpu`, `many_polls`,
-/// `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
-/// [`per_worker`](Self::per_worker) the first three of stalls have a label `worker`.
+/// Each metric has the label `monitor`: the [name](crate::Builder::name) of the monitor, or `unnamed`.
+/// The metrics of a monitor that is [not the first of its name](crate::export#several-monitors) also
+/// have the label `index`. `loopmon_stalls_total` also has the label `cause`: `blocked`, `on_cpu`,
+/// `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
+/// [`per_worker`](Self::per_worker), `loopmon_stalls_total`, `loopmon_stall_seconds_total` and
+/// `loopmon_stall_in_progress_seconds` have the label `worker`.
 ///
-/// Counters of this facade are whole numbers. So `loopmon_stall_seconds_total` counts whole seconds;
-/// what is left of one stall goes to the next. Those of stalls that go on are brought up to date ten
-/// times a second. When the monitor is detached, all gauges go to 0.
+/// Counters of the `metrics` crate are whole numbers, so `loopmon_stall_seconds_total` counts whole
+/// seconds; the fraction that is left of one stall is added to the next. Metrics of open stalls are
+/// updated ten times a second. When the monitor is detached, all gauges are set to 0.
 ///
 /// # The recorder
 ///
-/// It is the global one. As long as none is installed, everything goes nowhere; once there is one,
-/// all goes there from then on, so either may be first. There can be only one: whoever installs the
-/// second gets an error, which does not concern loopmon. Recorders that forget what has not changed
-/// for a time start it anew at 0, which for a counter looks as if the process had restarted; of samples
-/// that come after a recorder has forgotten theirs, up to ten seconds are lost.
+/// Metrics go to the global recorder. While none is installed, they are discarded; once one is, it
+/// receives them from then on, so the order of the two does not matter. A process has one recorder:
+/// installing a second fails, which does not affect loopmon. A recorder may forget metrics that have
+/// been idle, and starts them again at 0, which for a counter looks like a restart of the process. When a
+/// recorder has forgotten the metrics of samples, it misses up to ten seconds of further samples.
 ///
-/// A histogram's buckets are the recorder's business, and some give quantiles instead, which cannot
-/// be put together for several processes. [`BUCKETS`](Self::BUCKETS) suit lag:
+/// The recorder chooses the buckets of a histogram. Some recorders compute quantiles instead, which
+/// cannot be aggregated over processes. [`BUCKETS`](Self::BUCKETS) suit lag:
 ///
 /// ```
 /// use loopmon::export::Metrics;
@@ -82,16 +84,16 @@ static EXPORTS: Exports = Exports::on("loopmon-metrics");
 /// # }
 /// ```
 ///
-/// `PrometheusBuilder::install` serves the scrapes on a thread of its own if it is called outside of
-/// any runtime, and on the current runtime if there is one: there a scrape gets no answer while that
+/// `PrometheusBuilder::install` serves scrapes on its own thread if it is called outside of any
+/// runtime. Inside a runtime it serves them on that runtime, and a scrape gets no answer while the
 /// runtime is stuck. So call it in a plain `main`, before the runtime is built.
 ///
 /// # Cost
 ///
-/// Beyond what any reader takes, 0.03 µs for each sample with the recorder of
-/// `metrics-exporter-prometheus` where they come fast; 15 µs at the default interval, for which the
-/// caches of the machine have lost it. `benches/README.md` in the repository has the numbers. Every ten
-/// seconds the metrics are looked up anew; in between a sample allocates nothing here.
+/// In addition to the cost of any reader, a sample takes 0.03 µs with the recorder of
+/// `metrics-exporter-prometheus` if samples are frequent, and 15 µs at the default interval, as the
+/// CPU's caches are cold by then. `benches/README.md` in the repository has the numbers. The metrics are
+/// registered again every ten seconds; in between, a sample allocates nothing here.
 #[derive(Debug, Clone, Default)]
 #[must_use = "an exporter does nothing until it is started"]
 pub struct Metrics {
@@ -102,23 +104,24 @@ impl Metrics {
     /// Buckets for a histogram of lag, in seconds: from a millisecond to ten seconds.
     pub const BUCKETS: &'static [f64] = &BUCKETS;
 
-    /// An exporter with a label for the monitor, and none for the worker.
+    /// Creates an exporter whose metrics have a label for the monitor, and none for the worker.
     pub fn new() -> Metrics {
         Metrics::default()
     }
 
-    /// Whether metrics of stalls have a label for the worker: off if not set, as it multiplies their
-    /// number by that of the workers that have ever been stalled.
+    /// Sets whether metrics of stalls have a label for the worker. Off by default, as it multiplies the
+    /// number of series by that of the workers that have ever been stalled.
     pub fn per_worker(mut self, per_worker: bool) -> Metrics {
         self.per_worker = per_worker;
         self
     }
 
-    /// Exports what `monitor` tells from now on.
+    /// Exports what `monitor` publishes from now on.
     ///
     /// # Errors
     ///
-    /// If this monitor is exported here already, or if the operating system refuses the thread.
+    /// If this monitor is already exported here, or if the operating system refuses the exporter's
+    /// thread or file descriptors.
     pub fn start(self, monitor: &Monitor) -> Result<Export, Error> {
         EXPORTS.start(monitor, move |name| ToRecorder::new(name, self.per_worker))
     }

@@ -1,4 +1,5 @@
-//! Samples and stalls through the OpenTelemetry API.
+//! Exports samples and stalls through the OpenTelemetry API. Sending them to a collector is the SDK's
+//! concern.
 
 mod attributes;
 mod instruments;
@@ -43,75 +44,78 @@ static EXPORTS: Exports = Exports::on("loopmon-otel");
 ///
 /// | name | instrument | unit | what |
 /// |---|---|---|---|
-/// | `loopmon.lag` | histogram | `s` | lag, of each sample |
+/// | `loopmon.lag` | histogram | `s` | the lag of each sample |
 /// | `loopmon.task.count` | up-down counter | `{task}` | live tasks of the runtime |
 /// | `loopmon.queue.length` | up-down counter | `{task}` | tasks in the runtime's global queue |
 /// | `loopmon.worker.utilization` | gauge | `1` | share of all workers' time spent busy, 0 to 1 |
 /// | `loopmon.sample.missed` | counter | `{sample}` | samples this exporter was too slow for |
-/// | `loopmon.stall.count` | counter | `{stall}` | stalls, counted when first told, by the cause told then |
-/// | `loopmon.stall.time` | counter | `s` | how long workers were stalled, growing while they are |
-/// | `loopmon.stall.age` | gauge | `s` | how long the longest stall that goes on has lasted; 0 if there is none |
+/// | `loopmon.stall.count` | counter | `{stall}` | stalls, counted at the first report, by the cause in that report |
+/// | `loopmon.stall.time` | counter | `s` | how long workers were stalled; grows during a stall |
+/// | `loopmon.stall.age` | gauge | `s` | how long the longest open stall has lasted; 0 if none is open |
 /// | `loopmon.stall.active` | up-down counter | `{worker}` | workers that are stalled now |
 /// | `loopmon.stall.report.missed` | counter | `{report}` | reports of stalls this exporter was too slow for |
 ///
-/// Each has the attribute `loopmon.monitor.name`, the [name](crate::Builder::name) of the monitor, or
-/// `unnamed`. A monitor that is [not the first of its name](crate::export#several-monitors) has
-/// `loopmon.monitor.index` beside it. `loopmon.stall.count` has `loopmon.stall.cause`, too: `blocked`,
-/// `on_cpu`, `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
-/// [`per_worker`](Self::per_worker) `loopmon.stall.count`, `.time` and `.age` have
+/// Each instrument has the attribute `loopmon.monitor.name`: the [name](crate::Builder::name) of the
+/// monitor, or `unnamed`. The instruments of a monitor that is
+/// [not the first of its name](crate::export#several-monitors) also have `loopmon.monitor.index`.
+/// `loopmon.stall.count` also has `loopmon.stall.cause`: `blocked`, `on_cpu`, `many_polls`,
+/// `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
+/// [`per_worker`](Self::per_worker), `loopmon.stall.count`, `.time` and `.age` have
 /// `loopmon.worker.index`.
 ///
-/// The histogram asks for boundaries from a millisecond to ten seconds; a view of the SDK may set
-/// others. What stalls that go on change is brought up to date ten times a second. When the monitor
-/// is detached, gauges and up-down counters go to 0.
+/// The histogram suggests boundaries from a millisecond to ten seconds; a view of the SDK may set
+/// others. Instruments of open stalls are updated ten times a second. When the monitor is detached,
+/// gauges and up-down counters are set to 0.
 ///
 /// # Spans
 ///
-/// A stall is a span `loopmon.stall` from when it began to when it ended, a root that belongs to no
-/// other trace. Each report of it while it goes on is an event `loopmon.stall.report`.
+/// A stall is a span `loopmon.stall` from its beginning to its end. The span is a root: it belongs to no
+/// other trace. Each report during the stall is an event `loopmon.stall.report`.
 ///
 /// | attribute | of | what |
 /// |---|---|---|
-/// | `loopmon.monitor.name`, `loopmon.monitor.index`, `loopmon.worker.index` | span | whose stall it is; samplers see these alone |
-/// | `thread.id`, `thread.name` | span | the thread as the operating system numbers it, and as the program names it |
-/// | `loopmon.task.id` | span | the task that was polled, where it is known |
-/// | `loopmon.stall.end_unseen` | span | `true` if the monitor was detached during the stall, or the report of its end was missed: then the span ends where the stall was last known to go on |
-/// | `code.stacktrace` | span | the stack that was taken last, with the `stack` feature |
-/// | `loopmon.stall.duration` | event | seconds, so far |
-/// | `loopmon.stall.cause`, `loopmon.stall.syscall` | both | why |
+/// | `loopmon.monitor.name`, `loopmon.monitor.index`, `loopmon.worker.index` | span | the monitor and the worker |
+/// | `loopmon.stall.id` | span | the [id](crate::StallId) of the stall, as the logs of `export::Tracing` show it |
+/// | `thread.id`, `thread.name` | span | the thread's id in the operating system, and its name in the program |
+/// | `loopmon.task.id` | span | the task that was polled, if it is known |
+/// | `loopmon.stall.end_unseen` | span | `true` if the monitor was detached during the stall, or the report of the end was missed: the span then ends when the stall was last known to be open |
+/// | `code.stacktrace` | span | the stack in the latest report, with the `stack` feature |
+/// | `loopmon.stall.duration` | event | the duration so far, in seconds |
+/// | `loopmon.stall.cause`, `loopmon.stall.syscall` | both | the cause, and the system call of `blocked` |
 /// | `code.function.name`, `code.file.path`, `code.line.number` | both | the innermost call of your own code on the stack: not of the standard library, a dependency or the runtime, as far as that is known |
 ///
-/// The status is left unset: nothing has failed, and an error would count in the error rate of the
-/// service. A span is sent when it has ended. That a worker is stuck now, and for how long, is told
-/// by `loopmon.stall.active` and `loopmon.stall.age`; they are all that is left of a stall that ends
-/// with the process. A sampler that keeps a share of all traces keeps that share of stalls, and the
-/// counters count all of them.
+/// Samplers see the attributes in the first two rows only. The status is left unset: nothing has
+/// failed, and an error would count in the error rate of the service. A span is sent when it has
+/// ended. During a stall, `loopmon.stall.active` and `loopmon.stall.age` show it; they are all that is
+/// left of a stall that ends with the process. A sampler that keeps a share of all traces keeps that
+/// share of stalls; the counters count all of them.
 ///
 /// # The providers
 ///
-/// They are the global ones at the time of [`start`](Self::start): set them before. Without them the
-/// export goes nowhere, and providers set later do not change that. Whoever sets others replaces
-/// them, but not for exports that have been started. After they are shut down everything goes
-/// nowhere. A collector that does not answer is the SDK's business: it drops what it cannot send, and
-/// neither loopmon nor the monitored runtime notices.
+/// The export uses the providers that are global at the time of [`start`](Self::start): set them
+/// before. Without any, the export is discarded; providers set later do not change that, and do not
+/// replace those of exports that have been started. After the providers are shut down, everything is
+/// discarded. If a collector does not answer, the SDK drops what it cannot send, and neither loopmon
+/// nor the monitored runtime notices.
 ///
 /// # While the runtime is stuck
 ///
-/// Measured things leave loopmon's thread at once. Whether they leave the process depends on where
-/// the SDK exports. `PeriodicReader` and `BatchSpanProcessor` have threads of their own, so an OTLP
-/// exporter over HTTP with the blocking client (the default of `opentelemetry-otlp`) sends while the
-/// monitored runtime is stuck; example 42 shows it. What needs the stuck runtime does not: an exporter
-/// over gRPC, whose connection runs on the runtime it was built in; the asynchronous HTTP client;
-/// readers and processors of `opentelemetry_sdk::runtime::Tokio`. Build those in another runtime.
+/// Measurements leave loopmon's thread at once. Whether they leave the process depends on where the
+/// SDK exports. `PeriodicReader` and `BatchSpanProcessor` have their own threads, so an OTLP exporter
+/// over HTTP with the blocking client (the default of `opentelemetry-otlp`) sends while the monitored
+/// runtime is stuck; example 42 shows it. An exporter that needs the stuck runtime does not send: one
+/// over gRPC, whose connection runs on the runtime that it was built in; one with the asynchronous
+/// HTTP client; readers and processors of `opentelemetry_sdk::runtime::Tokio`. Build those in another
+/// runtime.
 ///
-/// The `SimpleSpanProcessor` does not go with the blocking client: it exports on loopmon's thread,
-/// which runs a runtime of its own, and there that client panics in debug builds.
+/// Do not combine the `SimpleSpanProcessor` with the blocking client: it exports on loopmon's thread,
+/// which runs a runtime, and inside a runtime that client panics in debug builds.
 ///
 /// # Cost
 ///
-/// Beyond what any reader takes, 0.2 µs for each sample with the SDK where they come fast, and no
-/// allocation of loopmon's own; `benches/README.md` in the repository has the numbers.
-/// The text of a stack is made once for each stall.
+/// In addition to the cost of any reader, a sample takes 0.2 µs with the SDK if samples are frequent,
+/// and loopmon allocates nothing for it; `benches/README.md` in the repository has the numbers. The text
+/// of a stack is made once for each stall.
 #[derive(Debug, Clone, Default)]
 #[must_use = "an exporter does nothing until it is started"]
 pub struct OpenTelemetry {
@@ -119,24 +123,25 @@ pub struct OpenTelemetry {
 }
 
 impl OpenTelemetry {
-    /// An exporter with an attribute for the monitor, and none for the worker.
+    /// Creates an exporter whose instruments have an attribute for the monitor, and none for the worker.
     pub fn new() -> OpenTelemetry {
         OpenTelemetry::default()
     }
 
-    /// Whether instruments of stalls have an attribute for the worker: off if not set, as it
-    /// multiplies the number of their series by that of the workers that have ever been stalled.
-    /// Spans have it in any case.
+    /// Sets whether instruments of stalls have an attribute for the worker. Off by default, as it
+    /// multiplies the number of series by that of the workers that have ever been stalled. Spans always
+    /// have the attribute.
     pub fn per_worker(mut self, per_worker: bool) -> OpenTelemetry {
         self.per_worker = per_worker;
         self
     }
 
-    /// Exports what `monitor` tells from now on, to the global providers there are now.
+    /// Exports what `monitor` publishes from now on, to the providers that are global now.
     ///
     /// # Errors
     ///
-    /// If this monitor is exported here already, or if the operating system refuses the thread.
+    /// If this monitor is already exported here, or if the operating system refuses the exporter's
+    /// thread or file descriptors.
     pub fn start(self, monitor: &Monitor) -> Result<Export, Error> {
         EXPORTS.start(monitor, move |name| {
             let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))

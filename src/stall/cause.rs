@@ -1,17 +1,17 @@
-//! Why a worker does not return to its scheduler.
+//! The causes of stalls and their labels. The watchdog collects the evidence and decides.
 
 use std::fmt;
 
 use crate::syscall::Syscall;
 
-/// Why a worker does not return to its scheduler: a verdict by evidence.
+/// Why a worker does not return to its scheduler: a verdict based on evidence.
 ///
-/// The evidence is what the operating system says of the worker's thread, read twice or more while
-/// it is stuck, and what Tokio says of its runtime. It comes from Linux's `/proc`; on other systems
-/// the cause is [`Unknown`](Self::Unknown), but for [`ManyPolls`](Self::ManyPolls) and
-/// [`Unattended`](Self::Unattended). Without the `stack` feature, which asks the thread itself, it often
-/// stays open whether the thread is in one long poll or in many; see the [guide](crate::docs::stalls) for what each cause
-/// leaves open and what to do about it.
+/// The evidence is what the operating system says of the worker's thread, read at least twice during
+/// the stall, and what Tokio says of its runtime. It comes from Linux's `/proc`; on other systems the
+/// cause is [`Unknown`](Self::Unknown), except for [`ManyPolls`](Self::ManyPolls) and
+/// [`Unattended`](Self::Unattended). Without the `stack` feature, which asks the thread itself, one
+/// long poll often cannot be distinguished from many. The [guide](crate::docs::stalls) says what each cause
+/// leaves open, and what to do about it.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
@@ -20,29 +20,29 @@ use crate::syscall::Syscall;
     serde(rename_all = "snake_case")
 )]
 pub enum Cause {
-    /// The thread waits in the kernel: for a file, a lock, a child process, a sleep.
+    /// The thread waits in the kernel: for a file, a lock, a child process, the end of a sleep.
     #[non_exhaustive]
     Blocked {
-        /// The system call it waits in. `None` if it waits elsewhere, such as for a page of memory,
-        /// or if the system does not tell.
+        /// The system call that the thread waits in. `None` if it waits elsewhere, such as for a
+        /// page of memory, or if the operating system does not say.
         syscall: Option<Syscall>,
     },
-    /// The thread runs: one long poll, or many that could not be told apart.
+    /// The thread runs: in one long poll, or in many that could not be distinguished from one.
     OnCpu,
-    /// The worker polls one task after another, each of them shorter than the threshold, and does
-    /// not come to look after its timers and I/O in between.
+    /// The worker polls many tasks in a row, each for less than the threshold, and does not get to
+    /// its timers and I/O in between.
     ManyPolls,
-    /// No thread runs the worker. On `multi_thread` a task called `block_in_place` and the blocking
-    /// pool has no thread left to take over; on `current_thread` nobody calls `block_on`.
+    /// No thread runs the worker. On `multi_thread`, a task called `block_in_place` and the blocking
+    /// pool has no free thread to take over; on `current_thread`, no call of `block_on` is running.
     Unattended,
-    /// The thread could run, but the host gives it no CPU.
+    /// The thread is ready to run, but the host gives it no CPU time.
     Starved,
-    /// There is no evidence.
+    /// The evidence is missing.
     Unknown,
 }
 
 impl Cause {
-    /// [`Blocked`](Self::Blocked) in a system call, or elsewhere: for tests of your own.
+    /// Creates [`Blocked`](Self::Blocked), in a system call or elsewhere, for your own tests.
     #[must_use]
     pub const fn blocked(syscall: Option<Syscall>) -> Cause {
         Cause::Blocked { syscall }
@@ -59,7 +59,7 @@ impl Cause {
 
 #[cfg(feature = "_export")]
 impl Cause {
-    /// All labels that exporters use.
+    /// The labels of all causes, as exporters show them.
     pub(crate) const LABELS: [&'static str; 6] = [
         "blocked",
         "on_cpu",

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Where a [`Stall`](crate::Stall) is.
 ///
-/// `Display` prints it as in the line of a stall: `worker 3`.
+/// `Display` prints the words that begin a stall's line: `worker 3`.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(

@@ -117,7 +117,7 @@ pub(super) fn describe(recorder: &dyn Recorder) {
         (
             SAMPLES_MISSED,
             Unit::Count,
-            "Samples the exporter was too slow for.",
+            "Samples that the exporter was too slow for.",
         ),
         (
             STALLS,
@@ -132,7 +132,7 @@ pub(super) fn describe(recorder: &dyn Recorder) {
         (
             REPORTS_MISSED,
             Unit::Count,
-            "Reports of stalls the exporter was too slow for.",
+            "Reports of stalls that the exporter was too slow for.",
         ),
     ];
     let gauges = [
@@ -150,7 +150,7 @@ pub(super) fn describe(recorder: &dyn Recorder) {
         (
             STALL_IN_PROGRESS,
             Unit::Seconds,
-            "How long the longest stall that goes on has lasted.",
+            "How long the longest open stall has lasted.",
         ),
         (
             STALLED_WORKERS,
@@ -167,6 +167,6 @@ pub(super) fn describe(recorder: &dyn Recorder) {
     recorder.describe_histogram(
         LAG.into(),
         Some(Unit::Seconds),
-        "How late something that was ready ran.".into(),
+        "How long a ready task waited to run.".into(),
     );
 }

@@ -62,7 +62,7 @@ impl Instruments {
             lag: meter
                 .f64_histogram("loopmon.lag")
                 .with_unit("s")
-                .with_description("How late something that was ready ran.")
+                .with_description("How long a ready task waited to run.")
                 .with_boundaries(BUCKETS.to_vec())
                 .build(),
             tasks: level("loopmon.task.count", "{task}", "Live tasks of the runtime."),
@@ -79,7 +79,7 @@ impl Instruments {
             samples_missed: counter(
                 "loopmon.sample.missed",
                 "{sample}",
-                "Samples the exporter was too slow for.",
+                "Samples that the exporter was too slow for.",
             ),
             stalls: counter(
                 "loopmon.stall.count",
@@ -94,7 +94,7 @@ impl Instruments {
             stall_age: gauge(
                 "loopmon.stall.age",
                 "s",
-                "How long the longest stall that goes on has lasted.",
+                "How long the longest open stall has lasted.",
             ),
             stalled: level(
                 "loopmon.stall.active",
@@ -104,7 +104,7 @@ impl Instruments {
             reports_missed: counter(
                 "loopmon.stall.report.missed",
                 "{report}",
-                "Reports of stalls the exporter was too slow for.",
+                "Reports of stalls that the exporter was too slow for.",
             ),
             monitor: monitor.to_vec(),
         };
