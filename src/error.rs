@@ -26,25 +26,73 @@ pub struct Error {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    NoRuntime,
-    RuntimeShutDown,
-    TimersDisabled,
-    AlreadyInstalled,
-    AlreadyRunning,
-    ZeroInterval,
-    IntervalTooLong,
-    ZeroCapacity,
-    CapacityTooLarge,
-    InvalidPercentile,
-    InvertedThresholds,
-    ZeroStallThreshold,
-    ThreadRefused,
-    DescriptorsRefused,
-    SamplerFailed,
-    UnusableSignal,
-    AlreadyExported,
+/// Defines the kinds of error, each with its message: what is wrong, and what to do.
+macro_rules! kinds {
+    ($($kind:ident: $message:literal,)+) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Kind {
+            $($kind,)+
+        }
+
+        impl Kind {
+            fn message(self) -> &'static str {
+                match self {
+                    $(Kind::$kind => $message,)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    NoRuntime:
+        "no Tokio runtime is current on this thread: call this inside a runtime, or call \
+         `install_on` with the runtime's `Handle`",
+    RuntimeShutDown:
+        "the runtime has shut down: install the monitor on one that is running",
+    TimersDisabled:
+        "the runtime has no timers, which the sleep sampler needs: build it with \
+         `enable_time()` or `enable_all()`, or give the monitor a `WakeSampler`",
+    AlreadyInstalled:
+        "the monitor is already installed: `stop()` it first, or build one monitor for each \
+         runtime",
+    AlreadyRunning:
+        "the monitor is already driven by `run()`: `stop()` it first, or build one monitor \
+         for each runtime",
+    ZeroInterval:
+        "the interval is zero: give at least a millisecond, the resolution of Tokio's timers",
+    IntervalTooLong:
+        "the interval is longer than Tokio's timers hold: give at most 68719476734 ms, about \
+         2.2 years",
+    ZeroCapacity:
+        "the capacity is zero: give the number of samples that a reader may lag behind",
+    CapacityTooLarge:
+        "the capacity is too large: the whole buffer is allocated at once, so give at most \
+         `Monitor::MAX_CAPACITY`",
+    InvalidPercentile:
+        "the percentile is not a number from 0 to 100: give 50.0 for the median, 99.9 for \
+         the 99.9th",
+    InvertedThresholds:
+        "the alert would be raised at a shorter lag than it is cleared at: give `raise_at` \
+         first, then a `clear_at` that does not exceed it",
+    UnusableSignal:
+        "the signal cannot be handled, or has another use: give SIGURG (23), SIGUSR1 (10), \
+         SIGUSR2 (12) or a real-time signal from 35 to 64",
+    AlreadyExported:
+        "the exporter already exports this monitor: export each monitor once, or `finish` the \
+         other export first",
+    ZeroStallThreshold:
+        "the stall threshold is zero: give at least a millisecond, the shortest tick of the \
+         watchdog",
+    ThreadRefused:
+        "the operating system refused a thread, which stall detection, exports and the wake \
+         sampler need: raise the limit on threads, or use none of them",
+    DescriptorsRefused:
+        "the operating system refused file descriptors: stall callbacks and exports need three, \
+         so raise the limit on open files, or use neither",
+    SamplerFailed:
+        "the sampler could not start: fix the source of this error, or give the monitor \
+         another sampler",
 }
 
 impl Error {
@@ -193,73 +241,7 @@ impl fmt::Debug for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            Kind::NoRuntime => {
-                "no Tokio runtime is current on this thread: call this inside a runtime, or call \
-                 `install_on` with the runtime's `Handle`"
-            }
-            Kind::RuntimeShutDown => {
-                "the runtime has shut down: install the monitor on one that is running"
-            }
-            Kind::TimersDisabled => {
-                "the runtime has no timers, which the sleep sampler needs: build it with \
-                 `enable_time()` or `enable_all()`, or give the monitor a `WakeSampler`"
-            }
-            Kind::AlreadyInstalled => {
-                "the monitor is already installed: `stop()` it first, or build one monitor for each \
-                 runtime"
-            }
-            Kind::AlreadyRunning => {
-                "the monitor is already driven by `run()`: `stop()` it first, or build one monitor \
-                 for each runtime"
-            }
-            Kind::ZeroInterval => {
-                "the interval is zero: give at least a millisecond, the resolution of Tokio's timers"
-            }
-            Kind::IntervalTooLong => {
-                "the interval is longer than Tokio's timers hold: give at most 68719476734 ms, about \
-                 2.2 years"
-            }
-            Kind::ZeroCapacity => {
-                "the capacity is zero: give the number of samples that a reader may lag behind"
-            }
-            Kind::CapacityTooLarge => {
-                "the capacity is too large: the whole buffer is allocated at once, so give at most \
-                 `Monitor::MAX_CAPACITY`"
-            }
-            Kind::InvalidPercentile => {
-                "the percentile is not a number from 0 to 100: give 50.0 for the median, 99.9 for \
-                 the 99.9th"
-            }
-            Kind::InvertedThresholds => {
-                "the alert would be raised at a shorter lag than it is cleared at: give `raise_at` \
-                 first, then a `clear_at` that does not exceed it"
-            }
-            Kind::UnusableSignal => {
-                "the signal cannot be handled, or has another use: give SIGURG (23), SIGUSR1 (10), \
-                 SIGUSR2 (12) or a real-time signal from 35 to 64"
-            }
-            Kind::AlreadyExported => {
-                "the exporter already exports this monitor: export each monitor once, or `finish` the \
-                 other export first"
-            }
-            Kind::ZeroStallThreshold => {
-                "the stall threshold is zero: give at least a millisecond, the shortest tick of the \
-                 watchdog"
-            }
-            Kind::ThreadRefused => {
-                "the operating system refused a thread, which stall detection, exports and the wake \
-                 sampler need: raise the limit on threads, or use none of them"
-            }
-            Kind::DescriptorsRefused => {
-                "the operating system refused file descriptors: stall callbacks and exports need three, \
-                 so raise the limit on open files, or use neither"
-            }
-            Kind::SamplerFailed => {
-                "the sampler could not start: fix the source of this error, or give the monitor \
-                 another sampler"
-            }
-        })
+        f.write_str(self.kind.message())
     }
 }
 

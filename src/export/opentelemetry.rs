@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::monitor::Monitor;
 use crate::sample::Sample;
 use crate::stall::Stall;
-use instruments::{Instruments, StallAttributes};
+use instruments::{SampleInstruments, StallAttributes, StallInstruments};
 use spans::Spans;
 
 static EXPORTS: Exports = Exports::on("loopmon-otel");
@@ -156,39 +156,36 @@ impl OpenTelemetry {
 
 /// Exports one monitor.
 struct ToProviders {
-    instruments: Instruments,
-    spans: Spans,
+    samples: SampleInstruments,
+    stalls: StallInstruments,
     ledger: StallLedger<StallAttributes>,
+    spans: Spans,
 }
 
 impl ToProviders {
     fn new(name: &Name, per_worker: bool, meter: &Meter, tracer: BoxedTracer) -> ToProviders {
         let monitor = attributes::monitor(name);
-        let mut instruments = Instruments::new(meter, &monitor);
-        let all = (!per_worker).then(|| instruments.create(None));
+        let mut stalls = StallInstruments::new(meter, &monitor);
+        let all = (!per_worker).then(|| stalls.create(None));
         ToProviders {
-            instruments,
-            spans: Spans::new(tracer, &monitor),
+            samples: SampleInstruments::new(meter, &monitor),
+            stalls,
             ledger: StallLedger::new(all),
+            spans: Spans::new(tracer, &monitor),
         }
     }
 }
 
 impl Exporter for ToProviders {
     fn sample(&mut self, sample: &Sample, _: Instant) {
-        let instruments = &mut self.instruments;
-        instruments.lag(sample.lag.as_secs_f64());
-        instruments.tasks.set(sample.tasks);
-        instruments.queue.set(sample.queue_depth);
-        instruments.utilization(sample.busy);
-        instruments.samples_missed(sample.missed);
+        self.samples.record(sample);
     }
 
     fn stall(&mut self, stall: &Stall, now: Instant) {
         // A meter that panics must not cost a span.
         guard(|| {
-            self.ledger.stall(stall, now, &mut self.instruments);
-            self.instruments.reports_missed(stall.missed);
+            self.ledger.stall(stall, now, &mut self.stalls);
+            self.stalls.reports_missed(stall.missed);
         });
         self.spans.update(stall);
     }
@@ -198,7 +195,7 @@ impl Exporter for ToProviders {
     }
 
     fn tick(&mut self, now: Instant) {
-        self.ledger.tick(now, &mut self.instruments);
+        self.ledger.tick(now, &mut self.stalls);
     }
 
     fn detached(&mut self) {
@@ -209,10 +206,7 @@ impl Exporter for ToProviders {
             let stall = open.find(|stall| stall.id == id)?;
             Some(stall.lasted(now))
         });
-        let instruments = &mut self.instruments;
-        instruments.tasks.set(0);
-        instruments.queue.set(0);
-        instruments.utilization(0.0);
-        self.ledger.tick(now, instruments);
+        self.samples.reset();
+        self.ledger.tick(now, &mut self.stalls);
     }
 }

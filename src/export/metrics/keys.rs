@@ -21,6 +21,53 @@ const STALL_IN_PROGRESS: &str = "loopmon_stall_in_progress_seconds";
 const STALLED_WORKERS: &str = "loopmon_stalled_workers";
 const REPORTS_MISSED: &str = "loopmon_stall_reports_missed_total";
 
+const COUNTERS: [(&str, Unit, &str); 4] = [
+    (
+        SAMPLES_MISSED,
+        Unit::Count,
+        "Samples that the exporter was too slow for.",
+    ),
+    (
+        STALLS,
+        Unit::Count,
+        "Workers that did not return to their scheduler for longer than the threshold.",
+    ),
+    (
+        STALL_SECONDS,
+        Unit::Seconds,
+        "How long workers were stalled, in whole seconds.",
+    ),
+    (
+        REPORTS_MISSED,
+        Unit::Count,
+        "Reports of stalls that the exporter was too slow for.",
+    ),
+];
+
+const GAUGES: [(&str, Unit, &str); 5] = [
+    (TASKS, Unit::Count, "Live tasks of the runtime."),
+    (
+        QUEUE_DEPTH,
+        Unit::Count,
+        "Tasks in the runtime's global queue.",
+    ),
+    (
+        BUSY,
+        Unit::Count,
+        "Share of all workers' time spent busy, 0 to 1.",
+    ),
+    (
+        STALL_IN_PROGRESS,
+        Unit::Seconds,
+        "How long the longest open stall has lasted.",
+    ),
+    (
+        STALLED_WORKERS,
+        Unit::Count,
+        "Workers that are stalled now.",
+    ),
+];
+
 /// The keys of one monitor.
 pub(super) struct Keys {
     labels: Vec<Label>,
@@ -112,56 +159,12 @@ pub(super) fn histogram(recorder: &dyn Recorder, key: &Key) -> Histogram {
     recorder.register_histogram(key, &METADATA)
 }
 
+/// Describes all metrics to a recorder.
 pub(super) fn describe(recorder: &dyn Recorder) {
-    let counters = [
-        (
-            SAMPLES_MISSED,
-            Unit::Count,
-            "Samples that the exporter was too slow for.",
-        ),
-        (
-            STALLS,
-            Unit::Count,
-            "Workers that did not return to their scheduler for longer than the threshold.",
-        ),
-        (
-            STALL_SECONDS,
-            Unit::Seconds,
-            "How long workers were stalled, in whole seconds.",
-        ),
-        (
-            REPORTS_MISSED,
-            Unit::Count,
-            "Reports of stalls that the exporter was too slow for.",
-        ),
-    ];
-    let gauges = [
-        (TASKS, Unit::Count, "Live tasks of the runtime."),
-        (
-            QUEUE_DEPTH,
-            Unit::Count,
-            "Tasks in the runtime's global queue.",
-        ),
-        (
-            BUSY,
-            Unit::Count,
-            "Share of all workers' time spent busy, 0 to 1.",
-        ),
-        (
-            STALL_IN_PROGRESS,
-            Unit::Seconds,
-            "How long the longest open stall has lasted.",
-        ),
-        (
-            STALLED_WORKERS,
-            Unit::Count,
-            "Workers that are stalled now.",
-        ),
-    ];
-    for (name, unit, description) in counters {
+    for (name, unit, description) in COUNTERS {
         recorder.describe_counter(name.into(), Some(unit), description.into());
     }
-    for (name, unit, description) in gauges {
+    for (name, unit, description) in GAUGES {
         recorder.describe_gauge(name.into(), Some(unit), description.into());
     }
     recorder.describe_histogram(

@@ -297,8 +297,7 @@ fn a_stall_is_a_span_dated_back_to_its_start() {
     exporter.stall(&ended, now);
 
     let spans = sdk.spans();
-    assert_eq!(spans.len(), 1);
-    let span = &spans[0];
+    let [span] = &*spans else { panic!("{spans:?}") };
     assert_eq!(span.name, "loopmon.stall");
     assert_eq!(span.parent_span_id, SpanId::INVALID);
     assert_eq!(span.status, Status::Unset);
