@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use loopmon::chrono::DateTime;
-use loopmon::{Cause, Monitor, Phase, Stall, Syscall};
+use loopmon::{Cause, Monitor, Phase, Place, Stall, Syscall};
 
 const BEARABLE: Duration = Duration::from_secs(10);
 
@@ -34,7 +34,7 @@ async fn pages_only_for_a_blocked_worker_while_it_is() -> Receiver<String> {
         (Phase::Ended, blocked, 13_000),
     ] {
         let lasted = Duration::from_millis(millis);
-        let mut stall = Stall::new(phase, 0, cause, DateTime::UNIX_EPOCH, lasted);
+        let mut stall = Stall::new(phase, Place::Worker(0), cause, DateTime::UNIX_EPOCH, lasted);
         stall.monitor = Some("web".into());
         page(stall, pager.clone()).await;
     }

@@ -1,4 +1,5 @@
-//! Async functions as subscribers.
+//! Callbacks: what users may give as one, and how many of its calls may overlap. The monitor and the
+//! reporter run the calls.
 
 use std::fmt;
 use std::future::Future;
@@ -15,9 +16,10 @@ use crate::stall::Stall;
 /// A function that a monitor calls with each sample.
 ///
 /// Plain `async fn`s are callbacks, and so are async closures and closures that return a future. A
-/// closure that looks into the sample names its type: `async |sample: Sample| …`. The future must be `Send` and own what it uses: a closure that captures something clones it for
-/// each future, as below. (A capturing `async` closure lends its captures to its future, which can
-/// then not outlive it; the compiler says so.)
+/// closure that reads the sample names its type: `async |sample: Sample| …`. The future must be `Send`
+/// and own what it uses: a closure that captures something clones it for each future, as below. (A
+/// capturing `async` closure lends its captures to its future, which then cannot outlive the closure;
+/// the compiler rejects it.)
 ///
 /// ```
 /// use std::sync::Arc;
@@ -51,21 +53,20 @@ use crate::stall::Stall;
 ///
 /// # Calls
 ///
-/// The function is called on the monitored runtime, and each future it returns runs there as a task
-/// of its own. Nothing waits for it: neither the sampling, nor other callbacks, nor the next call of
-/// the same one, so calls overlap when they take longer than the interval. What the function does
-/// before it returns the future is not part of that task: keep it short, other callbacks wait for
-/// it.
+/// The function is called on the monitored runtime, and each future that it returns runs there as its
+/// own task. Nothing waits for that task: neither sampling, nor other callbacks, nor the next call of
+/// the same callback, so calls overlap when they take longer than the interval. Whatever the function
+/// does before it returns the future is not part of the task: keep it short, because other callbacks
+/// wait for it.
 ///
-/// While [`Callbacks::MAX_CALLS_IN_FLIGHT`] calls of a callback are not done, further samples are
-/// dropped for it. Its next call is told how many, in [`Sample::missed`].
+/// While [`Callbacks::MAX_CALLS_IN_FLIGHT`] calls of a callback are in flight, further samples are
+/// dropped for this callback. Its next call gets their number in [`Sample::missed`].
 ///
-/// A panic, in the call or in its future, ends only that call. It is reported as every panic is, by
-/// the process's panic hook.
+/// A panic in the call or in its future ends only that call. The process's panic hook reports it.
 ///
-/// When the monitor stops, calls in flight go on, and
-/// [`Monitor::stopped`](crate::Monitor::stopped) waits for them: so a callback must not await it
-/// itself. When the runtime shuts down, they are dropped as all its tasks are.
+/// When the monitor stops, calls in flight continue, and
+/// [`Monitor::stopped`](crate::Monitor::stopped) waits for them: a callback must not await that
+/// itself. When the runtime shuts down, they are dropped with all its tasks.
 pub trait Callback<T = Sample>: Send + 'static {
     /// Starts one call.
     fn call(&self, item: T) -> impl Future<Output = ()> + Send + 'static;
@@ -81,8 +82,8 @@ where
     }
 }
 
-/// What can be given where callbacks are asked for: one callback, an array or a `Vec` of one type of
-/// callback, or a tuple of up to eight different ones. `()` is none, of samples.
+/// Converts to [`Callbacks`]: one callback, an array or a `Vec` of callbacks of one type, or a tuple of
+/// up to eight of different types. `()` is no callback, for samples.
 ///
 /// ```
 /// use loopmon::{IntoCallbacks, Sample};
@@ -97,26 +98,26 @@ where
 /// assert_eq!((one, other, async |_| {}).into_callbacks().len(), 3);
 /// ```
 pub trait IntoCallbacks<T = Sample> {
-    /// Puts them together, whatever their types.
+    /// Collects the callbacks and erases their types.
     fn into_callbacks(self) -> Callbacks<T>;
 }
 
-/// Callbacks of any types, put together.
+/// A collection of callbacks of any types.
 pub struct Callbacks<T = Sample>(Vec<Box<dyn Subscriber<T>>>);
 
 impl Callbacks {
-    /// How many calls of one callback may be in flight at a time.
+    /// How many calls of one callback may be in flight at once.
     pub const MAX_CALLS_IN_FLIGHT: usize = 64;
 }
 
 impl<T> Callbacks<T> {
-    /// How many callbacks there are.
+    /// Returns the number of callbacks.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is no callback.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -126,7 +127,8 @@ impl<T> Callbacks<T> {
         self.0.append(&mut more.0);
     }
 
-    /// The calls that `item` leads to, each to be run as a task of its own.
+    /// Calls each callback that has room with `item`. The caller runs each returned future as its own
+    /// task.
     pub(crate) fn offer(&mut self, item: T) -> impl Iterator<Item = BoxFuture<'static, ()>>
     where
         T: Item,
@@ -162,7 +164,7 @@ impl<T> fmt::Debug for Callbacks<T> {
     }
 }
 
-/// A callback whose type is forgotten.
+/// A callback with its type erased.
 trait Subscriber<T>: Send {
     fn offer(&mut self, item: T) -> Option<BoxFuture<'static, ()>>;
 }
@@ -170,7 +172,7 @@ trait Subscriber<T>: Send {
 struct Calls<C> {
     callback: C,
     free: Arc<Semaphore>,
-    /// Lost since the last call.
+    /// How many items were dropped since the latest call.
     missed: u64,
 }
 
@@ -205,15 +207,15 @@ impl<T> IntoCallbacks<T> for Callbacks<T> {
     }
 }
 
-// Of one kind, as nothing else would tell of which.
+// For samples only: with several impls the compiler could not infer the item of `()`.
 impl IntoCallbacks for () {
     fn into_callbacks(self) -> Callbacks {
         Callbacks::default()
     }
 }
 
-/// For one kind of item at a time: only of types of this crate the compiler knows that no array and no
-/// tuple is called with them.
+/// Implements `IntoCallbacks` for one type of item. A generic impl would be rejected: only for a type of
+/// this crate does the compiler know that no array and no tuple is a function of it.
 macro_rules! into_callbacks {
     ($item:ty) => {
         impl<C: Callback<$item>> IntoCallbacks<$item> for C {
@@ -276,19 +278,19 @@ mod tests {
         }
     }
 
-    /// A callback that tells the `missed` it was given and then never ends.
+    /// A callback that sends the `missed` of its sample, and whose calls never end.
     fn endless() -> (Callbacks, mpsc::UnboundedReceiver<u64>) {
-        let (told, heard) = mpsc::unbounded_channel();
+        let (sender, receiver) = mpsc::unbounded_channel();
         let callback = move |sample: Sample| {
-            told.send(sample.missed).unwrap();
+            sender.send(sample.missed).unwrap();
             std::future::pending()
         };
-        (callback.into_callbacks(), heard)
+        (callback.into_callbacks(), receiver)
     }
 
     #[test]
     fn calls_in_flight_are_bounded_and_what_is_dropped_is_counted() {
-        let (mut callbacks, mut heard) = endless();
+        let (mut callbacks, mut receiver) = endless();
         let mut calls: Vec<_> = (0..Callbacks::MAX_CALLS_IN_FLIGHT)
             .flat_map(|_| callbacks.offer(sample(0)).collect::<Vec<_>>())
             .collect();
@@ -299,11 +301,11 @@ mod tests {
         calls.pop();
         assert_eq!(callbacks.offer(sample(3)).count(), 1);
 
-        let mut told = Vec::new();
-        while let Some(Some(missed)) = heard.recv().now_or_never() {
-            told.push(missed);
+        let mut received = Vec::new();
+        while let Some(Some(missed)) = receiver.recv().now_or_never() {
+            received.push(missed);
         }
-        let (last, before) = told.split_last().unwrap();
+        let (last, before) = received.split_last().unwrap();
         assert_eq!(*last, 1 + (5 + 1) + 3);
         assert!(before.iter().all(|missed| *missed == 0));
     }

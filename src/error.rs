@@ -1,14 +1,15 @@
-//! What can go wrong when a monitor is set up.
+//! The one error type of the crate. Errors arise while something is set up; nothing that runs returns
+//! one.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// What went wrong when a monitor, or something it is given, was set up.
+/// An error in setting up a monitor, an exporter or one of their settings.
 ///
-/// The kinds are told apart with the `is_*` predicates, so that new ones can be added. The message
-/// says what to do about it. Where another error is behind it, such as the operating system's, it is
-/// the [`source`](StdError::source).
+/// The `is_*` predicates distinguish the kinds of error; new kinds may be added. The message says
+/// what to do. An underlying error, such as the operating system's, is the
+/// [`source`](StdError::source).
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,25 +26,73 @@ pub struct Error {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    NoRuntime,
-    RuntimeShutDown,
-    TimersDisabled,
-    AlreadyInstalled,
-    AlreadyRunning,
-    ZeroInterval,
-    IntervalTooLong,
-    ZeroCapacity,
-    CapacityTooLarge,
-    InvalidPercentile,
-    InvertedThresholds,
-    ZeroStallThreshold,
-    ThreadRefused,
-    DescriptorsRefused,
-    SamplerFailed,
-    UnusableSignal,
-    AlreadyExported,
+/// Defines the kinds of error, each with its message: what is wrong, and what to do.
+macro_rules! kinds {
+    ($($kind:ident: $message:literal,)+) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Kind {
+            $($kind,)+
+        }
+
+        impl Kind {
+            fn message(self) -> &'static str {
+                match self {
+                    $(Kind::$kind => $message,)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    NoRuntime:
+        "no Tokio runtime is current on this thread: call this inside a runtime, or call \
+         `install_on` with the runtime's `Handle`",
+    RuntimeShutDown:
+        "the runtime has shut down: install the monitor on one that is running",
+    TimersDisabled:
+        "the runtime has no timers, which the sleep sampler needs: build it with \
+         `enable_time()` or `enable_all()`, or give the monitor a `WakeSampler`",
+    AlreadyInstalled:
+        "the monitor is already installed: `stop()` it first, or build one monitor for each \
+         runtime",
+    AlreadyRunning:
+        "the monitor is already driven by `run()`: `stop()` it first, or build one monitor \
+         for each runtime",
+    ZeroInterval:
+        "the interval is zero: give at least a millisecond, the resolution of Tokio's timers",
+    IntervalTooLong:
+        "the interval is longer than Tokio's timers hold: give at most 68719476734 ms, about \
+         2.2 years",
+    ZeroCapacity:
+        "the capacity is zero: give the number of samples that a reader may lag behind",
+    CapacityTooLarge:
+        "the capacity is too large: the whole buffer is allocated at once, so give at most \
+         `Monitor::MAX_CAPACITY`",
+    InvalidPercentile:
+        "the percentile is not a number from 0 to 100: give 50.0 for the median, 99.9 for \
+         the 99.9th",
+    InvertedThresholds:
+        "the alert would be raised at a shorter lag than it is cleared at: give `raise_at` \
+         first, then a `clear_at` that does not exceed it",
+    UnusableSignal:
+        "the signal cannot be handled, or has another use: give SIGURG (23), SIGUSR1 (10), \
+         SIGUSR2 (12) or a real-time signal from 35 to 64",
+    AlreadyExported:
+        "the exporter already exports this monitor: export each monitor once, or `finish` the \
+         other export first",
+    ZeroStallThreshold:
+        "the stall threshold is zero: give at least a millisecond, the shortest tick of the \
+         watchdog",
+    ThreadRefused:
+        "the operating system refused a thread, which stall detection, exports and the wake \
+         sampler need: raise the limit on threads, or use none of them",
+    DescriptorsRefused:
+        "the operating system refused file descriptors: stall callbacks and exports need three, \
+         so raise the limit on open files, or use neither",
+    SamplerFailed:
+        "the sampler could not start: fix the source of this error, or give the monitor \
+         another sampler",
 }
 
 impl Error {
@@ -54,7 +103,7 @@ impl Error {
         }
     }
 
-    /// A sampler cannot start, for the reason given: for [`Sampler::start`](crate::Sampler::start).
+    /// Creates the error of a sampler that cannot start, for [`Sampler::start`](crate::Sampler::start).
     ///
     /// ```
     /// use std::error::Error as _;
@@ -68,105 +117,105 @@ impl Error {
         Error::new(Kind::SamplerFailed, reason)
     }
 
-    /// The sampler could not start.
+    /// Whether the sampler could not start.
     #[must_use]
     pub fn is_sampler_failed(&self) -> bool {
         self.kind == Kind::SamplerFailed
     }
 
-    /// The operating system refused the file descriptors that a thread of loopmon's own needs: for
-    /// the callbacks of stalls, or an export.
+    /// Whether the operating system refused the file descriptors that one of loopmon's threads needs:
+    /// for stall callbacks or an export.
     #[must_use]
     pub fn is_descriptors_refused(&self) -> bool {
         self.kind == Kind::DescriptorsRefused
     }
 
-    /// No Tokio runtime is current on this thread.
+    /// Whether no Tokio runtime is current on this thread.
     #[must_use]
     pub fn is_no_runtime(&self) -> bool {
         self.kind == Kind::NoRuntime
     }
 
-    /// The runtime has shut down.
+    /// Whether the runtime has shut down.
     #[must_use]
     pub fn is_runtime_shut_down(&self) -> bool {
         self.kind == Kind::RuntimeShutDown
     }
 
-    /// The runtime was built without timers, which the default sampler needs.
+    /// Whether the runtime was built without timers, which the default sampler needs.
     #[must_use]
     pub fn is_timers_disabled(&self) -> bool {
         self.kind == Kind::TimersDisabled
     }
 
-    /// The monitor is installed on a runtime already.
+    /// Whether the monitor is already installed on a runtime.
     #[must_use]
     pub fn is_already_installed(&self) -> bool {
         self.kind == Kind::AlreadyInstalled
     }
 
-    /// The monitor is driven by a call of [`Monitor::run`](crate::Monitor::run) already.
+    /// Whether a call of [`Monitor::run`](crate::Monitor::run) already drives the monitor.
     #[must_use]
     pub fn is_already_running(&self) -> bool {
         self.kind == Kind::AlreadyRunning
     }
 
-    /// The interval is zero.
+    /// Whether the interval is zero.
     #[must_use]
     pub fn is_zero_interval(&self) -> bool {
         self.kind == Kind::ZeroInterval
     }
 
-    /// The interval is longer than Tokio's timers hold, about 2.2 years.
+    /// Whether the interval exceeds what Tokio's timers hold, about 2.2 years.
     #[must_use]
     pub fn is_interval_too_long(&self) -> bool {
         self.kind == Kind::IntervalTooLong
     }
 
-    /// The capacity is zero.
+    /// Whether the capacity is zero.
     #[must_use]
     pub fn is_zero_capacity(&self) -> bool {
         self.kind == Kind::ZeroCapacity
     }
 
-    /// The capacity is more than [`Monitor::MAX_CAPACITY`](crate::Monitor::MAX_CAPACITY).
+    /// Whether the capacity exceeds [`Monitor::MAX_CAPACITY`](crate::Monitor::MAX_CAPACITY).
     #[must_use]
     pub fn is_capacity_too_large(&self) -> bool {
         self.kind == Kind::CapacityTooLarge
     }
 
-    /// The percentile is not a number from 0 to 100.
+    /// Whether the percentile is not a number from 0 to 100.
     #[must_use]
     pub fn is_invalid_percentile(&self) -> bool {
         self.kind == Kind::InvalidPercentile
     }
 
-    /// The threshold that raises an alert is below the one that clears it.
+    /// Whether the threshold that raises an alert is below the one that clears it.
     #[must_use]
     pub fn is_inverted_thresholds(&self) -> bool {
         self.kind == Kind::InvertedThresholds
     }
 
-    /// The [signal](crate::StackCapture::signal) is one that a program cannot take for itself.
+    /// Whether the [signal](crate::StackCapture::signal) cannot be handled or has another use.
     #[must_use]
     pub fn is_unusable_signal(&self) -> bool {
         self.kind == Kind::UnusableSignal
     }
 
-    /// The monitor is exported by this exporter already.
+    /// Whether this exporter already exports the monitor.
     #[must_use]
     pub fn is_already_exported(&self) -> bool {
         self.kind == Kind::AlreadyExported
     }
 
-    /// The stall threshold is zero.
+    /// Whether the stall threshold is zero.
     #[must_use]
     pub fn is_zero_stall_threshold(&self) -> bool {
         self.kind == Kind::ZeroStallThreshold
     }
 
-    /// The operating system refused a thread of loopmon's own: for stalls, their callbacks, an export, or
-    /// the [`WakeSampler`](crate::WakeSampler).
+    /// Whether the operating system refused one of loopmon's threads: for stall detection, stall
+    /// callbacks, an export or the [`WakeSampler`](crate::WakeSampler).
     #[must_use]
     pub fn is_thread_refused(&self) -> bool {
         self.kind == Kind::ThreadRefused
@@ -192,73 +241,7 @@ impl fmt::Debug for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            Kind::NoRuntime => {
-                "no Tokio runtime is current on this thread: call this from within one, or use \
-                 `install_on` with its `Handle`"
-            }
-            Kind::RuntimeShutDown => {
-                "the runtime has shut down: install the monitor on one that is alive"
-            }
-            Kind::TimersDisabled => {
-                "the runtime has no timers, which the sleep sampler needs: build it with \
-                 `enable_time()` or `enable_all()`, or give the monitor a `WakeSampler`"
-            }
-            Kind::AlreadyInstalled => {
-                "the monitor is installed already: `stop()` it first, or build one monitor for each \
-                 runtime"
-            }
-            Kind::AlreadyRunning => {
-                "the monitor is driven by `run()` already: `stop()` it first, or build one monitor \
-                 for each runtime"
-            }
-            Kind::ZeroInterval => {
-                "the interval is zero: give at least a millisecond, the step of Tokio's timers"
-            }
-            Kind::IntervalTooLong => {
-                "the interval is longer than Tokio's timers hold: give at most 68719476734 ms, about \
-                 2.2 years"
-            }
-            Kind::ZeroCapacity => {
-                "the capacity is zero: give the number of samples a reader may lag behind"
-            }
-            Kind::CapacityTooLarge => {
-                "the capacity is too large: its buffer is allocated at once, so give at most \
-                 `Monitor::MAX_CAPACITY`"
-            }
-            Kind::InvalidPercentile => {
-                "the percentile is not a number from 0 to 100: give 50.0 for the median, 99.9 for \
-                 the 99.9th"
-            }
-            Kind::InvertedThresholds => {
-                "the alert would be raised at a shorter lag than it is cleared at: give `raise_at` \
-                 first, and a `clear_at` that is not longer"
-            }
-            Kind::UnusableSignal => {
-                "the signal cannot be handled, or is needed for something else: give SIGURG (23), \
-                 SIGUSR1 (10), SIGUSR2 (12) or a real-time signal from 35 to 64"
-            }
-            Kind::AlreadyExported => {
-                "the monitor is exported there already: export each monitor once, or `finish` the \
-                 other export first"
-            }
-            Kind::ZeroStallThreshold => {
-                "the stall threshold is zero: give at least a millisecond, the shortest time between \
-                 two looks"
-            }
-            Kind::ThreadRefused => {
-                "the operating system refused a thread, which stall detection, exports and the wake \
-                 sampler need: raise the limit on threads, or do without them"
-            }
-            Kind::DescriptorsRefused => {
-                "the operating system refused file descriptors, which stall callbacks and exports \
-                 need three of: raise the limit on open files, or do without them"
-            }
-            Kind::SamplerFailed => {
-                "the sampler could not start: see the source of this error, or give the monitor \
-                 another sampler"
-            }
-        })
+        f.write_str(self.kind.message())
     }
 }
 

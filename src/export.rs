@@ -1,63 +1,66 @@
-//! Samples and stalls, handed to the tools that operators look at.
+//! Exporters, which write samples and stalls to the tools that operators use. Reading them in a program
+//! is what [`Samples`](crate::Samples) and [`Stalls`](crate::Stalls) are for.
 //!
-//! | exporter | feature | to |
+//! | exporter | feature | writes to |
 //! |---|---|---|
 //! | [`Metrics`] | `metrics` | the recorder of the `metrics` crate, and from there to Prometheus and others |
 //! | [`OpenTelemetry`] | `opentelemetry` | the global providers of OpenTelemetry: instruments, and a span for each stall |
 //! | [`Tracing`] | `tracing` | the subscriber of the `tracing` crate: logs, the console |
 //!
-//! Each is set up and started the same way, before the monitor is installed or after:
+//! Each exporter is created and started the same way, before the monitor is installed or after:
 //!
 //! ```text
 //! let export = Metrics::new().start(&monitor)?;
 //! ```
 //!
-//! What the metrics mean, which alert to start with and what to do when it fires is told in
-//! [`docs::operating`](crate::docs::operating).
+//! [`docs::operating`](crate::docs::operating) explains the metrics, which alert to start with, and
+//! what to do when it fires.
 //!
-//! # Where it runs
+//! # Threads and faults
 //!
-//! Each exporter has a thread of its own, one for all monitors of the process. It is a reader as any
-//! other is: the monitored runtime never waits for it, and a stuck one does not stop it.
+//! Each kind of exporter has its own thread, shared by all monitors of the process. An exporter is a
+//! reader like any other: the monitored runtime never waits for it, and a stuck runtime does not stop
+//! it.
 //!
-//! What it calls, the recorder, the subscriber or the SDK, is not loopmon's, and its faults stay with
-//! it. A panic ends only that call; the panic hook reports it. One that blocks holds up the exports of
-//! that exporter, of all monitors, as it is the same recorder for all of them; neither the monitors nor
-//! the other exporters notice. What it is too slow for is lost, the oldest first, and counted. It may
-//! call whatever loopmon has, also drop the last handle on a monitor.
+//! The recorder, the subscriber and the SDK that an exporter calls are not loopmon's, and their faults
+//! stay with that exporter. A panic ends only the call that it happens in; the panic hook reports it.
+//! A call that blocks delays this exporter for all monitors, as they share its thread; neither the
+//! monitors nor the other exporters notice. What an exporter is too slow for is lost, oldest first, and
+//! counted. What an exporter calls may call anything of loopmon, and may even drop the last handle of a
+//! monitor.
 //!
-//! What it hands things on to may run elsewhere. An endpoint that is scraped answers during a stall
-//! only if it does not run on the stuck runtime: see each exporter.
+//! Other threads may be involved after that. An endpoint that is scraped answers during a stall only if
+//! it does not run on the stuck runtime: see each exporter.
 //!
 //! # From start to end
 //!
-//! An export goes on when its monitor is stopped and installed again. It ends when the monitor is
-//! gone: no handle on it is left, and it is not attached. [`Export::finish`] ends it before. What a
-//! monitor tells of its next run while an exporter is behind with the last is neither handed on nor
-//! counted as missed, and a stall that goes on meanwhile is counted for both.
+//! An export continues when its monitor is stopped and installed again. It ends when the monitor is
+//! gone: no handle of it is left, and it is not installed. [`Export::finish`] ends it earlier. After a
+//! reinstall, items published before a lagging exporter catches up are dropped uncounted; a stall
+//! spanning both runs counts twice.
 //!
 //! # Several monitors
 //!
-//! A monitor goes by its [name](crate::Builder::name), or by `unnamed` if it has none. Several may
-//! have one name, as the runtimes that a framework makes for itself: an exporter numbers them. The
-//! first has the name alone; the next have an `index` beside it, 1, 2 and so on. An index is free
-//! again when its monitor is gone, and the next monitor of that name goes on with its counters; so
-//! runtimes that are made again and again add no series without end. Any name will do: exporters
-//! escape what their formats do not take.
+//! A monitor is exported under its [name](crate::Builder::name), or as `unnamed` if it has none.
+//! Several monitors may have one name, such as those of the runtimes that a framework creates: an
+//! exporter numbers them. The first has the name alone; the others also have an `index`: 1, 2 and so
+//! on. When a monitor is gone, its index is free, and the next monitor of that name continues its
+//! counters, so runtimes that are created again and again do not add series without end. Any name is
+//! allowed: exporters escape what their formats do not accept.
 //!
 //! # Cost
 //!
-//! A wake-up of the exporter's thread for each sample, and stall detection, as somebody now
-//! [asks for stalls](crate::Monitor::stalls).
+//! The exporter's thread wakes up for each sample. Stall detection runs, as an exporter
+//! [requests stalls](crate::Monitor::stalls).
 
 #[cfg(any(feature = "metrics", feature = "opentelemetry"))]
 mod buckets;
 mod feed;
+#[cfg(any(feature = "metrics", feature = "opentelemetry"))]
+mod ledger;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod names;
-#[cfg(any(feature = "metrics", feature = "opentelemetry"))]
-mod open_stalls;
 #[cfg(feature = "opentelemetry")]
 mod opentelemetry;
 #[cfg(feature = "tracing")]
@@ -73,7 +76,8 @@ pub use opentelemetry::OpenTelemetry;
 #[cfg(feature = "tracing")]
 pub use tracing::Tracing;
 
-/// A monitor's export, from the `start` of an exporter. Dropping this lets it go on.
+/// A running export of one monitor, from the `start` of an exporter. Dropping this detaches it: the
+/// export continues.
 #[derive(Debug)]
 pub struct Export {
     task: JoinHandle<()>,
@@ -81,19 +85,20 @@ pub struct Export {
 }
 
 impl Export {
-    /// Ends the export once all has been handed on that the monitor has told so far. If the monitor
-    /// is gone or has been stopped, that is all that it told.
+    /// Ends the export after it has exported everything that the monitor has published so far. If
+    /// the monitor is gone or has been stopped, that is everything it ever published.
     ///
-    /// For the end of a program: [stop](crate::Monitor::stop) the monitor, await this, and then flush
-    /// whatever the exporter hands things to. An exporter that is stuck keeps this waiting.
+    /// At the end of a program, [stop](crate::Monitor::stop) the monitor, await this call, and then
+    /// flush the recorder, subscriber or SDK. This call waits as long as the exporter is stuck.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call has ended the export as well, but not waited for it.
+    /// If the call is dropped before it completes, the export ends all the same, and nobody waits for
+    /// the rest of it.
     pub async fn finish(self) {
-        // It has ended by itself if nobody hears.
+        // Fails if the export has already ended.
         self.finish.send(()).ok();
-        // Neither cancelled nor ended by a panic: both are kept from it.
+        // Nothing cancels the task, and its panics are caught.
         self.task.await.ok();
     }
 }

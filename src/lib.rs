@@ -78,7 +78,7 @@ mod callback;
 mod clock;
 pub mod docs;
 mod error;
-#[cfg(any(feature = "metrics", feature = "tracing", feature = "opentelemetry"))]
+#[cfg(feature = "_export")]
 pub mod export;
 mod foreign;
 mod monitor;
@@ -109,7 +109,7 @@ pub use monitor::{Builder, Monitor, Samples, Stalls, StopOnDrop};
 pub use sample::Sample;
 pub use sampler::{Sampler, SleepSampler, WakeSampler};
 pub use stack::{Frame, NoStack, StackCapture, StackTrace, ThreadState};
-pub use stall::{Cause, OsThread, Phase, Stall, StallId};
+pub use stall::{Cause, OsThread, Phase, Place, Stall, StallId};
 pub use stats::Percentile;
 #[cfg(feature = "histogram")]
 pub use stream::LagSummary;

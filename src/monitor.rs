@@ -276,7 +276,7 @@ impl Monitor {
     /// std::thread::sleep(Duration::from_millis(300));
     ///
     /// let stall = listener.join().unwrap().unwrap();
-    /// assert_eq!((stall.phase, stall.worker), (Phase::Started, 0));
+    /// assert_eq!((stall.phase, stall.worker()), (Phase::Started, Some(0)));
     /// assert!(stall.duration < Duration::from_millis(300));
     /// # if cfg!(target_os = "linux") {
     /// assert!(matches!(stall.cause, Cause::Blocked { .. }));

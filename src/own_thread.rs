@@ -1,4 +1,5 @@
-//! Threads of loopmon's own that run what must not run on the monitored runtime.
+//! Loopmon's own threads with a runtime, for whatever must not run on a monitored runtime. The
+//! watchdog's thread has none and is elsewhere.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 
@@ -9,16 +10,16 @@ use crate::error::{Error, Kind};
 use crate::per_process::PerProcess;
 use crate::threads;
 
-/// A thread for one purpose, for the whole process: there while somebody holds it.
+/// A thread for one purpose that the whole process shares. It runs while somebody holds it.
 #[derive(Debug)]
 pub(crate) struct SharedThread {
-    /// Of the thread; Linux cuts it after 15 bytes.
+    /// The name of the thread. Linux truncates it to 15 bytes.
     name: &'static str,
-    /// A fork has none of them.
+    /// The thread, if it runs. The child of a fork starts its own.
     thread: PerProcess<Mutex<Weak<OwnThread>>>,
 }
 
-/// A thread with a runtime of loopmon's own. It ends when this is dropped.
+/// A thread with its own runtime. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct OwnThread {
     runtime: Handle,
@@ -40,7 +41,11 @@ impl SharedThread {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The thread there is, or a new one.
+    /// Returns the running thread, or starts one.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses the thread, or the file descriptors of its runtime.
     pub(crate) fn thread(&self) -> Result<Arc<OwnThread>, Error> {
         let there = self.current().upgrade();
         if let Some(thread) = there {
@@ -48,7 +53,8 @@ impl SharedThread {
         }
         let new = Arc::new(OwnThread::start(self.name)?);
         let mut current = self.current();
-        // Another may have started one meanwhile. Which of the two is dropped, is after the lock.
+        // Another caller may have started one meanwhile. The superfluous one is dropped after the
+        // lock.
         let there = current.upgrade();
         match there {
             Some(thread) => Ok(thread),
@@ -61,20 +67,20 @@ impl SharedThread {
 }
 
 impl OwnThread {
-    /// Fails if the system refuses the thread, or the file descriptors of its runtime.
     fn start(name: &str) -> Result<OwnThread, Error> {
-        // Before the thread, so that it need not be ended if this fails.
+        // The runtime comes first: if it fails, there is no thread to end.
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|refused| Error::new(Kind::DescriptorsRefused, refused))?;
         let handle = runtime.handle().clone();
         let (alive, ended) = oneshot::channel();
-        // If there is no thread the runtime comes back: dropping one inside another panics.
+        // The thread takes the runtime from a channel, so that it is still here if the thread is
+        // refused: dropping a runtime inside another one panics.
         let (give, take) = mpsc::sync_channel::<Runtime>(1);
         let started = threads::spawn(name, move || {
             if let Ok(runtime) = take.recv() {
-                // Nothing is ever sent: it fails once the sender is gone.
+                // Nothing is ever sent: `ended` fails once the sender is dropped.
                 runtime.block_on(ended).ok();
             }
         });
@@ -82,7 +88,7 @@ impl OwnThread {
             runtime.shutdown_background();
             return Err(Error::new(Kind::ThreadRefused, refused));
         }
-        // It is there to take it.
+        // The thread has started and receives it.
         give.send(runtime).ok();
         Ok(OwnThread {
             runtime: handle,

@@ -20,7 +20,7 @@
 //! 11. `resolve/user_frames.rs`: finds the part of the stack that is the user's.
 //! 12. `trace.rs`, `frame.rs`: the user reads the trace. `culprit.rs` finds the call to blame, for exporters.
 
-#[cfg(feature = "_export")]
+#[cfg(any(feature = "tracing", feature = "opentelemetry"))]
 mod culprit;
 mod frame;
 mod resolver_thread;
@@ -59,7 +59,7 @@ platform!(
     loopmon_loom
 );
 
-#[cfg(feature = "_export")]
+#[cfg(any(feature = "tracing", feature = "opentelemetry"))]
 pub(crate) use culprit::culprit;
 pub use frame::Frame;
 pub(crate) use platform::{ARE_TAKEN, OnCpuTracker, follow, identify, introduce, own_id};

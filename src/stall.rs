@@ -1,7 +1,8 @@
-//! One worker that does not return to its scheduler.
+//! A stall as users see it: where, since when, why. Detecting it is the watchdog's concern.
 
 mod cause;
 mod id;
+mod place;
 mod thread;
 
 use std::fmt;
@@ -13,17 +14,18 @@ use tokio::task;
 
 pub use cause::Cause;
 pub use id::StallId;
+pub use place::Place;
 pub use thread::OsThread;
 
 use crate::stack::StackTrace;
 
-/// One worker of a monitored runtime that has not returned to its scheduler for longer than the
-/// threshold, from [`Monitor::stalls`](crate::Monitor::stalls).
+/// A report of one worker of a monitored runtime that has not returned to its scheduler for longer
+/// than the threshold, from [`Monitor::stalls`](crate::Monitor::stalls).
 ///
-/// A stall is told several times: when the threshold is passed, at growing distances while it goes
-/// on, and when it is over. What is told of one stall has the same `worker` and `began_at`.
+/// A stall is reported when it crosses the threshold, at doubling durations, and when it ends. All
+/// reports of one stall have the same `id`, `place` and `began_at`.
 ///
-/// `Display` prints one line, made for logs and terminals:
+/// `Display` prints one line for logs and terminals:
 ///
 /// ```no_run
 /// # async fn print(monitor: loopmon::Monitor) {
@@ -35,59 +37,60 @@ use crate::stack::StackTrace;
 /// # }
 /// ```
 ///
-/// Your own callbacks and streams of stalls are tested with [`Stall::new`]. With the `serde` feature it
-/// can be serialised: durations as serde writes them, a task as a number that is not read back, as
-/// only Tokio makes tasks' ids.
+/// [`Stall::new`] builds one for tests of your own callbacks and streams. The `serde` feature
+/// serialises it: durations in serde's own format, the task as a number. The number is ignored when
+/// it is read back, as only Tokio can make a task's id.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Stall {
-    /// Which stall it is: the same in all reports of one.
+    /// Identifies the stall: all its reports have the same id.
     #[cfg_attr(feature = "serde", serde(default = "StallId::next"))]
     pub id: StallId,
-    /// Where in its life the stall is.
+    /// Whether the stall has started, is ongoing or has ended.
     pub phase: Phase,
-    /// The [name](crate::Builder::name) of the monitor that tells it.
+    /// The [name](crate::Builder::name) of the monitor that reports the stall.
     #[cfg_attr(feature = "serde", serde(default))]
     pub monitor: Option<Arc<str>>,
-    /// The index of the worker, as Tokio's metrics count them; 0 on a `current_thread` runtime.
-    pub worker: usize,
-    /// The thread that runs the worker. `None` if it is not [certain](crate::docs::stalls) which one does.
+    /// Where the stall is.
+    pub place: Place,
+    /// The thread that runs the worker. `None` if it is not [certain](crate::docs::stalls) which
+    /// thread does.
     #[cfg_attr(feature = "serde", serde(default))]
     pub thread: Option<OsThread>,
-    /// The task that is being polled. Nothing but the thread itself knows: it is `None` without the
-    /// `stack` feature, and where the thread could not be [asked](crate::docs::stacks).
+    /// The task that is being polled, which only the thread itself knows. `None` without the `stack`
+    /// feature, or if the thread could not be [asked](crate::docs::stacks).
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_deserializing, serialize_with = "task_as_number")
     )]
     pub task: Option<task::Id>,
-    /// When it began, by the wall clock: up to a tick of the watchdog (a fifth of the threshold,
-    /// 20 ms at most) after it really did.
+    /// When the stall began, by the wall clock. It may have begun earlier by up to one tick of the
+    /// watchdog: a fifth of the threshold, at most 20 ms.
     pub began_at: DateTime<Utc>,
-    /// How long it has lasted so far, or in all once it has ended.
+    /// How long the stall has lasted: so far, or in all once it has ended.
     ///
-    /// So far: never more than it really is, and without [pauses](crate::pauses) of the process. In
-    /// all: what Tokio itself measured, never less than it really was; what else the worker did since
-    /// it last went to its scheduler, up to some 61 polls, is part of it, and so is a pause.
+    /// While the stall lasts, this is a lower bound that excludes [pauses](crate::pauses) of the
+    /// process. At the end, it is an upper bound measured by Tokio: it includes pauses, and
+    /// whatever else the worker polled since it last returned to its scheduler, up to about 61 polls.
     pub duration: Duration,
-    /// Why, as far as the evidence goes. It may be corrected while the stall goes on.
+    /// Why the worker stalls, as far as the evidence shows. Later reports may correct it.
     pub cause: Cause,
-    /// The stack of the thread, where it can be taken.
+    /// The stack of the thread, where it can be captured.
     ///
-    /// It takes about a millisecond to find out what is on it, and for the first in a while some
-    /// 100 ms or more, as the program's debug information is read. The report waits for that, but
-    /// only until there is something new to tell of the same worker, which is when the stall has
-    /// lasted twice the threshold; until the monitor stops; and for ten seconds at most. Then it is
-    /// told without, and the next report of the stall has the stack.
+    /// Resolving a stack takes about a millisecond. The first one in a while takes 100 ms or more, to
+    /// read the program's debug information. The report waits for the stack until the same worker
+    /// has something new to report (at twice the threshold), until the monitor stops, or for ten
+    /// seconds, whichever comes first. It is then published without the stack, and the next report of
+    /// the stall has it.
     #[cfg_attr(feature = "serde", serde(default))]
     pub trace: Option<Arc<StackTrace>>,
-    /// Reports this reader lost just before this one, because it was too slow.
+    /// How many reports this reader lost just before this one, because it was too slow.
     #[cfg_attr(feature = "serde", serde(default))]
     pub missed: u64,
 }
 
-/// Where in its life a [`Stall`] is.
+/// The phase of a [`Stall`] at one of its reports.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(
@@ -96,26 +99,27 @@ pub struct Stall {
     serde(rename_all = "snake_case")
 )]
 pub enum Phase {
-    /// It has just passed the threshold.
+    /// The stall has just crossed the threshold.
     Started,
-    /// It goes on: told when it has lasted twice the threshold, four times, eight times and so on.
+    /// The stall lasts: reported at twice the threshold, at four times, at eight times and so on.
     Ongoing,
-    /// It is over. A stall that was over before it could be told has only this phase.
+    /// The stall has ended. A stall that ends before it can be reported has only this phase.
     Ended,
 }
 
 impl Stall {
-    /// A stall with the given fields and nothing in the others: for tests of your own callbacks and
-    /// streams.
+    /// Creates a stall with the given fields and a new id, for tests of your own callbacks and
+    /// streams. The other fields are empty.
     ///
     /// ```
     /// use std::time::Duration;
     /// use loopmon::chrono::DateTime;
-    /// use loopmon::{Cause, Phase, Stall, Syscall};
+    /// use loopmon::{Cause, Phase, Place, Stall, Syscall};
     ///
     /// let read = Cause::blocked(Some(Syscall::new(0)));
     /// let lasted = Duration::from_millis(105);
-    /// let mut stall = Stall::new(Phase::Started, 3, read, DateTime::UNIX_EPOCH, lasted);
+    /// let place = Place::Worker(3);
+    /// let mut stall = Stall::new(Phase::Started, place, read, DateTime::UNIX_EPOCH, lasted);
     /// stall.monitor = Some("ingest".into());
     /// assert_eq!(stall.cause.to_string(), format!("blocked in {}", Syscall::new(0)));
     /// assert_eq!(stall.trace, None);
@@ -123,7 +127,7 @@ impl Stall {
     #[must_use]
     pub fn new(
         phase: Phase,
-        worker: usize,
+        place: Place,
         cause: Cause,
         began_at: DateTime<Utc>,
         duration: Duration,
@@ -132,7 +136,7 @@ impl Stall {
             id: StallId::next(),
             phase,
             monitor: None,
-            worker,
+            place,
             thread: None,
             task: None,
             began_at,
@@ -143,12 +147,18 @@ impl Stall {
         }
     }
 
-    /// One of which hardly anything is known.
+    /// The index of the stalled worker, as Tokio's metrics count workers.
+    #[must_use]
+    pub fn worker(&self) -> Option<usize> {
+        self.place.worker()
+    }
+
+    /// Creates a stall of which little is known.
     #[cfg(test)]
     pub(crate) fn of(worker: usize, phase: Phase) -> Stall {
         Stall::new(
             phase,
-            worker,
+            Place::Worker(worker),
             Cause::OnCpu,
             DateTime::UNIX_EPOCH,
             Duration::ZERO,
@@ -177,13 +187,13 @@ impl fmt::Display for Stall {
         };
         write!(
             f,
-            "worker {} {stuck} {:.3} s: {}",
-            self.worker,
+            "{} {stuck} {:.3} s: {}",
+            self.place,
             self.duration.as_secs_f64(),
             self.cause,
         )?;
         if self.cause == Cause::OnCpu && self.task.is_none() {
-            // Up to an `event_interval` of polls looks like one.
+            // Up to `event_interval` polls look like one.
             f.write_str(", in one long poll or up to 61 shorter ones")?;
         }
         if let Some(thread) = &self.thread {

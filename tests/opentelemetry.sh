@@ -124,6 +124,7 @@ assert re.search(r"Parent ID +: *\n", span), span
 for attribute in (
     "loopmon.monitor.name: Str(service)",
     "loopmon.worker.index: Int(0)",
+    "loopmon.stall.id: Str(",
     "loopmon.stall.cause: Str(blocked)",
     "thread.name: Str(main)",
     "code.function.name: Str(_42_opentelemetry::report",

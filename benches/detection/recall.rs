@@ -165,10 +165,7 @@ impl Outcome {
     fn end(&self, block: &Block) -> Option<&Stall> {
         let (_, start) = self.started(block)?;
         let mut stalls = self.stalls.iter().map(|(_, stall)| stall);
-        stalls.find(|stall| {
-            stall.phase == Phase::Ended
-                && (stall.worker, stall.began_at) == (start.worker, start.began_at)
-        })
+        stalls.find(|stall| stall.phase == Phase::Ended && stall.id == start.id)
     }
 
     /// Blocks over the threshold that some sample shows.
@@ -201,7 +198,7 @@ impl Outcome {
 fn is_of(stall: &Stall, block: &Block) -> bool {
     let told_at = stall.began_at + stall.duration;
     let until = block.began_at + block.lasted + GRACE;
-    stall.worker == block.worker && told_at >= block.began_at && told_at <= until
+    stall.worker() == Some(block.worker) && told_at >= block.began_at && told_at <= until
 }
 
 fn print(scenario: Scenario, watched: &Outcome, woken: &Outcome, totals: &mut Totals) {

@@ -1,4 +1,4 @@
-//! Buckets for a histogram of lag.
+//! The buckets of histograms of lag, for every exporter that has one.
 
 /// In seconds: from a millisecond to ten seconds.
 pub(super) const BUCKETS: [f64; 13] = [

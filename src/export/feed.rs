@@ -1,4 +1,5 @@
-//! Hands an exporter what a monitor tells, on the exporter's own thread.
+//! Passes what a monitor publishes to an exporter, on the exporter's own thread. What becomes of it is
+//! each exporter's concern.
 
 #[cfg(test)]
 mod tests;
@@ -23,29 +24,30 @@ use crate::own_thread::SharedThread;
 use crate::sample::Sample;
 use crate::stall::Stall;
 
-/// How often an exporter is called that wants to be, if nothing is told meanwhile.
+/// How often an exporter that wants ticks gets one if nothing is published meanwhile.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What is done with all that one monitor tells.
+/// Exports one monitor.
 pub(super) trait Exporter: Send + 'static {
-    /// The export begins.
+    /// Called once, before everything else.
     fn begin(&mut self) {}
 
     fn sample(&mut self, sample: &Sample, now: Instant);
 
     fn stall(&mut self, stall: &Stall, now: Instant);
 
-    /// Whether something is to be done as time passes.
+    /// Whether `tick` has to be called as time passes.
     fn wants_tick(&self) -> bool;
 
-    /// Time has passed.
+    /// Called as time passes.
     fn tick(&mut self, now: Instant);
 
-    /// The monitor has been detached, and may be attached again; or the export ends.
+    /// Called when the monitor is detached, after which it may be attached again, or when the export
+    /// ends.
     fn detached(&mut self);
 }
 
-/// What all exports of one kind have in common.
+/// All exports of one kind: their thread and their names.
 #[derive(Debug)]
 pub(super) struct Exports {
     thread: SharedThread,
@@ -53,7 +55,7 @@ pub(super) struct Exports {
 }
 
 impl Exports {
-    /// `thread` is the name of the thread they run on.
+    /// `thread` is the name of the thread.
     pub(super) const fn on(thread: &'static str) -> Exports {
         Exports {
             thread: SharedThread::new(thread),
@@ -61,7 +63,7 @@ impl Exports {
         }
     }
 
-    /// Starts one, which `new` makes with the name that the monitor has there.
+    /// Starts an export. `new` creates the exporter, given the monitor's name among these exports.
     pub(super) fn start<E: Exporter>(
         &'static self,
         monitor: &Monitor,
@@ -69,14 +71,14 @@ impl Exports {
     ) -> Result<Export, Error> {
         let lease = self.names.take(monitor)?;
         let thread = self.thread.thread()?;
-        // Before this returns, so that nothing is lost.
+        // Subscribes before this returns, so that nothing is lost.
         let run = Run::subscribe(monitor);
         let monitor = monitor.downgrade();
         let (finish, finished) = oneshot::channel();
         let runtime = thread.runtime().clone();
         let task = runtime.spawn(async move {
             let turn = lease.turn().await;
-            // If it panics there is nothing to hand on to.
+            // If `new` panics, the export ends.
             if let Some(mut exporter) = guard(|| new(&lease.name)) {
                 serve(&mut exporter, run, &monitor, finished).await;
                 guard(|| drop(exporter));
@@ -87,7 +89,7 @@ impl Exports {
     }
 }
 
-/// Hands all on that the monitor tells, until it is gone or the export is to finish.
+/// Exports everything that the monitor publishes, until the monitor is gone or the export is finished.
 async fn serve(
     exporter: &mut impl Exporter,
     mut run: Run,
@@ -96,7 +98,7 @@ async fn serve(
 ) {
     let mut finish = pin!(async move {
         if finished.await.is_err() {
-            // Nobody waits for it.
+            // The `Export` was dropped, not finished.
             future::pending::<()>().await;
         }
     });
@@ -109,7 +111,7 @@ async fn serve(
     }
 }
 
-/// What a monitor tells from one time it is attached.
+/// What a monitor publishes while it is attached once.
 struct Run {
     samples: Samples,
     stalls: Stalls,
@@ -123,7 +125,8 @@ impl Run {
         }
     }
 
-    /// Hands all of it on, or if it is to finish, what has been told by then. Returns whether it is.
+    /// Exports the whole run, or what has been published when `finish` completes. Returns whether it
+    /// has completed.
     async fn serve(
         self,
         exporter: &mut impl Exporter,
@@ -136,20 +139,20 @@ impl Run {
         let mut detached = false;
         while let Some(event) = next(&mut events, exporter.wants_tick()).await {
             detached |= matches!(event, Event::Detached);
-            guard(|| hand_on(&event, exporter));
-            // What is found buffered may be much, and other monitors share the thread.
+            guard(|| dispatch(&event, exporter));
+            // Much may be buffered, and other monitors share the thread.
             consume_budget().await;
         }
         let finishes = events.take_result().is_some();
         let mut rest = events.into_inner();
-        // A stall is told to its end a moment after the monitor has been stopped.
+        // The end of a stall is published shortly after the monitor has been stopped.
         while let Some(event) = if detached {
             rest.next().await
         } else {
             rest.next().now_or_never().flatten()
         } {
             detached |= matches!(event, Event::Detached);
-            guard(|| hand_on(&event, exporter));
+            guard(|| dispatch(&event, exporter));
         }
         guard(|| exporter.detached());
         finishes
@@ -159,9 +162,9 @@ impl Run {
 enum Event {
     Sample(Sample),
     Stall(Stall),
-    /// There will be no more samples.
+    /// The stream of samples has ended.
     Detached,
-    /// Time has passed.
+    /// Nothing was published for the length of a tick.
     Tick,
 }
 
@@ -173,20 +176,20 @@ async fn next(events: &mut (impl Stream<Item = Event> + Unpin), wants_tick: bool
     event.unwrap_or(Some(Event::Tick))
 }
 
-fn hand_on(event: &Event, exporter: &mut impl Exporter) {
+fn dispatch(event: &Event, exporter: &mut impl Exporter) {
     let now = clock::now();
     match event {
         Event::Sample(sample) => exporter.sample(sample, now),
         Event::Stall(stall) => exporter.stall(stall, now),
         Event::Detached | Event::Tick => {}
     }
-    // Samples may come more often than ticks, and then no tick would.
+    // Frequent samples would keep the timeout from ever expiring.
     if exporter.wants_tick() {
         exporter.tick(now);
     }
 }
 
-/// What an exporter calls is not ours. Its panic has been reported by the panic hook.
+/// Catches a panic of a recorder, a subscriber or an SDK. The panic hook has reported it.
 pub(super) fn guard<R>(call: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(call)).ok()
 }

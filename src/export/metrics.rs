@@ -1,29 +1,28 @@
-//! Samples and stalls for the recorder of the `metrics` crate.
+//! Exports samples and stalls to the recorder of the `metrics` crate. Counting stalls is the ledger's
+//! concern.
 
 mod keys;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::ptr;
 use std::time::{Duration, Instant};
 
-use ::metrics::{Counter, Gauge, Histogram, Key, Level, Metadata, Recorder, with_recorder};
+use ::metrics::{Counter, Gauge, Histogram, Recorder, with_recorder};
 
 use super::Export;
 use super::buckets::BUCKETS;
 use super::feed::{Exporter, Exports, guard};
+use super::ledger::{StallLedger, StallSink};
 use super::names::Name;
-use super::open_stalls::OpenStalls;
+use crate::clock;
 use crate::error::Error;
 use crate::monitor::Monitor;
 use crate::sample::Sample;
-use crate::stall::Stall;
-use keys::{Keys, WorkerKeys};
+use crate::stall::{Cause, Place, Stall};
+use keys::{Keys, StallKeys, counter, gauge, histogram};
 
 static EXPORTS: Exports = Exports::on("loopmon-metrics");
-
-static METADATA: Metadata<'static> = Metadata::new("loopmon", Level::INFO, Some(module_path!()));
 
 /// Exports to the recorder of the [`metrics`](https://docs.rs/metrics) crate.
 ///
@@ -40,37 +39,38 @@ static METADATA: Metadata<'static> = Metadata::new("loopmon", Level::INFO, Some(
 ///
 /// | name | type | unit | what |
 /// |---|---|---|---|
-/// | `loopmon_lag_seconds` | histogram | seconds | lag, of each sample |
+/// | `loopmon_lag_seconds` | histogram | seconds | the lag of each sample |
 /// | `loopmon_tasks` | gauge | tasks | live tasks of the runtime |
 /// | `loopmon_queue_depth` | gauge | tasks | tasks in the runtime's global queue |
 /// | `loopmon_busy_ratio` | gauge | 0 to 1 | share of all workers' time spent busy |
 /// | `loopmon_samples_missed_total` | counter | samples | samples this exporter was too slow for |
-/// | `loopmon_stalls_total` | counter | stalls | stalls, counted when first told, by the `cause` told then |
-/// | `loopmon_stall_seconds_total` | counter | seconds | how long workers were stalled, growing while they are |
-/// | `loopmon_stall_in_progress_seconds` | gauge | seconds | how long the longest stall that goes on has lasted; 0 if there is none |
+/// | `loopmon_stalls_total` | counter | stalls | stalls, counted at the first report, by the `cause` in that report |
+/// | `loopmon_stall_seconds_total` | counter | seconds | how long workers were stalled; grows during a stall |
+/// | `loopmon_stall_in_progress_seconds` | gauge | seconds | how long the longest open stall has lasted; 0 if none is open |
 /// | `loopmon_stalled_workers` | gauge | workers | workers that are stalled now |
 /// | `loopmon_stall_reports_missed_total` | counter | reports | reports of stalls this exporter was too slow for |
 ///
-/// Each has the label `monitor`, the [name](crate::Builder::name) of the monitor, or `unnamed`. Those
-/// of a monitor that is [not the first of its name](crate::export#several-monitors) have a label
-/// `index`, too. `loopmon_stalls_total` has a label `cause`, too: `blocked`, `on_cpu`, `many_polls`,
-/// `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
-/// [`per_worker`](Self::per_worker) the first three of stalls have a label `worker`.
+/// Each metric has the label `monitor`: the [name](crate::Builder::name) of the monitor, or `unnamed`.
+/// The metrics of a monitor that is [not the first of its name](crate::export#several-monitors) also
+/// have the label `index`. `loopmon_stalls_total` also has the label `cause`: `blocked`, `on_cpu`,
+/// `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
+/// [`per_worker`](Self::per_worker), `loopmon_stalls_total`, `loopmon_stall_seconds_total` and
+/// `loopmon_stall_in_progress_seconds` have the label `worker`.
 ///
-/// Counters of this facade are whole numbers. So `loopmon_stall_seconds_total` counts whole seconds;
-/// what is left of one stall goes to the next. Those of stalls that go on are brought up to date ten
-/// times a second. When the monitor is detached, all gauges go to 0.
+/// Counters of the `metrics` crate are whole numbers, so `loopmon_stall_seconds_total` counts whole
+/// seconds; the fraction that is left of one stall is added to the next. Metrics of open stalls are
+/// updated ten times a second. When the monitor is detached, all gauges are set to 0.
 ///
 /// # The recorder
 ///
-/// It is the global one. As long as none is installed, everything goes nowhere; once there is one,
-/// all goes there from then on, so either may be first. There can be only one: whoever installs the
-/// second gets an error, which does not concern loopmon. Recorders that forget what has not changed
-/// for a time start it anew at 0, which for a counter looks as if the process had restarted; of samples
-/// that come after a recorder has forgotten theirs, up to ten seconds are lost.
+/// Metrics go to the global recorder. While none is installed, they are discarded; once one is, it
+/// receives them from then on, so the order of the two does not matter. A process has one recorder:
+/// installing a second fails, which does not affect loopmon. A recorder may forget metrics that have
+/// been idle, and starts them again at 0, which for a counter looks like a restart of the process. When a
+/// recorder has forgotten the metrics of samples, it misses up to ten seconds of further samples.
 ///
-/// A histogram's buckets are the recorder's business, and some give quantiles instead, which cannot
-/// be put together for several processes. [`BUCKETS`](Self::BUCKETS) suit lag:
+/// The recorder chooses the buckets of a histogram. Some recorders compute quantiles instead, which
+/// cannot be aggregated over processes. [`BUCKETS`](Self::BUCKETS) suit lag:
 ///
 /// ```
 /// use loopmon::export::Metrics;
@@ -84,16 +84,16 @@ static METADATA: Metadata<'static> = Metadata::new("loopmon", Level::INFO, Some(
 /// # }
 /// ```
 ///
-/// `PrometheusBuilder::install` serves the scrapes on a thread of its own if it is called outside of
-/// any runtime, and on the current runtime if there is one: there a scrape gets no answer while that
+/// `PrometheusBuilder::install` serves scrapes on its own thread if it is called outside of any
+/// runtime. Inside a runtime it serves them on that runtime, and a scrape gets no answer while the
 /// runtime is stuck. So call it in a plain `main`, before the runtime is built.
 ///
 /// # Cost
 ///
-/// Beyond what any reader takes, 0.03 µs for each sample with the recorder of
-/// `metrics-exporter-prometheus` where they come fast; 15 µs at the default interval, for which the
-/// caches of the machine have lost it. `benches/README.md` in the repository has the numbers. Every ten
-/// seconds the metrics are looked up anew; in between a sample allocates nothing here.
+/// In addition to the cost of any reader, a sample takes 0.03 µs with the recorder of
+/// `metrics-exporter-prometheus` if samples are frequent, and 15 µs at the default interval, as the
+/// CPU's caches are cold by then. `benches/README.md` in the repository has the numbers. The metrics are
+/// registered again every ten seconds; in between, a sample allocates nothing here.
 #[derive(Debug, Clone, Default)]
 #[must_use = "an exporter does nothing until it is started"]
 pub struct Metrics {
@@ -104,23 +104,24 @@ impl Metrics {
     /// Buckets for a histogram of lag, in seconds: from a millisecond to ten seconds.
     pub const BUCKETS: &'static [f64] = &BUCKETS;
 
-    /// An exporter with a label for the monitor, and none for the worker.
+    /// Creates an exporter whose metrics have a label for the monitor, and none for the worker.
     pub fn new() -> Metrics {
         Metrics::default()
     }
 
-    /// Whether metrics of stalls have a label for the worker: off if not set, as it multiplies their
-    /// number by that of the workers that have ever been stalled.
+    /// Sets whether metrics of stalls have a label for the worker. Off by default, as it multiplies the
+    /// number of series by that of the workers that have ever been stalled.
     pub fn per_worker(mut self, per_worker: bool) -> Metrics {
         self.per_worker = per_worker;
         self
     }
 
-    /// Exports what `monitor` tells from now on.
+    /// Exports what `monitor` publishes from now on.
     ///
     /// # Errors
     ///
-    /// If this monitor is exported here already, or if the operating system refuses the thread.
+    /// If this monitor is already exported here, or if the operating system refuses the exporter's
+    /// thread or file descriptors.
     pub fn start(self, monitor: &Monitor) -> Result<Export, Error> {
         EXPORTS.start(monitor, move |name| ToRecorder::new(name, self.per_worker))
     }
@@ -129,71 +130,69 @@ impl Metrics {
 /// Writes one monitor's metrics.
 struct ToRecorder {
     keys: Keys,
-    per_worker: bool,
-    /// Of the workers that have been stalled; one for all of them if they are not told apart.
-    workers: BTreeMap<Option<usize>, Worker>,
-    open: OpenStalls,
-    /// Where the recorder is that has been told what there is.
-    told: Option<usize>,
+    ledger: StallLedger<StallMetrics>,
+    /// The address of the recorder that has the descriptions and zeros.
+    prepared: Option<usize>,
     handles: Option<Handles>,
 }
 
-/// What a sample is written to. To look it up allocates.
+/// The metrics that a sample is written to. Registering them allocates.
 struct Handles {
     lag: Histogram,
     tasks: Gauge,
     queue_depth: Gauge,
     busy: Gauge,
     samples_missed: Counter,
-    /// When they are to be looked up again: a recorder may forget what it was not told for a while.
+    /// When to register them again: a recorder may forget metrics that were idle for a while.
     until: Instant,
 }
 
-struct Worker {
-    keys: WorkerKeys,
-    /// Of the stalled time, what is not a whole second yet.
+/// The metrics of one worker's stalls, or of all workers'.
+struct StallMetrics {
+    keys: StallKeys,
+    /// The part of the stalled time that is not a whole second yet.
     carried: Duration,
+}
+
+/// The ledger's sink: the recorder of this moment.
+struct Sink<'a> {
+    recorder: &'a dyn Recorder,
+    keys: &'a Keys,
 }
 
 impl ToRecorder {
     fn new(name: &Name, per_worker: bool) -> ToRecorder {
-        let mut exporter = ToRecorder {
-            keys: Keys::new(name),
-            per_worker,
-            workers: BTreeMap::new(),
-            open: OpenStalls::default(),
-            told: None,
+        let keys = Keys::new(name);
+        let all = (!per_worker).then(|| StallMetrics::new(keys.of_stalls(None)));
+        ToRecorder {
+            keys,
+            ledger: StallLedger::new(all),
+            prepared: None,
             handles: None,
-        };
-        if !per_worker {
-            let all = Worker::new(exporter.keys.of_worker(None));
-            exporter.workers.insert(None, all);
         }
-        exporter
     }
 
-    fn worker(&mut self, recorder: &dyn Recorder, worker: usize) -> &mut Worker {
-        let worker = self.per_worker.then_some(worker);
-        let keys = &self.keys;
-        self.workers.entry(worker).or_insert_with(|| {
-            let new = Worker::new(keys.of_worker(worker));
-            new.keys.zero(recorder);
-            new
-        })
-    }
-
-    /// Tells a recorder that is met first what there is, so that nothing has to happen before it
-    /// shows as 0.
-    fn meet(&mut self, recorder: &dyn Recorder) {
+    /// Describes the metrics to a new recorder and sets them to 0, so that they show before anything
+    /// happens.
+    fn prepare(&mut self, recorder: &dyn Recorder) {
         let address = ptr::from_ref(recorder).addr();
-        if self.told.replace(address) != Some(address) {
+        if self.prepared.replace(address) != Some(address) {
             self.handles = None;
             keys::describe(recorder);
             self.keys.zero(recorder);
-            for worker in self.workers.values() {
-                worker.keys.zero(recorder);
+            for series in self.ledger.series.values() {
+                series.keys.zero(recorder);
             }
         }
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut StallLedger<StallMetrics>, &mut Sink<'_>)) {
+        with_recorder(|recorder| {
+            // Its panic must not keep the ledger from a report.
+            guard(|| self.prepare(recorder));
+            let keys = &self.keys;
+            write(&mut self.ledger, &mut Sink { recorder, keys });
+        });
     }
 }
 
@@ -202,7 +201,7 @@ impl Handles {
 
     fn new(recorder: &dyn Recorder, keys: &Keys, now: Instant) -> Handles {
         Handles {
-            lag: recorder.register_histogram(&keys.lag, &METADATA),
+            lag: histogram(recorder, &keys.lag),
             tasks: gauge(recorder, &keys.tasks),
             queue_depth: gauge(recorder, &keys.queue_depth),
             busy: gauge(recorder, &keys.busy),
@@ -212,7 +211,8 @@ impl Handles {
     }
 }
 
-/// To drop a handle may call the recorder. Should it panic, the next must not do so on the way out.
+/// Dropping a handle may call the recorder. If that panics, dropping the other handles must not panic
+/// during the unwinding, which would abort the process.
 impl Drop for Handles {
     fn drop(&mut self) {
         guard(|| self.lag = Histogram::noop());
@@ -223,30 +223,52 @@ impl Drop for Handles {
     }
 }
 
-impl Worker {
-    fn new(keys: WorkerKeys) -> Worker {
-        Worker {
+impl StallMetrics {
+    fn new(keys: StallKeys) -> StallMetrics {
+        StallMetrics {
             keys,
             carried: Duration::ZERO,
         }
     }
+}
 
-    fn add_time(&mut self, recorder: &dyn Recorder, stalled: Duration) {
-        self.carried += stalled;
-        let seconds = self.carried.as_secs();
-        self.carried -= Duration::from_secs(seconds);
-        counter(recorder, &self.keys.seconds).increment(seconds);
+impl StallSink for Sink<'_> {
+    type Series = StallMetrics;
+
+    fn create(&mut self, place: Option<&Place>) -> StallMetrics {
+        let new = StallMetrics::new(self.keys.of_stalls(place));
+        new.keys.zero(self.recorder);
+        new
+    }
+
+    fn count(&mut self, series: &StallMetrics, cause: Cause) {
+        counter(self.recorder, series.keys.stalls(cause)).increment(1);
+    }
+
+    fn add_time(&mut self, series: &mut StallMetrics, stalled: Duration) {
+        series.carried += stalled;
+        let seconds = series.carried.as_secs();
+        series.carried -= Duration::from_secs(seconds);
+        counter(self.recorder, &series.keys.seconds).increment(seconds);
+    }
+
+    fn set_longest(&mut self, series: &StallMetrics, lasted: Duration) {
+        gauge(self.recorder, &series.keys.in_progress).set(lasted);
+    }
+
+    fn set_open(&mut self, count: usize) {
+        gauge(self.recorder, &self.keys.stalled_workers).set(count as f64);
     }
 }
 
 impl Exporter for ToRecorder {
     fn begin(&mut self) {
-        with_recorder(|recorder| self.meet(recorder));
+        with_recorder(|recorder| self.prepare(recorder));
     }
 
     fn sample(&mut self, sample: &Sample, now: Instant) {
         with_recorder(|recorder| {
-            self.meet(recorder);
+            self.prepare(recorder);
             let handles = self.handles.take().filter(|handles| now < handles.until);
             let handles = handles.unwrap_or_else(|| Handles::new(recorder, &self.keys, now));
             handles.lag.record(sample.lag);
@@ -259,62 +281,28 @@ impl Exporter for ToRecorder {
     }
 
     fn stall(&mut self, stall: &Stall, now: Instant) {
-        let change = self.open.update(stall, now);
-        with_recorder(|recorder| {
-            self.meet(recorder);
-            counter(recorder, &self.keys.reports_missed).increment(stall.missed);
-            let worker = self.worker(recorder, stall.worker);
-            if change.is_new {
-                counter(recorder, worker.keys.stalls(stall.cause)).increment(1);
-            }
-            worker.add_time(recorder, change.grown);
+        self.write(|ledger, sink| {
+            ledger.stall(stall, now, sink);
+            counter(sink.recorder, &sink.keys.reports_missed).increment(stall.missed);
         });
-        self.tick(now);
     }
 
     fn wants_tick(&self) -> bool {
-        !self.open.is_empty()
+        self.ledger.wants_tick()
     }
 
     fn tick(&mut self, now: Instant) {
-        with_recorder(|recorder| {
-            self.meet(recorder);
-            for stall in self.open.iter_mut() {
-                let worker = self.per_worker.then_some(stall.worker);
-                if let Some(worker) = self.workers.get_mut(&worker) {
-                    worker.add_time(recorder, stall.grow(now));
-                }
-            }
-            gauge(recorder, &self.keys.stalled_workers).set(self.open.iter().count() as f64);
-            for (index, worker) in &self.workers {
-                let longest = self.open.longest(*index, now);
-                gauge(recorder, &worker.keys.in_progress).set(longest);
-            }
-        });
+        self.write(|ledger, sink| ledger.tick(now, sink));
     }
 
     fn detached(&mut self) {
-        self.open = OpenStalls::default();
-        with_recorder(|recorder| {
-            let keys = &self.keys;
-            let gauges = [
-                &keys.tasks,
-                &keys.queue_depth,
-                &keys.busy,
-                &keys.stalled_workers,
-            ];
-            let of_workers = self.workers.values().map(|worker| &worker.keys.in_progress);
-            for key in gauges.into_iter().chain(of_workers) {
-                gauge(recorder, key).set(0.0);
+        self.ledger.take_open();
+        self.write(|ledger, sink| {
+            let keys = sink.keys;
+            for key in [&keys.tasks, &keys.queue_depth, &keys.busy] {
+                gauge(sink.recorder, key).set(0.0);
             }
+            ledger.tick(clock::now(), sink);
         });
     }
-}
-
-fn counter(recorder: &dyn Recorder, key: &Key) -> Counter {
-    recorder.register_counter(key, &METADATA)
-}
-
-fn gauge(recorder: &dyn Recorder, key: &Key) -> Gauge {
-    recorder.register_gauge(key, &METADATA)
 }

@@ -1,4 +1,4 @@
-//! Which monitors an exporter has, and how those of one name are told apart.
+//! The names that monitors are exported under, and the index that distinguishes those of one name.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,30 +6,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::{Error, Kind};
 use crate::monitor::{Monitor, WeakMonitor};
 
-/// What monitors without a name are exported as.
+/// The name of monitors that have none.
 const UNNAMED: &str = "unnamed";
 
-/// The names that one exporter has given out.
+/// The names that are in use in one kind of exporter.
 #[derive(Debug)]
 pub(super) struct Names(Mutex<BTreeMap<Name, Holder>>);
 
-/// What a monitor is exported as.
+/// The name that a monitor is exported under.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {
     pub(super) monitor: String,
-    /// 0 for the first of the monitors that have this name.
+    /// The number among the monitors of this name; 0 for the first.
     index: usize,
 }
 
 #[derive(Debug, Clone)]
 struct Holder {
     monitor: WeakMonitor,
-    /// Locked while something is exported under the name. A monitor that is gone may have reports
-    /// left when the next takes its name.
+    /// Locked while an export uses the name. A monitor that is gone may have reports left to export
+    /// when the next one takes its name.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// A name that is given out. It is free again once this is dropped or its monitor is gone.
+/// A name in use. It is free once this is dropped or its monitor is gone.
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) name: Name,
@@ -44,7 +44,7 @@ impl Name {
         Name { monitor, index }
     }
 
-    /// Which of the monitors of this name it is. `None` for the first: most are the only one.
+    /// Returns the index among the monitors of this name. `None` for the first: most are the only one.
     pub(super) fn index(&self) -> Option<usize> {
         (self.index > 0).then_some(self.index)
     }
@@ -55,7 +55,7 @@ impl Names {
         Names(Mutex::new(BTreeMap::new()))
     }
 
-    /// Gives out the monitor's name with the smallest index that is free.
+    /// Takes the monitor's name with the smallest free index.
     pub(super) fn take(&'static self, monitor: &Monitor) -> Result<Lease, Error> {
         let mut name = Name {
             monitor: monitor.name().unwrap_or(UNNAMED).to_owned(),
@@ -66,7 +66,7 @@ impl Names {
         if names.values().any(|holder| holder.monitor.is(&monitor)) {
             return Err(Kind::AlreadyExported.into());
         }
-        // Not upgraded: the last handle must not be dropped under this lock.
+        // Without an upgrade: the last handle must not be dropped under this lock.
         let is_live = |holder: &Holder| !holder.monitor.is_gone();
         while names.get(&name).is_some_and(is_live) {
             name.index += 1;
@@ -88,7 +88,7 @@ impl Names {
 }
 
 impl Lease {
-    /// Waits until all is exported that was left of those who had the name before.
+    /// Waits until the exports that had the name before are done.
     pub(super) async fn turn(&self) -> tokio::sync::OwnedMutexGuard<()> {
         Arc::clone(&self.holder.turn).lock_owned().await
     }
@@ -98,7 +98,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let mut names = self.names.lock();
         let holder = names.get(&self.name);
-        // Another monitor may have it by now.
+        // Another monitor may have the name by now.
         if holder.is_some_and(|holder| holder.monitor.is(&self.holder.monitor)) {
             names.remove(&self.name);
         }
@@ -143,7 +143,7 @@ mod tests {
         let (first, second) = (monitor(), monitor());
         let former = NAMES.take(&first).unwrap();
         let _second = NAMES.take(&second).unwrap();
-        // Its reports are not all written yet.
+        // Not all its reports are exported yet.
         drop(first);
         let first = monitor();
         let lease = NAMES.take(&first).unwrap();

@@ -1,50 +1,31 @@
-//! Samples and stalls through the OpenTelemetry API.
+//! Exports samples and stalls through the OpenTelemetry API. Sending them to a collector is the SDK's
+//! concern.
 
+mod attributes;
 mod instruments;
 mod spans;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
+use ::opentelemetry::InstrumentationScope;
 use ::opentelemetry::global::{self, BoxedTracer};
 use ::opentelemetry::metrics::Meter;
-use ::opentelemetry::{InstrumentationScope, KeyValue};
 
 use super::Export;
 use super::feed::{Exporter, Exports, guard};
+use super::ledger::{StallLedger, StallSink};
 use super::names::Name;
-use super::open_stalls::OpenStalls;
 use crate::clock;
 use crate::error::Error;
 use crate::monitor::Monitor;
 use crate::sample::Sample;
 use crate::stall::Stall;
-use instruments::{Instruments, Worker};
+use instruments::{SampleInstruments, StallAttributes, StallInstruments};
 use spans::Spans;
 
 static EXPORTS: Exports = Exports::on("loopmon-otel");
-
-/// Which monitor, and which of those of its name.
-fn monitor(name: &Name) -> Vec<KeyValue> {
-    let monitor = KeyValue::new("loopmon.monitor.name", name.monitor.clone());
-    let index = name.index();
-    let index = index.map(|index| numbered("loopmon.monitor.index", index));
-    [monitor].into_iter().chain(index).collect()
-}
-
-fn worker(index: usize) -> KeyValue {
-    numbered("loopmon.worker.index", index)
-}
-
-fn numbered(key: &'static str, index: usize) -> KeyValue {
-    KeyValue::new(key, i64::try_from(index).unwrap_or(i64::MAX))
-}
-
-fn cause(label: &'static str) -> KeyValue {
-    KeyValue::new("loopmon.stall.cause", label)
-}
 
 /// Exports to the global providers of [OpenTelemetry](https://docs.rs/opentelemetry): samples and
 /// stalls to instruments, and each stall to a span.
@@ -63,75 +44,78 @@ fn cause(label: &'static str) -> KeyValue {
 ///
 /// | name | instrument | unit | what |
 /// |---|---|---|---|
-/// | `loopmon.lag` | histogram | `s` | lag, of each sample |
+/// | `loopmon.lag` | histogram | `s` | the lag of each sample |
 /// | `loopmon.task.count` | up-down counter | `{task}` | live tasks of the runtime |
 /// | `loopmon.queue.length` | up-down counter | `{task}` | tasks in the runtime's global queue |
 /// | `loopmon.worker.utilization` | gauge | `1` | share of all workers' time spent busy, 0 to 1 |
 /// | `loopmon.sample.missed` | counter | `{sample}` | samples this exporter was too slow for |
-/// | `loopmon.stall.count` | counter | `{stall}` | stalls, counted when first told, by the cause told then |
-/// | `loopmon.stall.time` | counter | `s` | how long workers were stalled, growing while they are |
-/// | `loopmon.stall.age` | gauge | `s` | how long the longest stall that goes on has lasted; 0 if there is none |
+/// | `loopmon.stall.count` | counter | `{stall}` | stalls, counted at the first report, by the cause in that report |
+/// | `loopmon.stall.time` | counter | `s` | how long workers were stalled; grows during a stall |
+/// | `loopmon.stall.age` | gauge | `s` | how long the longest open stall has lasted; 0 if none is open |
 /// | `loopmon.stall.active` | up-down counter | `{worker}` | workers that are stalled now |
 /// | `loopmon.stall.report.missed` | counter | `{report}` | reports of stalls this exporter was too slow for |
 ///
-/// Each has the attribute `loopmon.monitor.name`, the [name](crate::Builder::name) of the monitor, or
-/// `unnamed`. A monitor that is [not the first of its name](crate::export#several-monitors) has
-/// `loopmon.monitor.index` beside it. `loopmon.stall.count` has `loopmon.stall.cause`, too: `blocked`,
-/// `on_cpu`, `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
-/// [`per_worker`](Self::per_worker) `loopmon.stall.count`, `.time` and `.age` have
+/// Each instrument has the attribute `loopmon.monitor.name`: the [name](crate::Builder::name) of the
+/// monitor, or `unnamed`. The instruments of a monitor that is
+/// [not the first of its name](crate::export#several-monitors) also have `loopmon.monitor.index`.
+/// `loopmon.stall.count` also has `loopmon.stall.cause`: `blocked`, `on_cpu`, `many_polls`,
+/// `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
+/// [`per_worker`](Self::per_worker), `loopmon.stall.count`, `.time` and `.age` have
 /// `loopmon.worker.index`.
 ///
-/// The histogram asks for boundaries from a millisecond to ten seconds; a view of the SDK may set
-/// others. What stalls that go on change is brought up to date ten times a second. When the monitor
-/// is detached, gauges and up-down counters go to 0.
+/// The histogram suggests boundaries from a millisecond to ten seconds; a view of the SDK may set
+/// others. Instruments of open stalls are updated ten times a second. When the monitor is detached,
+/// gauges and up-down counters are set to 0.
 ///
 /// # Spans
 ///
-/// A stall is a span `loopmon.stall` from when it began to when it ended, a root that belongs to no
-/// other trace. Each report of it while it goes on is an event `loopmon.stall.report`.
+/// A stall is a span `loopmon.stall` from its beginning to its end. The span is a root: it belongs to no
+/// other trace. Each report during the stall is an event `loopmon.stall.report`.
 ///
 /// | attribute | of | what |
 /// |---|---|---|
-/// | `loopmon.monitor.name`, `loopmon.monitor.index`, `loopmon.worker.index` | span | whose stall it is; samplers see these alone |
-/// | `thread.id`, `thread.name` | span | the thread as the operating system numbers it, and as the program names it |
-/// | `loopmon.task.id` | span | the task that was polled, where it is known |
-/// | `loopmon.stall.end_unseen` | span | `true` if the monitor was detached during the stall, or the report of its end was missed: then the span ends where the stall was last known to go on |
-/// | `code.stacktrace` | span | the stack that was taken last, with the `stack` feature |
-/// | `loopmon.stall.duration` | event | seconds, so far |
-/// | `loopmon.stall.cause`, `loopmon.stall.syscall` | both | why |
+/// | `loopmon.monitor.name`, `loopmon.monitor.index`, `loopmon.worker.index` | span | the monitor and the worker |
+/// | `loopmon.stall.id` | span | the [id](crate::StallId) of the stall, as the logs of `export::Tracing` show it |
+/// | `thread.id`, `thread.name` | span | the thread's id in the operating system, and its name in the program |
+/// | `loopmon.task.id` | span | the task that was polled, if it is known |
+/// | `loopmon.stall.end_unseen` | span | `true` if the monitor was detached during the stall, or the report of the end was missed: the span then ends when the stall was last known to be open |
+/// | `code.stacktrace` | span | the stack in the latest report, with the `stack` feature |
+/// | `loopmon.stall.duration` | event | the duration so far, in seconds |
+/// | `loopmon.stall.cause`, `loopmon.stall.syscall` | both | the cause, and the system call of `blocked` |
 /// | `code.function.name`, `code.file.path`, `code.line.number` | both | the innermost call of your own code on the stack: not of the standard library, a dependency or the runtime, as far as that is known |
 ///
-/// The status is left unset: nothing has failed, and an error would count in the error rate of the
-/// service. A span is sent when it has ended. That a worker is stuck now, and for how long, is told
-/// by `loopmon.stall.active` and `loopmon.stall.age`; they are all that is left of a stall that ends
-/// with the process. A sampler that keeps a share of all traces keeps that share of stalls, and the
-/// counters count all of them.
+/// Samplers see the attributes in the first two rows only. The status is left unset: nothing has
+/// failed, and an error would count in the error rate of the service. A span is sent when it has
+/// ended. During a stall, `loopmon.stall.active` and `loopmon.stall.age` show it; they are all that is
+/// left of a stall that ends with the process. A sampler that keeps a share of all traces keeps that
+/// share of stalls; the counters count all of them.
 ///
 /// # The providers
 ///
-/// They are the global ones at the time of [`start`](Self::start): set them before. Without them the
-/// export goes nowhere, and providers set later do not change that. Whoever sets others replaces
-/// them, but not for exports that have been started. After they are shut down everything goes
-/// nowhere. A collector that does not answer is the SDK's business: it drops what it cannot send, and
-/// neither loopmon nor the monitored runtime notices.
+/// The export uses the providers that are global at the time of [`start`](Self::start): set them
+/// before. Without any, the export is discarded; providers set later do not change that, and do not
+/// replace those of exports that have been started. After the providers are shut down, everything is
+/// discarded. If a collector does not answer, the SDK drops what it cannot send, and neither loopmon
+/// nor the monitored runtime notices.
 ///
 /// # While the runtime is stuck
 ///
-/// Measured things leave loopmon's thread at once. Whether they leave the process depends on where
-/// the SDK exports. `PeriodicReader` and `BatchSpanProcessor` have threads of their own, so an OTLP
-/// exporter over HTTP with the blocking client (the default of `opentelemetry-otlp`) sends while the
-/// monitored runtime is stuck; example 42 shows it. What needs the stuck runtime does not: an exporter
-/// over gRPC, whose connection runs on the runtime it was built in; the asynchronous HTTP client;
-/// readers and processors of `opentelemetry_sdk::runtime::Tokio`. Build those in another runtime.
+/// Measurements leave loopmon's thread at once. Whether they leave the process depends on where the
+/// SDK exports. `PeriodicReader` and `BatchSpanProcessor` have their own threads, so an OTLP exporter
+/// over HTTP with the blocking client (the default of `opentelemetry-otlp`) sends while the monitored
+/// runtime is stuck; example 42 shows it. An exporter that needs the stuck runtime does not send: one
+/// over gRPC, whose connection runs on the runtime that it was built in; one with the asynchronous
+/// HTTP client; readers and processors of `opentelemetry_sdk::runtime::Tokio`. Build those in another
+/// runtime.
 ///
-/// The `SimpleSpanProcessor` does not go with the blocking client: it exports on loopmon's thread,
-/// which runs a runtime of its own, and there that client panics in debug builds.
+/// Do not combine the `SimpleSpanProcessor` with the blocking client: it exports on loopmon's thread,
+/// which runs a runtime, and inside a runtime that client panics in debug builds.
 ///
 /// # Cost
 ///
-/// Beyond what any reader takes, 0.2 µs for each sample with the SDK where they come fast, and no
-/// allocation of loopmon's own; `benches/README.md` in the repository has the numbers.
-/// The text of a stack is made once for each stall.
+/// In addition to the cost of any reader, a sample takes 0.2 µs with the SDK if samples are frequent,
+/// and loopmon allocates nothing for it; `benches/README.md` in the repository has the numbers. The text
+/// of a stack is made once for each stall.
 #[derive(Debug, Clone, Default)]
 #[must_use = "an exporter does nothing until it is started"]
 pub struct OpenTelemetry {
@@ -139,24 +123,25 @@ pub struct OpenTelemetry {
 }
 
 impl OpenTelemetry {
-    /// An exporter with an attribute for the monitor, and none for the worker.
+    /// Creates an exporter whose instruments have an attribute for the monitor, and none for the worker.
     pub fn new() -> OpenTelemetry {
         OpenTelemetry::default()
     }
 
-    /// Whether instruments of stalls have an attribute for the worker: off if not set, as it
-    /// multiplies the number of their series by that of the workers that have ever been stalled.
-    /// Spans have it in any case.
+    /// Sets whether instruments of stalls have an attribute for the worker. Off by default, as it
+    /// multiplies the number of series by that of the workers that have ever been stalled. Spans always
+    /// have the attribute.
     pub fn per_worker(mut self, per_worker: bool) -> OpenTelemetry {
         self.per_worker = per_worker;
         self
     }
 
-    /// Exports what `monitor` tells from now on, to the global providers there are now.
+    /// Exports what `monitor` publishes from now on, to the providers that are global now.
     ///
     /// # Errors
     ///
-    /// If this monitor is exported here already, or if the operating system refuses the thread.
+    /// If this monitor is already exported here, or if the operating system refuses the exporter's
+    /// thread or file descriptors.
     pub fn start(self, monitor: &Monitor) -> Result<Export, Error> {
         EXPORTS.start(monitor, move |name| {
             let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
@@ -169,101 +154,59 @@ impl OpenTelemetry {
     }
 }
 
-/// Tells of one monitor.
+/// Exports one monitor.
 struct ToProviders {
-    instruments: Instruments,
+    samples: SampleInstruments,
+    stalls: StallInstruments,
+    ledger: StallLedger<StallAttributes>,
     spans: Spans,
-    per_worker: bool,
-    /// Those that have been stalled; one for all of them if they are not told apart.
-    workers: BTreeMap<Option<usize>, Worker>,
-    open: OpenStalls,
 }
 
 impl ToProviders {
     fn new(name: &Name, per_worker: bool, meter: &Meter, tracer: BoxedTracer) -> ToProviders {
-        let monitor = monitor(name);
-        let mut exporter = ToProviders {
-            instruments: Instruments::new(meter, &monitor),
+        let monitor = attributes::monitor(name);
+        let mut stalls = StallInstruments::new(meter, &monitor);
+        let all = (!per_worker).then(|| stalls.create(None));
+        ToProviders {
+            samples: SampleInstruments::new(meter, &monitor),
+            stalls,
+            ledger: StallLedger::new(all),
             spans: Spans::new(tracer, &monitor),
-            per_worker,
-            workers: BTreeMap::new(),
-            open: OpenStalls::default(),
-        };
-        if !per_worker {
-            let all = exporter.instruments.worker(None);
-            exporter.workers.insert(None, all);
         }
-        exporter
-    }
-
-    /// Takes a report into the instruments.
-    fn count(&mut self, stall: &Stall, now: Instant) {
-        let change = self.open.update(stall, now);
-        let instruments = &self.instruments;
-        instruments.reports_missed(stall.missed);
-        let worker = self.per_worker.then_some(stall.worker);
-        let worker = self
-            .workers
-            .entry(worker)
-            .or_insert_with(|| instruments.worker(worker));
-        if change.is_new {
-            instruments.stall(worker, stall.cause);
-        }
-        instruments.stall_time(worker, change.grown.as_secs_f64());
-        self.tick(now);
     }
 }
 
 impl Exporter for ToProviders {
     fn sample(&mut self, sample: &Sample, _: Instant) {
-        let instruments = &mut self.instruments;
-        instruments.lag(sample.lag.as_secs_f64());
-        instruments.tasks.set(sample.tasks);
-        instruments.queue.set(sample.queue_depth);
-        instruments.utilization(sample.busy);
-        instruments.samples_missed(sample.missed);
+        self.samples.record(sample);
     }
 
     fn stall(&mut self, stall: &Stall, now: Instant) {
-        // Meters that panic cost no span.
-        guard(|| self.count(stall, now));
+        // A meter that panics must not cost a span.
+        guard(|| {
+            self.ledger.stall(stall, now, &mut self.stalls);
+            self.stalls.reports_missed(stall.missed);
+        });
         self.spans.update(stall);
     }
 
     fn wants_tick(&self) -> bool {
-        !self.open.is_empty()
+        self.ledger.wants_tick()
     }
 
     fn tick(&mut self, now: Instant) {
-        let instruments = &mut self.instruments;
-        for stall in self.open.iter_mut() {
-            let worker = self.per_worker.then_some(stall.worker);
-            if let Some(worker) = self.workers.get(&worker) {
-                instruments.stall_time(worker, stall.grow(now).as_secs_f64());
-            }
-        }
-        instruments.stalled.set(self.open.iter().count());
-        for (index, worker) in &self.workers {
-            let longest = self.open.longest(*index, now);
-            instruments.stall_age(worker, longest.as_secs_f64());
-        }
+        self.ledger.tick(now, &mut self.stalls);
     }
 
     fn detached(&mut self) {
         let now = clock::now();
-        let open = std::mem::take(&mut self.open);
-        self.spans.end(|worker| {
+        let open = self.ledger.take_open();
+        self.spans.end(|id| {
             let mut open = open.iter();
-            let stall = open.find(|stall| stall.worker == worker)?;
+            let stall = open.find(|stall| stall.id == id)?;
             Some(stall.lasted(now))
         });
-        let instruments = &mut self.instruments;
-        instruments.tasks.set(0);
-        instruments.queue.set(0);
-        instruments.stalled.set(0);
-        instruments.utilization(0.0);
-        for worker in self.workers.values() {
-            instruments.stall_age(worker, 0.0);
-        }
+        self.samples.reset();
+        self.ledger.tick(now, &mut self.stalls);
     }
 }

@@ -1,4 +1,5 @@
-//! Stalls and pauses as events of the `tracing` crate, and samples at `TRACE`.
+//! Exports stalls, pauses and samples as events of the `tracing` crate. Counting stalls is for the
+//! exporters of metrics.
 
 mod excerpt;
 mod limit;
@@ -24,8 +25,9 @@ use limit::Limit;
 
 static EXPORTS: Exports = Exports::on("loopmon-tracing");
 
-/// How many pauses have been told, and how long they were: they are the process's, not a monitor's.
-static TOLD: Mutex<(u64, Duration)> = Mutex::new((0, Duration::ZERO));
+/// The number and total duration of the pauses that have been logged. They are the process's, not a
+/// monitor's.
+static LOGGED: Mutex<(u64, Duration)> = Mutex::new((0, Duration::ZERO));
 
 /// Exports to the global subscriber of the [`tracing`](https://docs.rs/tracing) crate.
 ///
@@ -42,52 +44,55 @@ static TOLD: Mutex<(u64, Duration)> = Mutex::new((0, Duration::ZERO));
 ///
 /// | target | level | message | fields |
 /// |---|---|---|---|
-/// | `loopmon::stall` | `WARN` | `worker stalled`, `worker still stalled`, `worker was stalled` | `monitor`, `index`, `worker`, `phase` (`started`, `ongoing`, `ended`), `duration_seconds`, `cause`, `syscall`, `thread.name`, `thread.id`, `task`, `began_at`, `missed`, `suppressed`, `stack` |
-/// | `loopmon::stall` | `WARN` | `stalls not told` | `monitor`, `index`, `suppressed` |
+/// | `loopmon::stall` | `WARN` | `worker stalled`, `worker still stalled`, `worker was stalled` | `monitor`, `index`, `worker`, `stall`, `phase` (`started`, `ongoing`, `ended`), `duration_seconds`, `cause`, `syscall`, `thread.name`, `thread.id`, `task`, `began_at`, `missed`, `suppressed`, `stack` |
+/// | `loopmon::stall` | `WARN` | `stalls not logged` | `monitor`, `index`, `suppressed` |
 /// | `loopmon::pause` | `INFO` | `the process did not run` | `pauses`, `duration_seconds`, `ended_at` |
 /// | `loopmon::sample` | `TRACE` | `sample` | `monitor`, `index`, `lag_seconds`, `tasks`, `queue_depth`, `busy`, `missed` |
 ///
-/// `monitor` is the [name](crate::Builder::name) of the monitor, or `unnamed`; `index` tells it from
-/// [others of that name](crate::export#several-monitors). `cause` is `blocked`, `on_cpu`, `many_polls`,
-/// `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). `stack` has the stack, with the
-/// `stack` feature: 20 lines of it at most, of the innermost and outermost calls, and in any case the
-/// innermost call of your own code and its caller. A stream or a callback of stalls has all of it. What
-/// is not known of a stall is not a field of its event. Pauses are those that [`pauses`](crate::pauses)
-/// counts, told once, whatever number of monitors is exported.
+/// `monitor` is the [name](crate::Builder::name) of the monitor, or `unnamed`; `index` distinguishes it
+/// from [others of that name](crate::export#several-monitors). `stall` is the
+/// [id](crate::StallId) that all reports of one stall share. `cause` is `blocked`, `on_cpu`,
+/// `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With the `stack`
+/// feature, `stack` has at most 20 lines of the stack: the innermost and outermost calls, and always
+/// the innermost call of your own code and its caller. Streams and callbacks of stalls get the whole
+/// stack. Unknown values are left out. The pauses are those of [`pauses`](crate::pauses); each is logged
+/// once, however many monitors are exported.
 ///
 /// # When there are many stalls
 ///
-/// Ten stalls of a monitor are told in a row, and after that one more for each second. One that is
-/// told is told to its end, and so is one that goes on to twice the threshold. Of those that are not, the next report says in `suppressed` how many
-/// reports there were; once there has been room for ten again, an event of its own does.
+/// Ten stalls of a monitor are logged in a row, and after that one more each second. A stall once
+/// logged, or past twice the threshold, is logged to its end. Other reports are dropped and counted in
+/// `suppressed` of the next report; an event of its own has the count once ten stalls could be logged
+/// in a row again.
 ///
 /// # The subscriber
 ///
-/// It is the global one: what `tracing::subscriber::with_default` sets counts for the thread that
-/// calls it, and this exporter has its own. It may be set later. While there is none, everything goes
-/// nowhere. A subscriber that blocks holds up this exporter alone, for all monitors.
+/// Events go to the global subscriber: `tracing::subscriber::with_default` applies to the thread that
+/// calls it, and this exporter has its own thread. The subscriber may be set later; until then, events
+/// are discarded. A subscriber that blocks delays this exporter alone, for all monitors.
 #[derive(Debug, Clone, Default)]
 #[must_use = "an exporter does nothing until it is started"]
 #[non_exhaustive]
 pub struct Tracing {}
 
 impl Tracing {
-    /// An exporter to the global subscriber.
+    /// Creates an exporter to the global subscriber.
     pub fn new() -> Tracing {
         Tracing::default()
     }
 
-    /// Exports what `monitor` tells from now on.
+    /// Exports what `monitor` publishes from now on.
     ///
     /// # Errors
     ///
-    /// If this monitor is exported here already, or if the operating system refuses the thread.
+    /// If this monitor is already exported here, or if the operating system refuses the exporter's
+    /// thread or file descriptors.
     pub fn start(self, monitor: &Monitor) -> Result<Export, Error> {
         EXPORTS.start(monitor, |name| ToSubscriber::new(name, clock::now()))
     }
 }
 
-/// Tells of one monitor.
+/// Exports one monitor.
 struct ToSubscriber {
     name: Name,
     limit: Limit,
@@ -101,18 +106,18 @@ impl ToSubscriber {
         }
     }
 
-    fn tell_rest(&self, suppressed: Option<u64>) {
+    fn log_suppressed(&self, suppressed: Option<u64>) {
         if let Some(suppressed) = suppressed {
             let Name { monitor, .. } = &self.name;
             let index = self.name.index();
-            warn!(target: "loopmon::stall", monitor, index, suppressed, "stalls not told");
+            warn!(target: "loopmon::stall", monitor, index, suppressed, "stalls not logged");
         }
     }
 }
 
 impl Exporter for ToSubscriber {
     fn sample(&mut self, sample: &Sample, _: Instant) {
-        tell_pauses(pauses(), &TOLD);
+        log_pauses(pauses(), &LOGGED);
         trace!(
             target: "loopmon::sample",
             monitor = self.name.monitor,
@@ -127,9 +132,9 @@ impl Exporter for ToSubscriber {
     }
 
     fn stall(&mut self, stall: &Stall, now: Instant) {
-        tell_pauses(pauses(), &TOLD);
+        log_pauses(pauses(), &LOGGED);
         if let Some(suppressed) = self.limit.admit(stall, now) {
-            tell(&self.name, stall, suppressed);
+            log(&self.name, stall, suppressed);
         }
     }
 
@@ -139,16 +144,16 @@ impl Exporter for ToSubscriber {
 
     fn tick(&mut self, now: Instant) {
         let suppressed = self.limit.rest(now);
-        self.tell_rest(suppressed);
+        self.log_suppressed(suppressed);
     }
 
     fn detached(&mut self) {
         let suppressed = self.limit.take_rest();
-        self.tell_rest(suppressed);
+        self.log_suppressed(suppressed);
     }
 }
 
-fn tell(name: &Name, stall: &Stall, suppressed: u64) {
+fn log(name: &Name, stall: &Stall, suppressed: u64) {
     let (phase, message) = match stall.phase {
         Phase::Started => ("started", "worker stalled"),
         Phase::Ongoing => ("ongoing", "worker still stalled"),
@@ -159,7 +164,8 @@ fn tell(name: &Name, stall: &Stall, suppressed: u64) {
         target: "loopmon::stall",
         monitor = name.monitor,
         index = name.index(),
-        worker = stall.worker,
+        worker = stall.worker(),
+        stall = %stall.id,
         phase,
         duration_seconds = stall.duration.as_secs_f64(),
         cause = stall.cause.label(),
@@ -179,15 +185,15 @@ fn some_if_any(count: u64) -> Option<u64> {
     (count > 0).then_some(count)
 }
 
-fn tell_pauses(pauses: Pauses, told: &Mutex<(u64, Duration)>) {
-    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-    let (count, total) = *told;
+fn log_pauses(pauses: Pauses, logged: &Mutex<(u64, Duration)>) {
+    let mut logged = logged.lock().unwrap_or_else(PoisonError::into_inner);
+    let (count, total) = *logged;
     let Some(last) = pauses.last.filter(|_| pauses.count > count) else {
         return;
     };
-    *told = (pauses.count, pauses.total);
-    // A subscriber may take its time, and may panic.
-    drop(told);
+    *logged = (pauses.count, pauses.total);
+    // Before the subscriber is called, which may block or panic.
+    drop(logged);
     info!(
         target: "loopmon::pause",
         pauses = pauses.count - count,

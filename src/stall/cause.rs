@@ -1,17 +1,17 @@
-//! Why a worker does not return to its scheduler.
+//! The causes of stalls and their labels. The watchdog collects the evidence and decides.
 
 use std::fmt;
 
 use crate::syscall::Syscall;
 
-/// Why a worker does not return to its scheduler: a verdict by evidence.
+/// Why a worker does not return to its scheduler: a verdict based on evidence.
 ///
-/// The evidence is what the operating system says of the worker's thread, read twice or more while
-/// it is stuck, and what Tokio says of its runtime. It comes from Linux's `/proc`; on other systems
-/// the cause is [`Unknown`](Self::Unknown), but for [`ManyPolls`](Self::ManyPolls) and
-/// [`Unattended`](Self::Unattended). Without the `stack` feature, which asks the thread itself, it often
-/// stays open whether the thread is in one long poll or in many; see the [guide](crate::docs::stalls) for what each cause
-/// leaves open and what to do about it.
+/// The evidence is what the operating system says of the worker's thread, read at least twice during
+/// the stall, and what Tokio says of its runtime. It comes from Linux's `/proc`; on other systems the
+/// cause is [`Unknown`](Self::Unknown), except for [`ManyPolls`](Self::ManyPolls) and
+/// [`Unattended`](Self::Unattended). Without the `stack` feature, which asks the thread itself, one
+/// long poll often cannot be distinguished from many. The [guide](crate::docs::stalls) says what each cause
+/// leaves open, and what to do about it.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
@@ -20,38 +20,46 @@ use crate::syscall::Syscall;
     serde(rename_all = "snake_case")
 )]
 pub enum Cause {
-    /// The thread waits in the kernel: for a file, a lock, a child process, a sleep.
+    /// The thread waits in the kernel: for a file, a lock, a child process, the end of a sleep.
     #[non_exhaustive]
     Blocked {
-        /// The system call it waits in. `None` if it waits elsewhere, such as for a page of memory,
-        /// or if the system does not tell.
+        /// The system call that the thread waits in. `None` if it waits elsewhere, such as for a
+        /// page of memory, or if the operating system does not say.
         syscall: Option<Syscall>,
     },
-    /// The thread runs: one long poll, or many that could not be told apart.
+    /// The thread runs: in one long poll, or in many that could not be distinguished from one.
     OnCpu,
-    /// The worker polls one task after another, each of them shorter than the threshold, and does
-    /// not come to look after its timers and I/O in between.
+    /// The worker polls many tasks in a row, each for less than the threshold, and does not get to
+    /// its timers and I/O in between.
     ManyPolls,
-    /// No thread runs the worker. On `multi_thread` a task called `block_in_place` and the blocking
-    /// pool has no thread left to take over; on `current_thread` nobody calls `block_on`.
+    /// No thread runs the worker. On `multi_thread`, a task called `block_in_place` and the blocking
+    /// pool has no free thread to take over; on `current_thread`, no call of `block_on` is running.
     Unattended,
-    /// The thread could run, but the host gives it no CPU.
+    /// The thread is ready to run, but the host gives it no CPU time.
     Starved,
-    /// There is no evidence.
+    /// The evidence is missing.
     Unknown,
 }
 
 impl Cause {
-    /// [`Blocked`](Self::Blocked) in a system call, or elsewhere: for tests of your own.
+    /// Creates [`Blocked`](Self::Blocked), in a system call or elsewhere, for your own tests.
     #[must_use]
     pub const fn blocked(syscall: Option<Syscall>) -> Cause {
         Cause::Blocked { syscall }
     }
+
+    /// The system call of [`Blocked`](Self::Blocked), where it is known.
+    pub(crate) fn syscall(self) -> Option<Syscall> {
+        match self {
+            Cause::Blocked { syscall } => syscall,
+            _ => None,
+        }
+    }
 }
 
-#[cfg(any(feature = "metrics", feature = "tracing", feature = "opentelemetry"))]
+#[cfg(feature = "_export")]
 impl Cause {
-    /// What exporters call them, by their index.
+    /// The labels of all causes, as exporters show them.
     pub(crate) const LABELS: [&'static str; 6] = [
         "blocked",
         "on_cpu",
@@ -61,43 +69,30 @@ impl Cause {
         "unknown",
     ];
 
-    pub(crate) fn index(self) -> usize {
-        match self {
+    pub(crate) fn label(self) -> &'static str {
+        Cause::LABELS[match self {
             Cause::Blocked { .. } => 0,
             Cause::OnCpu => 1,
             Cause::ManyPolls => 2,
             Cause::Unattended => 3,
             Cause::Starved => 4,
             Cause::Unknown => 5,
-        }
-    }
-
-    #[cfg(any(feature = "tracing", feature = "opentelemetry"))]
-    pub(crate) fn label(self) -> &'static str {
-        Cause::LABELS[self.index()]
-    }
-
-    #[cfg(any(feature = "tracing", feature = "opentelemetry"))]
-    pub(crate) fn syscall(self) -> Option<Syscall> {
-        match self {
-            Cause::Blocked { syscall } => syscall,
-            _ => None,
-        }
+        }]
     }
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Cause::Blocked {
-                syscall: Some(syscall),
-            } => write!(f, "blocked in {syscall}"),
-            Cause::Blocked { syscall: None } => f.write_str("blocked in the kernel"),
-            Cause::OnCpu => f.write_str("running on the CPU"),
-            Cause::ManyPolls => f.write_str("many polls in a row"),
-            Cause::Unattended => f.write_str("no thread runs it"),
-            Cause::Starved => f.write_str("starved of CPU by the host"),
-            Cause::Unknown => f.write_str("cause unknown"),
+        if let Some(syscall) = self.syscall() {
+            return write!(f, "blocked in {syscall}");
         }
+        f.write_str(match self {
+            Cause::Blocked { .. } => "blocked in the kernel",
+            Cause::OnCpu => "running on the CPU",
+            Cause::ManyPolls => "many polls in a row",
+            Cause::Unattended => "no thread runs it",
+            Cause::Starved => "starved of CPU by the host",
+            Cause::Unknown => "cause unknown",
+        })
     }
 }

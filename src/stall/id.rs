@@ -1,20 +1,29 @@
-//! Which stall a report is of.
+//! The identity of a stall. What else is known of one is in `Stall`.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Which stall a report is of: the same in all reports of one stall, and never used twice in a process.
+/// Identifies a stall. All reports of one stall have the same id, and a process never uses an id twice.
 ///
-/// `Display` prints a number, for logs and labels of traces.
+/// The logs and spans of the exporters show the id, so that both can be searched for one stall.
+/// `Display` prints a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StallId(u64);
 
 impl StallId {
     pub(crate) fn next() -> StallId {
-        // As wide as every target has it: no process lives through four billion of them.
+        // Every target has atomics of this width. No process lives through four billion stalls.
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         StallId(NEXT.fetch_add(1, Ordering::Relaxed) as u64)
+    }
+
+    /// The id that a test gives to all reports of one stall.
+    #[cfg(all(test, feature = "_export"))]
+    pub(crate) fn of(stall: &impl std::hash::Hash) -> StallId {
+        use std::hash::BuildHasher;
+        let hasher = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default();
+        StallId(hasher.hash_one(stall))
     }
 }
 

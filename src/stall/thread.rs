@@ -1,4 +1,5 @@
-//! A thread as the operating system and the program know it.
+//! The identity of a thread, for the operating system and for the program. What the thread does is
+//! `procfs`'s concern.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -8,27 +9,27 @@ use std::thread;
 
 use crate::stack::{self, Target};
 
-/// A thread: its id in the operating system, and its name.
+/// A thread's id in the operating system, and its name.
 #[non_exhaustive]
 #[derive(Debug, Clone)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OsThread {
-    /// The id that `top -H`, `gdb` and `/proc/self/task` show. `None` where the system has no
-    /// `/proc`, which is where it is read.
+    /// The id that `top -H`, `gdb` and `/proc/self/task` show. It is read from `/proc`: `None` on
+    /// systems without one.
     pub id: Option<u32>,
-    /// The name it was given in the program.
+    /// The name that the program gave to the thread.
     pub name: Option<Arc<str>>,
-    /// Tells the threads of this process apart, also where they have no `id`. Zero for what was not made
-    /// in the thread itself.
+    /// Distinguishes the threads of this process, even without an `id`. Zero if this value was not
+    /// created in the thread itself.
     #[cfg_attr(feature = "serde", serde(skip))]
     number: u32,
-    /// The number by which a signal reaches it, where one may be sent.
+    /// The id to which a signal is sent, where one may be sent.
     #[cfg_attr(feature = "serde", serde(skip))]
     own_id: Option<u32>,
 }
 
 impl OsThread {
-    /// What a stall may tell of its thread: for tests of your own.
+    /// Creates a thread as a stall shows it, for your own tests.
     #[must_use]
     pub const fn new(id: Option<u32>, name: Option<Arc<str>>) -> OsThread {
         OsThread {
@@ -42,7 +43,7 @@ impl OsThread {
     /// The calling thread.
     pub(crate) fn current() -> OsThread {
         thread_local! {
-            /// With the process it is of: in the child of a fork it is another thread.
+            /// The thread, and its process: in the child of a fork it is another thread.
             static CURRENT: RefCell<(u32, OsThread)> =
                 RefCell::new((std::process::id(), OsThread::of_caller()));
         }
@@ -54,7 +55,7 @@ impl OsThread {
             }
             current.1.clone()
         });
-        // Fails only while the thread ends.
+        // `try_with` fails only while the thread ends.
         current.unwrap_or_else(|_| OsThread::of_caller())
     }
 
@@ -69,12 +70,13 @@ impl OsThread {
         }
     }
 
-    /// Tells the threads of this process apart. Zero for what was not made in the thread itself.
+    /// Distinguishes the threads of this process. Zero if this value was not created in the thread
+    /// itself.
     pub(crate) fn number(&self) -> u32 {
         self.number
     }
 
-    /// A thread that has not been met, by its id in `/proc`, of the same pid namespace as one that has.
+    /// Creates a thread from its id in `/proc`. `like` is a known thread of the same pid namespace.
     pub(crate) fn of_id(id: u32, name: Option<Arc<str>>, like: &OsThread) -> OsThread {
         OsThread {
             id: Some(id),
@@ -84,7 +86,7 @@ impl OsThread {
         }
     }
 
-    /// `None` where no stacks are taken.
+    /// Returns `None` where no stacks are captured.
     pub(crate) fn target(&self) -> Option<Target> {
         Some(Target {
             proc_id: self.id?,
@@ -93,14 +95,14 @@ impl OsThread {
     }
 }
 
-/// `/proc/thread-self` is a link to `<process>/task/<thread>`: the id without a system call of our
-/// own, which would need unsafe code.
+/// Reads the id from the link `/proc/thread-self`, which points to `<process>/task/<thread>`: the
+/// system call for it would need unsafe code.
 fn current_id() -> Option<u32> {
     let path = std::fs::read_link("/proc/thread-self").ok()?;
     path.file_name()?.to_str()?.parse().ok()
 }
 
-/// By what is to be seen of them: `id` and `name`.
+/// Compares what users see: `id` and `name`.
 impl PartialEq for OsThread {
     fn eq(&self, other: &OsThread) -> bool {
         (self.id, &self.name) == (other.id, &other.name)
@@ -109,7 +111,7 @@ impl PartialEq for OsThread {
 
 impl Eq for OsThread {}
 
-/// The name and the id in parentheses, or what there is of them.
+/// Prints the name and, in parentheses, the id, as far as they are known.
 impl fmt::Display for OsThread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.name, self.id) {

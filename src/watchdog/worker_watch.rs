@@ -13,7 +13,7 @@ use super::queue::Full;
 use super::subject::Subject;
 use crate::clock;
 use crate::runtime::WorkerCounters;
-use crate::stall::{Cause, Phase, Stall, StallId};
+use crate::stall::{Cause, Phase, Place, Stall, StallId};
 
 /// On a crowded machine the inspector may wait for a CPU for that long.
 const SHORTEST_ANSWER: Duration = Duration::from_millis(100);
@@ -223,7 +223,7 @@ impl WorkerWatch {
             id,
             phase,
             monitor: subject.name.clone(),
-            worker: self.index,
+            place: Place::Worker(self.index),
             thread: None,
             task: None,
             began_at: clock::utc_now() - lasted,

@@ -3,14 +3,20 @@
 use std::sync::Arc;
 
 use loopmon::chrono::DateTime;
-use loopmon::{Cause, OsThread, Phase, Stall, Syscall};
+use loopmon::{Cause, OsThread, Phase, Place, Stall, Syscall};
 
 use crate::support::millis;
 
 fn stall() -> Stall {
     let began_at = DateTime::from_timestamp(7, 0).unwrap();
     let cause = Cause::blocked(Some(Syscall::new(9_999)));
-    let mut stall = Stall::new(Phase::Ongoing, 3, cause, began_at, millis(1_500));
+    let mut stall = Stall::new(
+        Phase::Ongoing,
+        Place::Worker(3),
+        cause,
+        began_at,
+        millis(1_500),
+    );
     stall.monitor = Some("ingest".into());
     stall.thread = Some(OsThread::new(Some(17), Some("tokio-rt-worker".into())));
     stall.missed = 2;
@@ -31,7 +37,7 @@ fn a_stall_made_by_hand_is_as_one_that_is_told() {
     assert_ne!(stall, other);
     let bare = Stall::new(
         Phase::Ended,
-        0,
+        Place::Worker(0),
         Cause::OnCpu,
         DateTime::UNIX_EPOCH,
         millis(1),
@@ -73,7 +79,7 @@ mod serde {
             "id": id,
             "phase": "ongoing",
             "monitor": "ingest",
-            "worker": 3,
+            "place": {"worker": 3},
             "thread": {"id": 17, "name": "tokio-rt-worker"},
             "task": null,
             "began_at": "1970-01-01T00:00:07Z",
@@ -90,12 +96,12 @@ mod serde {
     fn what_is_not_known_may_be_left_out() {
         let mut bare = Stall::new(
             Phase::Ended,
-            0,
+            Place::Worker(0),
             Cause::ManyPolls,
             DateTime::UNIX_EPOCH,
             millis(1),
         );
-        let json = r#"{"phase": "ended", "worker": 0, "began_at": "1970-01-01T00:00:00Z",
+        let json = r#"{"phase": "ended", "place": {"worker": 0}, "began_at": "1970-01-01T00:00:00Z",
                        "duration": {"secs": 0, "nanos": 1000000}, "cause": "many_polls"}"#;
         let read: Stall = serde_json::from_str(json).unwrap();
         // One of its own.

@@ -1,6 +1,6 @@
-//! What the recorder of a real endpoint has, and what a scrape of it tells.
+//! What a scrape of a real endpoint shows.
 //!
-//! A process has one recorder: these tests share it, and each gives its monitors names of its own.
+//! A process has one recorder: these tests share it, and each gives its monitors their own names.
 #![cfg(feature = "metrics")]
 
 mod cardinality;
@@ -24,7 +24,7 @@ struct Subject {
 
 impl Subject {
     fn new(build: impl FnOnce(Builder) -> Builder) -> Subject {
-        // There must be a recorder to be told.
+        // Installs the recorder.
         endpoint();
         let (hand, sampler) = manual();
         Subject {
@@ -56,7 +56,7 @@ impl Subject {
         self.runtime.block_on(settle());
     }
 
-    /// Until all that was told has been handed on.
+    /// Stops the monitor and waits until everything it published has been exported.
     fn end(self, export: Export) {
         self.stop();
         drop(self.monitor);

@@ -5,7 +5,7 @@ use tokio::runtime::Builder;
 
 use super::*;
 
-/// Counts.
+/// Counts the samples.
 struct Counter {
     samples: Arc<AtomicUsize>,
     wants_tick: bool,
@@ -27,7 +27,7 @@ impl Exporter for Counter {
     fn detached(&mut self) {}
 }
 
-/// How often 1,000 samples allocate on the way to a reader that waits for each.
+/// Returns how many allocations 1,000 samples cost on the way to a reader that waits for each.
 fn allocations<R: Future<Output = ()> + Send + 'static>(
     reader: impl FnOnce(&Monitor, Arc<AtomicUsize>) -> R,
 ) -> u64 {
@@ -50,9 +50,9 @@ fn allocations<R: Future<Output = ()> + Send + 'static>(
     allocated.count_total
 }
 
-/// A reader that waits costs an allocation for each sample: the channel's note whom to wake.
+/// A reader that waits costs one allocation for each sample: the channel's entry of whom to wake.
 #[test]
-fn handing_a_sample_on_allocates_no_more_than_reading_it() {
+fn exporting_a_sample_allocates_no_more_than_reading_it() {
     let plain = allocations(|monitor, read| {
         let mut samples = monitor.subscribe();
         async move {
@@ -88,7 +88,7 @@ fn count(monitor: &Monitor) -> (Result<Export, Error>, Arc<AtomicUsize>) {
 }
 
 #[test]
-fn it_finishes_with_all_that_has_been_told_while_the_monitor_goes_on() {
+fn it_finishes_with_all_that_has_been_published_while_the_monitor_runs_on() {
     let runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -103,7 +103,7 @@ fn it_finishes_with_all_that_has_been_told_while_the_monitor_goes_on() {
     futures::executor::block_on(export.unwrap().finish());
     assert_eq!(samples.load(Ordering::Relaxed), 10);
     assert!(monitor.is_running());
-    // And the name is free.
+    // The name is free.
     assert!(count(&monitor).0.is_ok());
 }
 
@@ -118,14 +118,14 @@ fn a_monitor_is_exported_once_and_others_may_have_its_name() {
 }
 
 #[test]
-fn an_exporter_that_cannot_be_made_ends_its_export_alone() {
+fn an_exporter_that_cannot_be_created_ends_its_export_alone() {
     let monitor = Monitor::builder().name("panics").build().unwrap();
     let export = EXPORTS.start(&monitor, |_| -> Counter { panic!("as it should") });
     futures::executor::block_on(export.unwrap().finish());
     assert!(count(&monitor).0.is_ok());
 }
 
-/// Calls whatever a test wants for each sample.
+/// Calls a function of the test for each sample, and panics in every other call.
 struct Hostile<F>(F);
 
 impl<F: FnMut() + Send + 'static> Exporter for Hostile<F> {
@@ -158,7 +158,8 @@ impl<F> Drop for Hostile<F> {
     }
 }
 
-/// Exports what a monitor tells in a second, and counts what another export on the same thread gets.
+/// Runs a hostile export for a second, and returns how many samples another export on the same thread
+/// gets.
 fn beside(hostile: impl FnMut() + Send + 'static) -> usize {
     let runtime = Builder::new_current_thread()
         .enable_time()
@@ -182,7 +183,7 @@ fn beside(hostile: impl FnMut() + Send + 'static) -> usize {
 }
 
 #[test]
-fn an_exporter_that_panics_whatever_it_is_asked_costs_its_own_calls_alone() {
+fn an_exporter_that_panics_in_every_call_costs_its_own_calls_alone() {
     assert_eq!(beside(|| panic!("asked for by a test")), 10);
 }
 
@@ -211,7 +212,7 @@ fn an_exporter_may_call_all_of_loopmon() {
 }
 
 #[test]
-fn an_exporter_that_blocks_holds_up_those_of_its_kind_alone() {
+fn an_exporter_that_blocks_delays_those_of_its_kind_alone() {
     static BLOCKED: Exports = Exports::on("loopmon-blocked");
     let (let_go, released) = std::sync::mpsc::channel::<()>();
     let monitor = Monitor::builder().name("blocked").build().unwrap();
@@ -219,7 +220,7 @@ fn an_exporter_that_blocks_holds_up_those_of_its_kind_alone() {
         released.recv().ok();
         Hostile(|| {})
     });
-    // Nobody waits for it who starts another.
+    // Starting another export does not wait for it.
     assert!(BLOCKED.start(&monitor, |_| Hostile(|| {})).is_err());
     let other = Monitor::builder().name("blocked").build().unwrap();
     let waiting = BLOCKED.start(&other, |_| Hostile(|| {})).unwrap();

@@ -1,10 +1,14 @@
-//! What the metrics are called, and what they are said to be.
+//! The names, labels and descriptions of the metrics. Their values come from elsewhere.
 
-use ::metrics::{Key, Label, Recorder, Unit};
+use std::collections::BTreeMap;
 
-use super::{counter, gauge};
+use ::metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
+
 use crate::export::names::Name;
-use crate::stall::Cause;
+use crate::stall::{Cause, Place};
+
+static METADATA: Metadata<'static> =
+    Metadata::new("loopmon", Level::INFO, Some("loopmon::export::metrics"));
 
 const LAG: &str = "loopmon_lag_seconds";
 const TASKS: &str = "loopmon_tasks";
@@ -17,7 +21,54 @@ const STALL_IN_PROGRESS: &str = "loopmon_stall_in_progress_seconds";
 const STALLED_WORKERS: &str = "loopmon_stalled_workers";
 const REPORTS_MISSED: &str = "loopmon_stall_reports_missed_total";
 
-/// Of one monitor.
+const COUNTERS: [(&str, Unit, &str); 4] = [
+    (
+        SAMPLES_MISSED,
+        Unit::Count,
+        "Samples that the exporter was too slow for.",
+    ),
+    (
+        STALLS,
+        Unit::Count,
+        "Workers that did not return to their scheduler for longer than the threshold.",
+    ),
+    (
+        STALL_SECONDS,
+        Unit::Seconds,
+        "How long workers were stalled, in whole seconds.",
+    ),
+    (
+        REPORTS_MISSED,
+        Unit::Count,
+        "Reports of stalls that the exporter was too slow for.",
+    ),
+];
+
+const GAUGES: [(&str, Unit, &str); 5] = [
+    (TASKS, Unit::Count, "Live tasks of the runtime."),
+    (
+        QUEUE_DEPTH,
+        Unit::Count,
+        "Tasks in the runtime's global queue.",
+    ),
+    (
+        BUSY,
+        Unit::Count,
+        "Share of all workers' time spent busy, 0 to 1.",
+    ),
+    (
+        STALL_IN_PROGRESS,
+        Unit::Seconds,
+        "How long the longest open stall has lasted.",
+    ),
+    (
+        STALLED_WORKERS,
+        Unit::Count,
+        "Workers that are stalled now.",
+    ),
+];
+
+/// The keys of one monitor.
 pub(super) struct Keys {
     labels: Vec<Label>,
     pub(super) lag: Key,
@@ -29,10 +80,10 @@ pub(super) struct Keys {
     pub(super) reports_missed: Key,
 }
 
-/// Of one worker of it, or of all of them.
-pub(super) struct WorkerKeys {
-    /// In the order of `Cause::LABELS`.
-    stalls: [Key; Cause::LABELS.len()],
+/// The keys of one worker's stalls, or of all workers'.
+pub(super) struct StallKeys {
+    /// By the cause's label.
+    stalls: BTreeMap<&'static str, Key>,
     pub(super) seconds: Key,
     pub(super) in_progress: Key,
 }
@@ -55,7 +106,8 @@ impl Keys {
         }
     }
 
-    pub(super) fn of_worker(&self, worker: Option<usize>) -> WorkerKeys {
+    pub(super) fn of_stalls(&self, place: Option<&Place>) -> StallKeys {
+        let worker = place.and_then(Place::worker);
         let worker = worker.map(|worker| Label::new("worker", worker.to_string()));
         let key = |name, cause: Option<&'static str>| {
             let cause = cause.map(|cause| Label::new("cause", cause));
@@ -63,14 +115,16 @@ impl Keys {
             labels.extend(worker.clone().into_iter().chain(cause));
             Key::from_parts(name, labels)
         };
-        WorkerKeys {
-            stalls: Cause::LABELS.map(|cause| key(STALLS, Some(cause))),
+        StallKeys {
+            stalls: Cause::LABELS
+                .map(|cause| (cause, key(STALLS, Some(cause))))
+                .into(),
             seconds: key(STALL_SECONDS, None),
             in_progress: key(STALL_IN_PROGRESS, None),
         }
     }
 
-    /// Has what counts begin at 0.
+    /// Sets the counters and the gauge of stalls to 0.
     pub(super) fn zero(&self, recorder: &dyn Recorder) {
         counter(recorder, &self.samples_missed).increment(0);
         counter(recorder, &self.reports_missed).increment(0);
@@ -78,14 +132,14 @@ impl Keys {
     }
 }
 
-impl WorkerKeys {
+impl StallKeys {
     pub(super) fn stalls(&self, cause: Cause) -> &Key {
-        &self.stalls[cause.index()]
+        &self.stalls[cause.label()]
     }
 
-    /// Has what counts begin at 0.
+    /// Sets the counters and the gauge of stalls to 0.
     pub(super) fn zero(&self, recorder: &dyn Recorder) {
-        for key in &self.stalls {
+        for key in self.stalls.values() {
             counter(recorder, key).increment(0);
         }
         counter(recorder, &self.seconds).increment(0);
@@ -93,61 +147,29 @@ impl WorkerKeys {
     }
 }
 
+pub(super) fn counter(recorder: &dyn Recorder, key: &Key) -> Counter {
+    recorder.register_counter(key, &METADATA)
+}
+
+pub(super) fn gauge(recorder: &dyn Recorder, key: &Key) -> Gauge {
+    recorder.register_gauge(key, &METADATA)
+}
+
+pub(super) fn histogram(recorder: &dyn Recorder, key: &Key) -> Histogram {
+    recorder.register_histogram(key, &METADATA)
+}
+
+/// Describes all metrics to a recorder.
 pub(super) fn describe(recorder: &dyn Recorder) {
-    let counters = [
-        (
-            SAMPLES_MISSED,
-            Unit::Count,
-            "Samples the exporter was too slow for.",
-        ),
-        (
-            STALLS,
-            Unit::Count,
-            "Workers that did not return to their scheduler for longer than the threshold.",
-        ),
-        (
-            STALL_SECONDS,
-            Unit::Seconds,
-            "How long workers were stalled, in whole seconds.",
-        ),
-        (
-            REPORTS_MISSED,
-            Unit::Count,
-            "Reports of stalls the exporter was too slow for.",
-        ),
-    ];
-    let gauges = [
-        (TASKS, Unit::Count, "Live tasks of the runtime."),
-        (
-            QUEUE_DEPTH,
-            Unit::Count,
-            "Tasks in the runtime's global queue.",
-        ),
-        (
-            BUSY,
-            Unit::Count,
-            "Share of all workers' time spent busy, 0 to 1.",
-        ),
-        (
-            STALL_IN_PROGRESS,
-            Unit::Seconds,
-            "How long the longest stall that goes on has lasted.",
-        ),
-        (
-            STALLED_WORKERS,
-            Unit::Count,
-            "Workers that are stalled now.",
-        ),
-    ];
-    for (name, unit, description) in counters {
+    for (name, unit, description) in COUNTERS {
         recorder.describe_counter(name.into(), Some(unit), description.into());
     }
-    for (name, unit, description) in gauges {
+    for (name, unit, description) in GAUGES {
         recorder.describe_gauge(name.into(), Some(unit), description.into());
     }
     recorder.describe_histogram(
         LAG.into(),
         Some(Unit::Seconds),
-        "How late something that was ready ran.".into(),
+        "How long a ready task waited to run.".into(),
     );
 }

@@ -1,13 +1,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ::metrics::{CounterFn, GaugeFn, HistogramFn, KeyName, SharedString, Unit};
+use ::metrics::{CounterFn, GaugeFn, HistogramFn, Key, KeyName, Metadata, SharedString, Unit};
 use chrono::DateTime;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 
 use super::*;
-use crate::clock;
-use crate::stall::{Cause, Phase};
+use crate::stall::{Phase, StallId};
 
 fn recorder() -> PrometheusRecorder {
     PrometheusBuilder::new()
@@ -28,13 +27,14 @@ fn sample(lag: Duration, missed: u64) -> Sample {
 
 fn stall(phase: Phase, worker: usize, began: i64, duration: Duration) -> Stall {
     Stall {
+        id: StallId::of(&(worker, began)),
         began_at: DateTime::from_timestamp(began, 0).unwrap(),
         duration,
         ..Stall::of(worker, phase)
     }
 }
 
-/// What a scrape gives for a metric of the monitor `main`, given as `name,label=value,…`.
+/// The value in a scrape of a metric of the monitor `main`, given as `name,label=value,…`.
 fn value(recorder: &PrometheusRecorder, series: &str) -> String {
     let (name, labels) = series.split_once(',').unwrap_or((series, ""));
     let mut start = format!("{name}{{monitor=\"main\"");
@@ -103,8 +103,8 @@ fn a_stall_shows_while_it_lasts() {
 
         exporter.tick(t0 + seconds(0.05));
         assert_eq!(value("loopmon_stall_in_progress_seconds"), "0.15");
-        // At twice what was told there would have been a report, had the process run and the worker
-        // been stuck.
+        // At twice the reported duration the next report would have come, had the process run and
+        // the worker been stuck.
         exporter.tick(t0 + seconds(60.0));
         assert_eq!(value("loopmon_stall_in_progress_seconds"), "0.2");
         assert_eq!(value("loopmon_stall_seconds_total"), "0");
@@ -140,7 +140,7 @@ fn a_lost_end_does_not_leave_a_stall_open() {
         exporter.stall(&after_loss, t0 + seconds(0.9));
         assert_eq!(value("loopmon_stall_reports_missed_total"), "4");
         assert_eq!(value("loopmon_stalled_workers"), "1");
-        // It went on after all. It is not counted twice.
+        // It lasts after all. It is not counted twice.
         exporter.stall(
             &stall(Phase::Ongoing, 0, 7, seconds(2.0)),
             t0 + seconds(1.9),
@@ -151,7 +151,7 @@ fn a_lost_end_does_not_leave_a_stall_open() {
 }
 
 #[test]
-fn workers_are_told_apart_only_when_asked_for() {
+fn workers_have_a_label_only_if_it_is_set() {
     for (per_worker, series) in [(false, 6 + 1 + 1), (true, 2 * (6 + 1 + 1))] {
         let recorder = recorder();
         let mut exporter = ToRecorder::new(&Name::new("main", 0), per_worker);
@@ -175,7 +175,7 @@ fn workers_are_told_apart_only_when_asked_for() {
 }
 
 #[test]
-fn a_recorder_may_come_later_and_is_told_all() {
+fn a_recorder_may_come_later_and_gets_everything() {
     let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
     exporter.sample(&sample(Duration::ZERO, 0), clock::now());
     let recorder = recorder();
@@ -208,7 +208,7 @@ fn the_table_has_all_metrics() {
         exporter.stall(&stall(Phase::Started, 0, 7, seconds(1.0)), clock::now());
     });
     let text = recorder.handle().render();
-    let told: BTreeSet<(&str, &str)> = text
+    let exported: BTreeSet<(&str, &str)> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
         .collect();
@@ -217,7 +217,7 @@ fn the_table_has_all_metrics() {
         .filter_map(|line| line.strip_prefix("/// | `")?.split_once("` | "))
         .filter_map(|(name, rest)| Some((name, rest.split_once(" | ")?.0)))
         .collect();
-    assert_eq!(told, listed);
+    assert_eq!(exported, listed);
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_sample_allocates_nothing_with_a_real_recorder() {
     let (sample, now) = (sample(Duration::ZERO, 0), clock::now());
     ::metrics::with_local_recorder(&recorder, || {
         exporter.sample(&sample, now);
-        // It allocates room for some at a time itself.
+        // The recorder itself allocates room for several samples at a time.
         let allocated = (0..3)
             .map(|_| allocation_counter::measure(|| exporter.sample(&sample, now)).count_total);
         assert_eq!(allocated.sum::<u64>(), 0);
@@ -235,7 +235,7 @@ fn a_sample_allocates_nothing_with_a_real_recorder() {
 }
 
 #[test]
-fn a_recorder_that_forgets_is_told_again() {
+fn a_recorder_that_forgets_gets_the_metrics_again() {
     let recorder = recorder();
     let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
     let now = clock::now();
@@ -256,18 +256,18 @@ fn a_recorder_that_forgets_is_told_again() {
     });
 }
 
-/// A recorder, and its handles, which panic when they are told something, or when they are dropped.
+/// A recorder and its handles, which panic when they are written to, or when they are dropped.
 #[derive(Clone, Copy)]
 struct Touchy {
-    told: bool,
+    written: bool,
     dropped: bool,
 }
 
 struct TouchyHandle(Touchy);
 
 impl TouchyHandle {
-    fn tell(&self) {
-        assert!(!self.0.told, "asked for by a test");
+    fn write(&self) {
+        assert!(!self.0.written, "asked for by a test");
     }
 }
 
@@ -279,7 +279,7 @@ impl Drop for TouchyHandle {
 
 impl CounterFn for TouchyHandle {
     fn increment(&self, _: u64) {
-        self.tell();
+        self.write();
     }
 
     fn absolute(&self, _: u64) {}
@@ -291,13 +291,13 @@ impl GaugeFn for TouchyHandle {
     fn decrement(&self, _: f64) {}
 
     fn set(&self, _: f64) {
-        self.tell();
+        self.write();
     }
 }
 
 impl HistogramFn for TouchyHandle {
     fn record(&self, _: f64) {
-        self.tell();
+        self.write();
     }
 }
 
@@ -321,11 +321,11 @@ impl Recorder for Touchy {
     }
 }
 
-/// Two panics at a time would end the process.
+/// Two panics at once would abort the process.
 #[test]
 fn a_recorder_that_panics_panics_once_at_a_time() {
-    for (told, dropped) in [(true, false), (false, true)] {
-        let recorder = Touchy { told, dropped };
+    for (written, dropped) in [(true, false), (false, true)] {
+        let recorder = Touchy { written, dropped };
         let now = clock::now();
         let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
         ::metrics::with_local_recorder(&recorder, || {

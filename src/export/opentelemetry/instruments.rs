@@ -1,162 +1,198 @@
-//! What the instruments are called, and one monitor's part in them.
+//! The instruments, and one monitor's attributes on them. Spans are elsewhere.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ::opentelemetry::KeyValue;
 use ::opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 
+use super::attributes;
 use crate::export::buckets::BUCKETS;
-use crate::stall::Cause;
+use crate::export::ledger::StallSink;
+use crate::sample::Sample;
+use crate::stall::{Cause, Place};
 
-/// The instruments of one monitor.
-pub(super) struct Instruments {
+/// The instruments of one monitor's samples.
+pub(super) struct SampleInstruments {
     monitor: Vec<KeyValue>,
     lag: Histogram<f64>,
-    pub(super) tasks: Level,
-    pub(super) queue: Level,
+    tasks: Level,
+    queue: Level,
     utilization: Gauge<f64>,
-    samples_missed: Counter<u64>,
-    stalls: Counter<u64>,
-    stall_time: Counter<f64>,
-    stall_age: Gauge<f64>,
-    pub(super) stalled: Level,
+    missed: Counter<u64>,
+}
+
+/// The instruments of one monitor's stalls.
+pub(super) struct StallInstruments {
+    monitor: Vec<KeyValue>,
+    count: Counter<u64>,
+    time: Counter<f64>,
+    age: Gauge<f64>,
+    active: Level,
     reports_missed: Counter<u64>,
 }
 
-/// What tells the stalls of one worker from others, or of all workers.
-pub(super) struct Worker {
-    attributes: Vec<KeyValue>,
-    /// In the order of `Cause::LABELS`.
-    causes: [Vec<KeyValue>; Cause::LABELS.len()],
+/// The attributes of one worker's stalls, or of all workers'.
+pub(super) struct StallAttributes {
+    shared: Vec<KeyValue>,
+    /// The shared ones and the cause, by the cause's label.
+    with_cause: BTreeMap<&'static str, Vec<KeyValue>>,
 }
 
-/// A number of things that come and go. Instruments are told only by how much it has changed.
-pub(super) struct Level {
+/// A number that goes up and down. The instrument takes only its changes.
+struct Level {
     counter: UpDownCounter<i64>,
     monitor: Vec<KeyValue>,
-    told: i64,
+    value: i64,
 }
 
-impl Instruments {
-    pub(super) fn new(meter: &Meter, monitor: &[KeyValue]) -> Instruments {
-        let counter = |name, unit, what| {
-            let counter = meter.u64_counter(name).with_unit(unit);
-            counter.with_description(what).build()
-        };
-        let gauge = |name, unit, what| {
-            let gauge = meter.f64_gauge(name).with_unit(unit);
-            gauge.with_description(what).build()
-        };
-        let level = |name, unit, what| {
-            let counter = meter.i64_up_down_counter(name).with_unit(unit);
-            Level {
-                counter: counter.with_description(what).build(),
-                monitor: monitor.to_vec(),
-                told: 0,
-            }
-        };
-        let new = Instruments {
+impl SampleInstruments {
+    pub(super) fn new(meter: &Meter, monitor: &[KeyValue]) -> SampleInstruments {
+        let level = |name, description| Level::new(meter, monitor, name, "{task}", description);
+        let new = SampleInstruments {
             lag: meter
                 .f64_histogram("loopmon.lag")
                 .with_unit("s")
-                .with_description("How late something that was ready ran.")
+                .with_description("How long a ready task waited to run.")
                 .with_boundaries(BUCKETS.to_vec())
                 .build(),
-            tasks: level("loopmon.task.count", "{task}", "Live tasks of the runtime."),
+            tasks: level("loopmon.task.count", "Live tasks of the runtime."),
             queue: level(
                 "loopmon.queue.length",
-                "{task}",
                 "Tasks in the runtime's global queue.",
             ),
-            utilization: gauge(
-                "loopmon.worker.utilization",
-                "1",
-                "Share of all workers' time spent busy.",
-            ),
-            samples_missed: counter(
-                "loopmon.sample.missed",
-                "{sample}",
-                "Samples the exporter was too slow for.",
-            ),
-            stalls: counter(
-                "loopmon.stall.count",
-                "{stall}",
-                "Workers that did not return to their scheduler for longer than the threshold.",
-            ),
-            stall_time: meter
+            utilization: meter
+                .f64_gauge("loopmon.worker.utilization")
+                .with_unit("1")
+                .with_description("Share of all workers' time spent busy.")
+                .build(),
+            missed: meter
+                .u64_counter("loopmon.sample.missed")
+                .with_unit("{sample}")
+                .with_description("Samples that the exporter was too slow for.")
+                .build(),
+            monitor: monitor.to_vec(),
+        };
+        new.missed.add(0, &new.monitor);
+        new
+    }
+
+    pub(super) fn record(&mut self, sample: &Sample) {
+        self.lag.record(sample.lag.as_secs_f64(), &self.monitor);
+        self.tasks.set(sample.tasks);
+        self.queue.set(sample.queue_depth);
+        self.utilization.record(sample.busy, &self.monitor);
+        self.missed.add(sample.missed, &self.monitor);
+    }
+
+    /// Sets to 0 whatever describes the present.
+    pub(super) fn reset(&mut self) {
+        self.tasks.set(0);
+        self.queue.set(0);
+        self.utilization.record(0.0, &self.monitor);
+    }
+}
+
+impl StallInstruments {
+    pub(super) fn new(meter: &Meter, monitor: &[KeyValue]) -> StallInstruments {
+        let new = StallInstruments {
+            count: meter
+                .u64_counter("loopmon.stall.count")
+                .with_unit("{stall}")
+                .with_description(
+                    "Workers that did not return to their scheduler for longer than the threshold.",
+                )
+                .build(),
+            time: meter
                 .f64_counter("loopmon.stall.time")
                 .with_unit("s")
                 .with_description("How long workers were stalled.")
                 .build(),
-            stall_age: gauge(
-                "loopmon.stall.age",
-                "s",
-                "How long the longest stall that goes on has lasted.",
-            ),
-            stalled: level(
+            age: meter
+                .f64_gauge("loopmon.stall.age")
+                .with_unit("s")
+                .with_description("How long the longest open stall has lasted.")
+                .build(),
+            active: Level::new(
+                meter,
+                monitor,
                 "loopmon.stall.active",
                 "{worker}",
                 "Workers that are stalled now.",
             ),
-            reports_missed: counter(
-                "loopmon.stall.report.missed",
-                "{report}",
-                "Reports of stalls the exporter was too slow for.",
-            ),
+            reports_missed: meter
+                .u64_counter("loopmon.stall.report.missed")
+                .with_unit("{report}")
+                .with_description("Reports of stalls that the exporter was too slow for.")
+                .build(),
             monitor: monitor.to_vec(),
         };
-        new.samples_missed(0);
         new.reports_missed(0);
-        new.stalled.counter.add(0, &new.monitor);
+        new.active.counter.add(0, &new.monitor);
         new
-    }
-
-    /// Has what counts begin at 0.
-    pub(super) fn worker(&self, worker: Option<usize>) -> Worker {
-        let mut attributes = self.monitor.clone();
-        attributes.extend(worker.map(super::worker));
-        let causes = Cause::LABELS.map(|label| {
-            let mut attributes = attributes.clone();
-            attributes.push(super::cause(label));
-            self.stalls.add(0, &attributes);
-            attributes
-        });
-        self.stall_time.add(0.0, &attributes);
-        self.stall_age.record(0.0, &attributes);
-        Worker { attributes, causes }
-    }
-
-    pub(super) fn lag(&self, seconds: f64) {
-        self.lag.record(seconds, &self.monitor);
-    }
-
-    pub(super) fn utilization(&self, share: f64) {
-        self.utilization.record(share, &self.monitor);
-    }
-
-    pub(super) fn samples_missed(&self, missed: u64) {
-        self.samples_missed.add(missed, &self.monitor);
     }
 
     pub(super) fn reports_missed(&self, missed: u64) {
         self.reports_missed.add(missed, &self.monitor);
     }
+}
 
-    pub(super) fn stall(&self, worker: &Worker, cause: Cause) {
-        self.stalls.add(1, &worker.causes[cause.index()]);
+impl StallSink for StallInstruments {
+    type Series = StallAttributes;
+
+    fn create(&mut self, place: Option<&Place>) -> StallAttributes {
+        let mut shared = self.monitor.clone();
+        shared.extend(place.and_then(attributes::place));
+        let with_cause = Cause::LABELS.map(|label| {
+            let mut attributes = shared.clone();
+            attributes.push(attributes::cause(label));
+            self.count.add(0, &attributes);
+            (label, attributes)
+        });
+        self.time.add(0.0, &shared);
+        self.age.record(0.0, &shared);
+        StallAttributes {
+            shared,
+            with_cause: with_cause.into(),
+        }
     }
 
-    pub(super) fn stall_time(&self, worker: &Worker, seconds: f64) {
-        self.stall_time.add(seconds, &worker.attributes);
+    fn count(&mut self, series: &StallAttributes, cause: Cause) {
+        self.count.add(1, &series.with_cause[cause.label()]);
     }
 
-    pub(super) fn stall_age(&self, worker: &Worker, seconds: f64) {
-        self.stall_age.record(seconds, &worker.attributes);
+    fn add_time(&mut self, series: &mut StallAttributes, stalled: Duration) {
+        self.time.add(stalled.as_secs_f64(), &series.shared);
+    }
+
+    fn set_longest(&mut self, series: &StallAttributes, lasted: Duration) {
+        self.age.record(lasted.as_secs_f64(), &series.shared);
+    }
+
+    fn set_open(&mut self, count: usize) {
+        self.active.set(count);
     }
 }
 
 impl Level {
-    pub(super) fn set(&mut self, number: usize) {
-        let number = i64::try_from(number).unwrap_or(i64::MAX);
-        self.counter.add(number - self.told, &self.monitor);
-        self.told = number;
+    fn new(
+        meter: &Meter,
+        monitor: &[KeyValue],
+        name: &'static str,
+        unit: &'static str,
+        description: &'static str,
+    ) -> Level {
+        let counter = meter.i64_up_down_counter(name).with_unit(unit);
+        Level {
+            counter: counter.with_description(description).build(),
+            monitor: monitor.to_vec(),
+            value: 0,
+        }
+    }
+
+    fn set(&mut self, value: usize) {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        self.counter.add(value - self.value, &self.monitor);
+        self.value = value;
     }
 }

@@ -1,4 +1,4 @@
-//! Stalls as spans.
+//! Stalls as spans. What instruments measure of them is elsewhere.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,14 +6,15 @@ use ::opentelemetry::global::{BoxedSpan, BoxedTracer};
 use ::opentelemetry::trace::{Span, SpanBuilder, SpanKind, Tracer};
 use ::opentelemetry::{Context, KeyValue};
 
+use super::attributes;
 use crate::export::feed::guard;
 use crate::stack::culprit;
-use crate::stall::{Phase, Stall};
+use crate::stall::{Phase, Stall, StallId};
 
 /// The spans of one monitor's stalls.
 ///
-/// A span calls the SDK when it is dropped, too. Should that panic, it must not be while another panic
-/// is on its way, which would end the process: so each call of the SDK is guarded for itself.
+/// Dropping a span calls the SDK, too. A panic of that call during the unwinding of another would abort
+/// the process, so each call of the SDK has its own guard.
 pub(super) struct Spans {
     tracer: BoxedTracer,
     monitor: Vec<KeyValue>,
@@ -22,8 +23,8 @@ pub(super) struct Spans {
 
 struct OpenSpan {
     span: BoxedSpan,
-    /// What has been told of the stall last.
-    told: Stall,
+    /// The latest report of the stall.
+    latest: Stall,
 }
 
 impl Spans {
@@ -35,20 +36,20 @@ impl Spans {
         }
     }
 
-    /// Takes a report in.
+    /// Applies a report.
     pub(super) fn update(&mut self, stall: &Stall) {
-        let of_worker = |open: &OpenSpan| open.told.worker == stall.worker;
-        let known = self.open.iter().position(of_worker);
+        let of_place = |open: &OpenSpan| open.latest.place == stall.place;
+        let known = self.open.iter().position(of_place);
         let known = known.map(|index| self.open.swap_remove(index));
         let mut open = match known {
-            Some(mut open) if open.told.began_at == stall.began_at => {
-                open.told = stall.clone();
+            Some(mut open) if open.latest.id == stall.id => {
+                open.latest = stall.clone();
                 open
             }
             // A worker is in one stall at a time: the end of the other was lost.
             other => {
                 if let Some(other) = other {
-                    let lasted = other.told.duration;
+                    let lasted = other.latest.duration;
                     other.end(lasted, true);
                 }
                 match guard(|| self.start(stall)) {
@@ -65,28 +66,28 @@ impl Spans {
         }
     }
 
-    /// Ends all. `lasted` knows how long those of them that go on have lasted by now, by their
-    /// worker.
-    pub(super) fn end(&mut self, lasted: impl Fn(usize) -> Option<Duration>) {
+    /// Ends all spans. `lasted` returns how long a stall has lasted by now, if it is still open.
+    pub(super) fn end(&mut self, lasted: impl Fn(StallId) -> Option<Duration>) {
         for open in self.open.drain(..) {
-            let lasted = lasted(open.told.worker).unwrap_or(open.told.duration);
+            let lasted = lasted(open.latest.id).unwrap_or(open.latest.duration);
             open.end(lasted, true);
         }
     }
 
     fn start(&self, stall: &Stall) -> OpenSpan {
-        // Samplers see no more than these. What is told of a stall may be corrected, and SDKs keep
-        // both if an attribute is set twice, so the rest comes at the end.
+        // Samplers see only these attributes. Reports may correct the others, and SDKs keep both
+        // values of an attribute that is set twice, so the others are set at the end.
+        let id = KeyValue::new("loopmon.stall.id", stall.id.to_string());
         let monitor = self.monitor.iter().cloned();
-        let attributes = monitor.chain([super::worker(stall.worker)]);
+        let attributes = monitor.chain(attributes::place(&stall.place)).chain([id]);
         let builder = SpanBuilder::from_name("loopmon.stall")
             .with_kind(SpanKind::Internal)
             .with_start_time(stall.began_at)
             .with_attributes(attributes);
         OpenSpan {
-            // A root, whatever goes on on this thread.
+            // A root, whatever span is current on this thread.
             span: self.tracer.build_with_context(builder, &Context::new()),
-            told: stall.clone(),
+            latest: stall.clone(),
         }
     }
 }
@@ -96,8 +97,8 @@ impl OpenSpan {
         if !self.span.is_recording() {
             return;
         }
-        let lasted = self.told.duration;
-        let mut attributes = findings(&self.told);
+        let lasted = self.latest.duration;
+        let mut attributes = findings(&self.latest);
         attributes.push(KeyValue::new(
             "loopmon.stall.duration",
             lasted.as_secs_f64(),
@@ -124,8 +125,8 @@ impl OpenSpan {
     }
 
     fn describe(&mut self) {
-        let told = &self.told;
-        if let Some(thread) = &told.thread {
+        let latest = &self.latest;
+        if let Some(thread) = &latest.thread {
             let id = thread
                 .id
                 .map(|id| KeyValue::new("thread.id", i64::from(id)));
@@ -133,26 +134,26 @@ impl OpenSpan {
             let name = name.map(|name| KeyValue::new("thread.name", name));
             self.span.set_attributes(id.into_iter().chain(name));
         }
-        if let Some(task) = told.task {
+        if let Some(task) = latest.task {
             let task = KeyValue::new("loopmon.task.id", task.to_string());
             self.span.set_attribute(task);
         }
-        if let Some(trace) = &told.trace {
+        if let Some(trace) = &latest.trace {
             let trace = KeyValue::new("code.stacktrace", trace.to_string());
             self.span.set_attribute(trace);
         }
-        self.span.set_attributes(findings(told));
+        self.span.set_attributes(findings(latest));
     }
 
     fn after(&self, lasted: Duration) -> SystemTime {
-        let began_at = SystemTime::from(self.told.began_at);
+        let began_at = SystemTime::from(self.latest.began_at);
         began_at.checked_add(lasted).unwrap_or(began_at)
     }
 }
 
-/// What has been found out: why, and where.
+/// The attributes of the cause and the culprit, as far as they are known.
 fn findings(stall: &Stall) -> Vec<KeyValue> {
-    let mut found = vec![super::cause(stall.cause.label())];
+    let mut found = vec![attributes::cause(stall.cause.label())];
     if let Some(syscall) = stall.cause.syscall() {
         let name = syscall.to_string();
         found.push(KeyValue::new("loopmon.stall.syscall", name));

@@ -1,10 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use ::opentelemetry::Context;
 use ::opentelemetry::global::BoxedTracer;
 use ::opentelemetry::metrics::MeterProvider;
 use ::opentelemetry::trace::{SpanId, Status, TraceContextExt, Tracer, TracerProvider};
+use ::opentelemetry::{Context, KeyValue};
 use chrono::DateTime;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData};
@@ -15,7 +15,7 @@ use opentelemetry_sdk::trace::{
 
 use super::*;
 use crate::export::feed::guard;
-use crate::stall::{Cause, OsThread, Phase};
+use crate::stall::{Cause, OsThread, Phase, StallId};
 use crate::syscall::Syscall;
 
 /// A real SDK that keeps what it exports.
@@ -56,7 +56,7 @@ impl Sdk {
         ToProviders::new(name, per_worker, &self.meters.meter("loopmon"), tracer)
     }
 
-    /// Hands all that is exported now to `read`.
+    /// Calls `read` with every metric that is exported now.
     fn collect<T>(&self, mut read: impl FnMut(&Metric) -> Option<T>) -> Vec<T> {
         self.metrics.reset();
         self.meters.force_flush().unwrap();
@@ -113,7 +113,7 @@ fn points(metric: &Metric) -> Vec<(String, f64)> {
 
 fn labels<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> String {
     let labels = attributes.map(|attribute| format!("{}={}", attribute.key, attribute.value));
-    // The SDK does not promise an order.
+    // The SDK guarantees no order.
     let labels: BTreeSet<String> = labels.collect();
     Vec::from_iter(labels).join(",")
 }
@@ -129,6 +129,7 @@ fn sample(lag: Duration, tasks: usize) -> Sample {
 fn stall(phase: Phase, worker: usize, began: i64, lasted: f64) -> Stall {
     Stall {
         thread: Some(OsThread::current()),
+        id: StallId::of(&(worker, began)),
         began_at: DateTime::from_timestamp(began, 0).unwrap(),
         duration: seconds(lasted),
         ..Stall::of(worker, phase)
@@ -147,7 +148,7 @@ fn close(value: f64, expected: f64) -> bool {
     (value - expected).abs() < 1e-9
 }
 
-/// The value of an attribute that must be there once: SDKs keep all that are set.
+/// The value of an attribute that must be set once: SDKs keep every value that is set.
 fn attribute(attributes: &[KeyValue], key: &str) -> String {
     let found: Vec<_> = attributes
         .iter()
@@ -244,7 +245,7 @@ fn a_stall_shows_while_it_lasts() {
 }
 
 #[test]
-fn workers_are_told_apart_only_when_asked_for() {
+fn workers_have_an_attribute_only_if_it_is_set() {
     for (per_worker, workers) in [(false, 1), (true, 2)] {
         let sdk = Sdk::new();
         let mut exporter = sdk.exporter("main", per_worker);
@@ -261,7 +262,7 @@ fn workers_are_told_apart_only_when_asked_for() {
 }
 
 #[test]
-fn monitors_of_one_name_are_told_apart() {
+fn monitors_of_one_name_have_an_index() {
     let sdk = Sdk::new();
     for (index, tasks) in [(0, 5), (1, 3)] {
         let mut exporter = sdk.named(&Name::new("main", index), false);
@@ -296,8 +297,7 @@ fn a_stall_is_a_span_dated_back_to_its_start() {
     exporter.stall(&ended, now);
 
     let spans = sdk.spans();
-    assert_eq!(spans.len(), 1);
-    let span = &spans[0];
+    let [span] = &*spans else { panic!("{spans:?}") };
     assert_eq!(span.name, "loopmon.stall");
     assert_eq!(span.parent_span_id, SpanId::INVALID);
     assert_eq!(span.status, Status::Unset);
@@ -305,7 +305,8 @@ fn a_stall_is_a_span_dated_back_to_its_start() {
     let of_span = |key| attribute(&span.attributes, key);
     assert_eq!(of_span("loopmon.monitor.name"), "main");
     assert_eq!(of_span("loopmon.worker.index"), "1");
-    // What was told last, and only that.
+    assert_eq!(of_span("loopmon.stall.id"), ended.id.to_string());
+    // What the latest report says, and only that.
     assert_eq!(of_span("loopmon.stall.cause"), "blocked");
     assert_eq!(of_span("loopmon.stall.syscall"), "system call 9999");
     let thread = OsThread::current();
@@ -315,7 +316,7 @@ fn a_stall_is_a_span_dated_back_to_its_start() {
     }
     assert!(!has(&span.attributes, "loopmon.stall.end_unseen"));
 
-    let told: Vec<_> = span
+    let events: Vec<_> = span
         .events
         .iter()
         .map(|event| {
@@ -333,11 +334,11 @@ fn a_stall_is_a_span_dated_back_to_its_start() {
             lasted.to_string(),
         )
     };
-    assert_eq!(told, [report(0.1), report(0.2)]);
+    assert_eq!(events, [report(0.1), report(0.2)]);
 }
 
 #[test]
-fn a_span_is_a_root_whatever_goes_on() {
+fn a_span_is_a_root_whatever_span_is_current() {
     let sdk = Sdk::new();
     let mut exporter = sdk.exporter("main", false);
     let other = sdk.tracers.tracer("other").start("other");
@@ -348,7 +349,7 @@ fn a_span_is_a_root_whatever_goes_on() {
 }
 
 #[test]
-fn a_stall_told_only_at_its_end_is_a_span() {
+fn a_stall_reported_only_at_its_end_is_a_span() {
     let sdk = Sdk::new();
     let mut exporter = sdk.exporter("main", false);
     exporter.stall(&stall(Phase::Ended, 0, 7, 0.25), clock::now());
@@ -363,7 +364,7 @@ fn a_stall_told_only_at_its_end_is_a_span() {
 }
 
 #[test]
-fn a_lost_end_is_where_the_stall_was_last_known_to_go_on() {
+fn a_lost_end_is_where_the_stall_was_last_known_to_be_open() {
     let sdk = Sdk::new();
     let mut exporter = sdk.exporter("main", false);
     let t0 = clock::now();
@@ -373,7 +374,7 @@ fn a_lost_end_is_where_the_stall_was_last_known_to_go_on() {
     after_loss.missed = 4;
     exporter.stall(&after_loss, t0);
     assert!(close(sdk.value("loopmon.stall.report.missed"), 4.0));
-    // The end of worker 1 may be among those lost, so it does not go on until it is detached.
+    // The end of worker 1's stall may be among the lost reports, so it is not open until the end.
     exporter.detached();
     assert!(close(sdk.value("loopmon.stall.active"), 0.0));
     assert!(close(sdk.value("loopmon.stall.age"), 0.0));
@@ -431,7 +432,7 @@ fn the_table_has_all_instruments() {
             MetricData::Histogram(_) | MetricData::ExponentialHistogram(_) => "histogram",
         }
     }
-    let told: BTreeSet<String> = BTreeSet::from_iter(sdk.collect(|metric| {
+    let exported: BTreeSet<String> = BTreeSet::from_iter(sdk.collect(|metric| {
         let kind = match metric.data() {
             AggregatedMetrics::F64(data) => of(data),
             AggregatedMetrics::U64(data) => of(data),
@@ -450,12 +451,12 @@ fn the_table_has_all_instruments() {
         .map(|(cells, _)| cells.to_owned())
         .filter(|cells| cells.matches(" | ").count() == 2 && cells.starts_with('`'))
         .collect();
-    assert_eq!(told, listed);
+    assert_eq!(exported, listed);
 }
 
 #[test]
 fn a_sample_costs_no_allocation_of_ours() {
-    // No provider is set in this process, so all that is left is ours.
+    // No provider is set in this process, so every allocation is ours.
     let meter = global::meter("loopmon");
     let mut exporter = ToProviders::new(
         &Name::new("main", 0),
@@ -494,7 +495,7 @@ impl SpanProcessor for Touchy {
     }
 }
 
-/// Two panics at a time would end the process.
+/// Two panics at once would abort the process.
 #[test]
 fn spans_that_panic_cost_spans_alone() {
     for (begins, ends) in [(false, true), (true, false)] {

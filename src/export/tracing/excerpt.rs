@@ -1,14 +1,14 @@
-//! What of a stack is to be read at a glance.
+//! Shortens a stack for a log. `StackTrace` prints the whole stack.
 
 use std::fmt;
 
 use crate::stack::{StackTrace, culprit};
 
-/// How many lines of a stack a log has, without those that say what is left out.
+/// How many lines of a stack a log has, not counting those that say how many calls are left out.
 const LINES: usize = 20;
 
-/// A stack cut in the middle: the culprit, its caller, and as many of the innermost and outermost
-/// calls as there is room for.
+/// Prints a stack with the middle left out: the culprit, its caller, and as many of the innermost and
+/// outermost calls as there is room for.
 pub(super) struct Excerpt<'a>(pub(super) &'a StackTrace);
 
 impl fmt::Display for Excerpt<'_> {
@@ -34,7 +34,8 @@ impl fmt::Display for Excerpt<'_> {
     }
 }
 
-/// The lines of each call. What is no call, such as a text that says why there is none, is one, too.
+/// Splits the text into the lines of each call. A text without calls, such as the reason why there is
+/// no stack, counts as one call.
 fn calls(text: &str) -> Vec<Vec<&str>> {
     let mut calls: Vec<Vec<&str>> = Vec::new();
     for line in text.lines() {
@@ -47,7 +48,7 @@ fn calls(text: &str) -> Vec<Vec<&str>> {
     calls
 }
 
-/// Which of them to show.
+/// Returns which calls to show.
 fn choose(calls: &[Vec<&str>], culprit: Option<usize>) -> Vec<bool> {
     let most_wanted = culprit.into_iter().flat_map(|index| [index, index + 1]);
     let from_both_ends = (0..calls.len()).flat_map(|index| [index, calls.len() - 1 - index]);
@@ -70,7 +71,7 @@ fn choose(calls: &[Vec<&str>], culprit: Option<usize>) -> Vec<bool> {
 mod tests {
     use super::*;
 
-    /// A stack as it is printed, of calls with a file and without.
+    /// A stack as it is printed, with or without files.
     fn stack(calls: usize, with_file: bool) -> String {
         let file = if with_file {
             "\n             at ./src/main.rs:1"
@@ -107,7 +108,7 @@ mod tests {
                 .all(|line| whole.lines().any(|each| each == *line))
         );
         assert!(lines.contains(&"  25: app::save"), "{excerpt}");
-        // One that is short is left as it is.
+        // A short stack is printed whole.
         let short = StackTrace::of(&calls[20..30]);
         assert_eq!(Excerpt(&short).to_string(), format!("\n{short}"));
     }
@@ -127,7 +128,7 @@ mod tests {
     fn a_long_one_is_cut_in_the_middle() {
         let expected = [0, 1, 2, 3, 4, 45, 46, 47, 48, 49];
         assert_eq!(shown(&stack(50, true), None), expected);
-        // What is said of the whole stack is said at its end.
+        // A remark on the whole stack is at its end.
         let doubtful = format!("{}\n      (outer calls are missing)", stack(50, true));
         assert!(shown(&doubtful, None).contains(&49));
     }

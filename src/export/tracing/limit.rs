@@ -1,27 +1,25 @@
-//! How many stalls are told when there are many.
+//! Limits how many stalls are logged when there are many. It logs nothing itself.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use crate::stall::{Phase, Place, Stall, StallId};
 
-use crate::stall::{Phase, Stall};
-
-/// How many stalls may be told at once.
+/// How many stalls may be logged at once.
 pub(super) const BURST: u32 = 10;
 
-/// After this long, one more.
+/// How long it takes until one more may be logged.
 pub(super) const REFILL: Duration = Duration::from_secs(1);
 
-/// A token bucket. A stall that is let through once is told to its end, and one that goes on always
-/// is.
+/// A token bucket. A stall that was admitted once is admitted to its end, and so is every `Ongoing`
+/// report.
 #[derive(Debug)]
 pub(super) struct Limit {
     tokens: u32,
-    /// When the last token was put in, or the bucket was full.
+    /// When the last token was added, or the bucket was full.
     filled_at: Instant,
-    /// By worker, when the stall began that is told to its end.
-    told: BTreeMap<usize, DateTime<Utc>>,
+    /// The stall of each place that is logged to its end.
+    admitted: HashMap<Place, StallId>,
     suppressed: u64,
 }
 
@@ -30,18 +28,19 @@ impl Limit {
         Limit {
             tokens: BURST,
             filled_at: now,
-            told: BTreeMap::new(),
+            admitted: HashMap::new(),
             suppressed: 0,
         }
     }
 
-    /// Whether to tell this report, and how many have not been told since the last that was.
+    /// Returns `None` to suppress the report; otherwise, how many were suppressed since the latest
+    /// that was not.
     pub(super) fn admit(&mut self, stall: &Stall, now: Instant) -> Option<u64> {
         self.refill(now);
-        // What goes on is told at ever greater distances, and the longest stalls are the worst.
-        let is_told =
-            stall.phase == Phase::Ongoing || self.told.get(&stall.worker) == Some(&stall.began_at);
-        if !is_told {
+        // The longest stalls are the worst, and report themselves ever more rarely.
+        let is_admitted =
+            stall.phase == Phase::Ongoing || self.admitted.get(&stall.place) == Some(&stall.id);
+        if !is_admitted {
             let Some(left) = self.tokens.checked_sub(1) else {
                 self.suppressed += 1;
                 return None;
@@ -49,20 +48,20 @@ impl Limit {
             self.tokens = left;
         }
         if stall.phase == Phase::Ended {
-            self.told.remove(&stall.worker);
+            self.admitted.remove(&stall.place);
         } else {
-            self.told.insert(stall.worker, stall.began_at);
+            self.admitted.insert(stall.place.clone(), stall.id);
         }
         Some(std::mem::take(&mut self.suppressed))
     }
 
-    /// How many have not been told, if stalls have become few again.
+    /// Returns how many reports were suppressed, once stalls have become few again.
     pub(super) fn rest(&mut self, now: Instant) -> Option<u64> {
         self.refill(now);
         (self.tokens == BURST).then(|| self.take_rest()).flatten()
     }
 
-    /// How many have not been told.
+    /// Returns how many reports were suppressed.
     pub(super) fn take_rest(&mut self) -> Option<u64> {
         let suppressed = std::mem::take(&mut self.suppressed);
         (suppressed > 0).then_some(suppressed)

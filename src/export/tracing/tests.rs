@@ -8,11 +8,11 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::limit::BURST;
 use super::*;
-use crate::stall::{Cause, OsThread};
+use crate::stall::{Cause, OsThread, Place, StallId};
 use crate::syscall::Syscall;
 use crate::watchdog::Pause;
 
-/// What a subscriber has written.
+/// The text that a subscriber has written.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -51,6 +51,7 @@ impl MakeWriter<'_> for Log {
 
 fn stall(phase: Phase, began: i64) -> Stall {
     Stall {
+        id: StallId::of(&(3, began)),
         began_at: DateTime::from_timestamp(began, 0).unwrap(),
         duration: Duration::from_millis(1_500),
         ..Stall::of(3, phase)
@@ -58,7 +59,7 @@ fn stall(phase: Phase, began: i64) -> Stall {
 }
 
 #[test]
-fn a_stall_is_an_event_with_what_is_known_of_it() {
+fn a_stall_is_an_event_with_all_that_is_known_of_it() {
     let log = Log::default();
     let mut exporter = ToSubscriber::new(&Name::new("main", 0), clock::now());
     let mut full = stall(Phase::Started, 0);
@@ -80,6 +81,7 @@ fn a_stall_is_an_event_with_what_is_known_of_it() {
     for field in [
         r#" monitor="main""#,
         " worker=3",
+        &format!(" stall={}", full.id),
         r#" phase="started""#,
         " duration_seconds=1.5",
         r#" cause="blocked""#,
@@ -90,14 +92,17 @@ fn a_stall_is_an_event_with_what_is_known_of_it() {
     ] {
         assert!(started.contains(field), "{field} in {started}");
     }
-    let expected = "worker was stalled monitor=\"main\" worker=3 phase=\"ended\" \
-                    duration_seconds=1.5 cause=\"on_cpu\" began_at=1970-01-01 00:00:00 UTC";
-    assert!(ended.ends_with(expected), "{ended}");
+    let expected = format!(
+        "worker was stalled monitor=\"main\" worker=3 stall={} phase=\"ended\" \
+         duration_seconds=1.5 cause=\"on_cpu\" began_at=1970-01-01 00:00:00 UTC",
+        full.id
+    );
+    assert!(ended.ends_with(&expected), "{ended}");
 }
 
 #[test]
-fn samples_are_told_at_trace() {
-    for (level, told) in [
+fn samples_are_logged_at_trace() {
+    for (level, expected) in [
         (Level::DEBUG, ""),
         (
             Level::TRACE,
@@ -110,12 +115,12 @@ fn samples_are_told_at_trace() {
         with_default(log.subscriber(level), || {
             exporter.sample(&sample, clock::now());
         });
-        assert_eq!(log.text(), told);
+        assert_eq!(log.text(), expected);
     }
 }
 
 #[test]
-fn monitors_of_one_name_are_told_apart() {
+fn monitors_of_one_name_have_an_index() {
     let log = Log::default();
     let mut second = ToSubscriber::new(&Name::new("main", 1), clock::now());
     with_default(log.subscriber(Level::WARN), || {
@@ -129,7 +134,7 @@ fn monitors_of_one_name_are_told_apart() {
 }
 
 #[test]
-fn many_stalls_are_told_in_part_with_a_count_of_the_rest() {
+fn many_stalls_are_logged_in_part_with_a_count_of_the_rest() {
     let log = Log::default();
     let t0 = clock::now();
     let after = |seconds| t0 + Duration::from_secs(seconds);
@@ -144,7 +149,7 @@ fn many_stalls_are_told_in_part_with_a_count_of_the_rest() {
         assert!(exporter.wants_tick());
         exporter.tick(after(1));
 
-        // Room for one more, which is told to its end.
+        // Room for one more, which is logged to its end.
         exporter.stall(&stall(Phase::Started, 20), after(1));
         exporter.stall(&stall(Phase::Ongoing, 20), after(1));
         exporter.stall(&stall(Phase::Ended, 20), after(1));
@@ -164,14 +169,14 @@ fn many_stalls_are_told_in_part_with_a_count_of_the_rest() {
     let text = log.text();
     assert_eq!(text.lines().count(), 24, "{text}");
     assert!(
-        text.ends_with("stalls not told monitor=\"main\" suppressed=1\n"),
+        text.ends_with("stalls not logged monitor=\"main\" suppressed=1\n"),
         "{text}"
     );
     assert!(!exporter.wants_tick());
 }
 
 #[test]
-fn a_long_stall_is_told_however_many_short_ones_there_are() {
+fn a_long_stall_is_logged_however_many_short_ones_there_are() {
     let log = Log::default();
     let now = clock::now();
     let mut exporter = ToSubscriber::new(&Name::new("main", 0), now);
@@ -202,9 +207,9 @@ fn nothing_suppressed_is_forgotten_at_the_end() {
 }
 
 #[test]
-fn a_pause_is_told_once() {
+fn a_pause_is_logged_once() {
     let log = Log::default();
-    let told = Mutex::default();
+    let logged = Mutex::default();
     let mut pauses = Pauses {
         throttled: 0,
         count: 0,
@@ -212,7 +217,7 @@ fn a_pause_is_told_once() {
         last: None,
     };
     with_default(log.subscriber(Level::INFO), || {
-        tell_pauses(pauses, &told);
+        log_pauses(pauses, &logged);
         assert_eq!(log.text(), "");
         pauses.count = 2;
         pauses.total = Duration::from_millis(1_250);
@@ -220,8 +225,8 @@ fn a_pause_is_told_once() {
             duration: Duration::from_millis(250),
             ended_at: DateTime::from_timestamp(7, 0).unwrap(),
         });
-        tell_pauses(pauses, &told);
-        tell_pauses(pauses, &told);
+        log_pauses(pauses, &logged);
+        log_pauses(pauses, &logged);
     });
     let expected = " INFO loopmon::pause: the process did not run pauses=2 duration_seconds=1.25 \
                     ended_at=1970-01-01 00:00:07 UTC\n";
@@ -229,25 +234,26 @@ fn a_pause_is_told_once() {
 }
 
 proptest::proptest! {
-    /// Whatever comes when: each report is told or counted, and no more are told than may be.
+    /// Whatever the reports and their times: each is logged or counted, and no more are logged than may be.
     #[test]
-    fn each_report_is_told_or_counted(
+    fn each_report_is_logged_or_counted(
         steps in proptest::collection::vec((0..3_000_u64, 0..4_usize, 0..3_usize), 0..200),
     ) {
         let t0 = clock::now();
         let mut now = t0;
         let mut limit = Limit::new(now);
-        let (mut told, mut new, mut counted) = (0, 0, 0);
+        let (mut logged, mut new, mut counted) = (0, 0, 0);
         let mut began = [0; 4];
         let mut passed = [false; 4];
         for &(millis, worker, phase) in &steps {
             now += Duration::from_millis(millis);
             let phase = [Phase::Started, Phase::Ongoing, Phase::Ended][phase];
             let mut report = stall(phase, began[worker]);
-            report.worker = worker;
+            report.id = StallId::of(&(worker, began[worker]));
+            report.place = Place::Worker(worker);
             let admitted = limit.admit(&report, now);
             if let Some(suppressed) = admitted {
-                told += 1;
+                logged += 1;
                 new += usize::from(!passed[worker] && phase != Phase::Ongoing);
                 counted += suppressed;
             }
@@ -256,7 +262,7 @@ proptest::proptest! {
             began[worker] += i64::from(phase == Phase::Ended);
         }
         counted += limit.take_rest().unwrap_or(0);
-        proptest::prop_assert_eq!(told + counted, steps.len() as u64);
+        proptest::prop_assert_eq!(logged + counted, steps.len() as u64);
         let most = u64::from(BURST) + (now - t0).as_secs();
         proptest::prop_assert!(new as u64 <= most);
     }

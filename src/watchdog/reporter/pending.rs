@@ -64,7 +64,7 @@ impl PendingReports {
     pub(super) fn arrive(&mut self, report: Report, now: Instant) {
         let is_of_same_worker = |other: &Report| {
             Arc::ptr_eq(&other.publisher, &report.publisher)
-                && other.stall.worker == report.stall.worker
+                && other.stall.place == report.stall.place
         };
         self.release(|waiting| is_of_same_worker(&waiting.report));
         let (until, findings) = match report.answer_within {
@@ -303,7 +303,14 @@ mod tests {
             use tokio_stream::StreamExt;
             let next = || self.reader.next().now_or_never().flatten();
             std::iter::from_fn(next)
-                .map(|stall| (stall.worker, stall.phase, stall.cause, stall.trace))
+                .map(|stall| {
+                    (
+                        stall.worker().unwrap(),
+                        stall.phase,
+                        stall.cause,
+                        stall.trace,
+                    )
+                })
                 .collect()
         }
     }

@@ -1,9 +1,9 @@
-//! The number of series is what docs::operating says.
+//! The number of series, as docs::operating gives it.
 
 use super::{Subject, endpoint};
 use loopmon::export::Metrics;
 
-/// For the limits of `BUCKETS`.
+/// The series of one monitor with `BUCKETS`.
 const OF_EACH: usize = Metrics::BUCKETS.len() + 17;
 
 #[test]

@@ -1,4 +1,4 @@
-//! The endpoint that this process has, and its recorder.
+//! The endpoint and the recorder of this process, which all tests share.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,12 +16,12 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use crate::support::millis;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where Prometheus would ask.
+/// Where Prometheus would scrape.
 pub(crate) struct Endpoint(SocketAddr);
 
-/// Panics for what is told of the monitor `touchy`, while it shall.
+/// A recorder that panics for gauges of the monitor `touchy` while `PANICS` is set.
 struct Touchy(PrometheusRecorder);
 
 pub(super) static PANICS: AtomicBool = AtomicBool::new(false);
@@ -68,7 +68,7 @@ fn builder() -> (PrometheusBuilder, Endpoint) {
     (builder, Endpoint(address))
 }
 
-/// Opens an endpoint, and another if somebody has been faster to take its port.
+/// Opens an endpoint, and another if its port has been taken meanwhile.
 pub(crate) fn opened<T>(
     open: impl Fn(PrometheusBuilder) -> Result<T, BuildError>,
 ) -> (Result<T, BuildError>, Endpoint) {
@@ -81,7 +81,7 @@ pub(crate) fn opened<T>(
     found.expect("one of the ports is free")
 }
 
-/// The one that exports go to.
+/// The endpoint of the recorder that exports go to.
 pub(crate) fn endpoint() -> &'static Endpoint {
     static ENDPOINT: OnceLock<Endpoint> = OnceLock::new();
     ENDPOINT.get_or_init(|| {
@@ -101,7 +101,7 @@ pub(crate) fn endpoint() -> &'static Endpoint {
         });
         started.unwrap();
         let endpoint: Endpoint = opening.recv().unwrap();
-        eventually(|| endpoint.try_scrape(PATIENCE).is_ok());
+        eventually(|| endpoint.try_scrape(TIMEOUT).is_ok());
         endpoint
     })
 }
@@ -111,10 +111,10 @@ impl Endpoint {
         TcpStream::connect(self.0).unwrap()
     }
 
-    /// The body of the answer, if there is one in time.
-    pub(crate) fn try_scrape(&self, patience: Duration) -> std::io::Result<String> {
+    /// Returns the body of the answer, if it arrives in time.
+    pub(crate) fn try_scrape(&self, timeout: Duration) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(self.0)?;
-        stream.set_read_timeout(Some(patience))?;
+        stream.set_read_timeout(Some(timeout))?;
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
@@ -123,10 +123,10 @@ impl Endpoint {
     }
 
     pub(crate) fn scrape(&self) -> String {
-        self.try_scrape(PATIENCE).unwrap()
+        self.try_scrape(TIMEOUT).unwrap()
     }
 
-    /// All series of the monitors whose name begins so.
+    /// Returns all series of the monitors whose names begin with `monitors`.
     pub(crate) fn series_of(&self, monitors: &str) -> Vec<String> {
         let label = format!("{{monitor=\"{monitors}");
         let text = self.scrape();
@@ -134,7 +134,7 @@ impl Endpoint {
         lines.map(str::to_owned).collect()
     }
 
-    /// The sum of a metric's series of one monitor; `None` if there is none.
+    /// Returns the sum of a metric's series of one monitor; `None` if there is none.
     pub(crate) fn value(&self, name: &str, monitor: &str) -> Option<f64> {
         let start = format!("{name}{{monitor=\"{monitor}\"");
         let text = self.scrape();
@@ -144,19 +144,22 @@ impl Endpoint {
             .reduce(|sum, value| sum + value)
     }
 
-    /// Waits until a metric of a monitor has a value.
+    /// Waits until a metric of a monitor has the expected value.
     #[track_caller]
     pub(crate) fn await_value(&self, name: &str, monitor: &str, expected: f64) {
         eventually(|| self.value(name, monitor) == Some(expected));
     }
 }
 
-/// Waits until something is so.
+/// Waits until `condition` is true.
 #[track_caller]
-pub(crate) fn eventually(is_so: impl Fn() -> bool) {
+pub(crate) fn eventually(condition: impl Fn() -> bool) {
     let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "it did not come to be");
+    while !condition() {
+        assert!(
+            began.elapsed() < TIMEOUT,
+            "the condition has not become true"
+        );
         thread::sleep(millis(10));
     }
 }

@@ -1,4 +1,4 @@
-//! From start to end.
+//! Exports from their start to their end.
 
 use loopmon::Monitor;
 use loopmon::export::Metrics;
@@ -35,14 +35,14 @@ fn monitors_of_one_name_have_series_of_their_own() {
         let found = series.iter().find_map(|line| line.strip_prefix(&start));
         found.map(str::to_owned)
     };
-    // The gauges come after it.
+    // The gauges are set after the histogram.
     eventually(|| series("loopmon_tasks", true).as_deref() == Some("1"));
     eventually(|| series("loopmon_lag_seconds_count", false).as_deref() == Some("3"));
     assert_eq!(series("loopmon_tasks", false).unwrap(), "2");
     assert_eq!(series("loopmon_lag_seconds_count", true).unwrap(), "1");
     let [export, other] = exports;
     first.end(export);
-    // The other goes on.
+    // The other continues.
     second.publish(1);
     eventually(|| series("loopmon_lag_seconds_count", true).as_deref() == Some("2"));
     assert_eq!(series("loopmon_tasks", true).unwrap(), "1");
@@ -63,7 +63,7 @@ fn runtimes_made_again_and_again_write_to_the_same_series() {
     endpoint().await_value("loopmon_lag_seconds_count", "and-again", f64::from(rounds));
     let series = endpoint().series_of("and-again");
     let most = 2 * (Metrics::BUCKETS.len() + 17);
-    // An exporter that is about to look for a next run may hold a monitor for a moment.
+    // An exporter that is about to subscribe to the next run may hold a monitor for a moment.
     assert!(series.len() <= most, "{series:#?}");
 }
 
@@ -81,7 +81,7 @@ fn without_a_name_it_is_unnamed() {
 }
 
 #[test]
-fn started_before_the_monitor_is_installed_it_has_every_sample() {
+fn started_before_the_monitor_is_installed_it_exports_every_sample() {
     let subject = Subject::named("early");
     let export = subject.export();
     subject.install();
@@ -94,7 +94,7 @@ fn started_before_the_monitor_is_installed_it_has_every_sample() {
 }
 
 #[test]
-fn dropping_the_export_lets_it_go_on() {
+fn dropping_the_export_lets_it_continue() {
     let subject = Subject::named("dropped");
     drop(subject.export());
     subject.install();
@@ -103,7 +103,7 @@ fn dropping_the_export_lets_it_go_on() {
 }
 
 #[test]
-fn it_goes_on_when_the_monitor_is_stopped_and_installed_again() {
+fn it_continues_when_the_monitor_is_stopped_and_installed_again() {
     let subject = Subject::named("again");
     let export = subject.export();
     subject.runtime.spawn(std::future::pending::<()>());
@@ -112,7 +112,7 @@ fn it_goes_on_when_the_monitor_is_stopped_and_installed_again() {
         subject.publish(1);
         endpoint().await_value("loopmon_lag_seconds_count", "again", f64::from(run));
         assert_eq!(endpoint().value("loopmon_tasks", "again"), Some(1.0));
-        // Nothing is true of a runtime that is watched no more.
+        // Once the runtime is no longer monitored, its gauges would be wrong.
         subject.stop();
         endpoint().await_value("loopmon_tasks", "again", 0.0);
     }

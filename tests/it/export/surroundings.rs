@@ -1,4 +1,4 @@
-//! Bad surroundings.
+//! Recorders that fail, scrapes that hang, and odd names.
 
 use std::net::TcpStream;
 use std::sync::atomic::Ordering;
@@ -18,7 +18,7 @@ fn a_recorder_that_panics_loses_a_call_and_no_more() {
     endpoint().await_value("loopmon_lag_seconds_count", "touchy", 1.0);
     PANICS.store(true, Ordering::Relaxed);
     subject.publish(1);
-    // The lag is handed on first, so that the panic comes after it.
+    // The lag is recorded first; the panic comes after it.
     endpoint().await_value("loopmon_lag_seconds_count", "touchy", 2.0);
     PANICS.store(false, Ordering::Relaxed);
     subject.runtime.spawn(std::future::pending::<()>());
@@ -30,7 +30,7 @@ fn a_recorder_that_panics_loses_a_call_and_no_more() {
 }
 
 #[test]
-fn a_second_recorder_is_refused_and_the_first_goes_on() {
+fn a_second_recorder_is_refused_and_the_first_continues() {
     let subject = Subject::named("second");
     let export = subject.export();
     let (refused, empty) = opened(PrometheusBuilder::install);
@@ -44,12 +44,12 @@ fn a_second_recorder_is_refused_and_the_first_goes_on() {
     subject.end(export);
     let count = endpoint().value("loopmon_lag_seconds_count", "second");
     assert_eq!(count, Some(1.0));
-    // Its endpoint is there all the same.
+    // Its endpoint runs all the same.
     eventually(|| matches!(empty.try_scrape(millis(1000)).as_deref(), Ok("")));
 }
 
 #[test]
-fn those_who_ask_and_do_not_read_hold_nobody_up() {
+fn clients_that_do_not_read_the_answer_delay_nobody() {
     let subject = Subject::named("asked");
     let export = subject.export();
     let _silent: Vec<TcpStream> = (0..32).map(|_| endpoint().connect()).collect();
@@ -61,7 +61,7 @@ fn those_who_ask_and_do_not_read_hold_nobody_up() {
 }
 
 #[test]
-fn any_name_will_do() {
+fn any_name_is_allowed() {
     let long = "l".repeat(10_000);
     let names = [
         ("", ""),

@@ -1,4 +1,4 @@
-//! What a scrape tells of a stall.
+//! What a scrape shows of a stall.
 #![cfg(feature = "metrics")]
 
 use std::io::ErrorKind;
@@ -25,7 +25,7 @@ fn watching(name: &str) -> loopmon::Builder {
         .stall_threshold(millis(50))
 }
 
-/// A busy machine may add stalls of its own, and have another cause told than `blocked`.
+/// A busy machine may add stalls of its own, and may change the cause.
 #[test]
 fn a_scrape_answers_during_a_stall_and_shows_it() {
     endpoint();
@@ -46,7 +46,7 @@ fn a_scrape_answers_during_a_stall_and_shows_it() {
     });
     let value = |name| endpoint().value(name, "stuck");
     is_stuck.recv().unwrap();
-    // From here on the runtime does nothing until it is let go.
+    // From here on the runtime is stuck until it is released.
     eventually(|| value("loopmon_stall_in_progress_seconds") >= Some(1.0));
     let samples = value("loopmon_lag_seconds_count").unwrap();
     let lasted = value("loopmon_stall_in_progress_seconds").unwrap();
@@ -66,7 +66,7 @@ fn a_scrape_answers_during_a_stall_and_shows_it() {
     assert!(value("loopmon_lag_seconds_count") > Some(samples));
 }
 
-/// As the runtimes that a framework makes for its threads.
+/// As a framework's runtimes, one for each thread.
 #[test]
 fn runtimes_of_one_name_show_each_that_is_stuck() {
     endpoint();
@@ -116,7 +116,7 @@ fn an_endpoint_on_the_stuck_runtime_does_not_answer() {
         });
     });
     let endpoint = is_stuck.recv().unwrap();
-    // It is there, and says nothing.
+    // It accepts the connection and does not answer.
     let refused = endpoint.try_scrape(millis(300)).unwrap_err();
     assert!(
         matches!(refused.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
@@ -143,7 +143,7 @@ fn each_worker_that_was_ever_stalled_adds_eight_series() {
     let of_workers = |count: usize| Metrics::BUCKETS.len() + 9 + 8 * count;
     let series = || endpoint().series_of("each-worker").len();
     eventually(|| series() == of_workers(0));
-    // Neither gets past this before the other is there, on the other worker.
+    // Neither task passes this before the other is on the other worker.
     let both = Arc::new(Barrier::new(2));
     for _ in 0..2 {
         let both = Arc::clone(&both);

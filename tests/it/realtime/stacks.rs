@@ -76,8 +76,8 @@ async fn to_the_end(stalls: &mut Stalls) -> Vec<Stall> {
     };
     let end = tokio::time::timeout(FOR_EVER, end).await;
     assert!(end.is_ok(), "{reports:?}");
-    let began = reports.last().unwrap().began_at;
-    reports.retain(|stall| stall.began_at == began);
+    let id = reports.last().unwrap().id;
+    reports.retain(|stall| stall.id == id);
     reports
 }
 

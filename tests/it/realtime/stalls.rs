@@ -124,12 +124,12 @@ impl Heard {
     #[track_caller]
     fn to_the_end(&self) -> Vec<Stall> {
         let mut stalls = self.all_to_the_end();
-        let began: Vec<_> = stalls
+        let starved: Vec<_> = stalls
             .iter()
             .filter(|stall| stall.cause == Cause::Starved)
-            .map(|stall| stall.began_at)
+            .map(|stall| stall.id)
             .collect();
-        stalls.retain(|stall| !began.contains(&stall.began_at));
+        stalls.retain(|stall| !starved.contains(&stall.id));
         stalls
     }
 
@@ -166,8 +166,12 @@ fn assert_one(stalls: &[Stall], worker: usize) -> &Stall {
     assert_eq!(first.phase, Phase::Started, "{stalls:?}");
     assert!(first.duration >= THRESHOLD && first.duration < BLOCK);
     for stall in stalls {
-        assert_eq!(stall.worker, worker);
-        assert_eq!(stall.began_at, first.began_at, "{stalls:?}");
+        assert_eq!(stall.worker(), Some(worker));
+        assert_eq!(
+            (stall.id, stall.began_at),
+            (first.id, first.began_at),
+            "{stalls:?}"
+        );
     }
     let last = stalls.last().unwrap();
     assert_eq!(last.phase, Phase::Ended, "{stalls:?}");

@@ -13,7 +13,7 @@ use tracing::{Event, Metadata, Subscriber};
 
 use super::stalls::{block, current_thread, watching};
 
-/// Held: whoever writes an event waits.
+/// While this is locked, writing an event blocks.
 static GATE: Mutex<()> = Mutex::new(());
 static STALLS: AtomicUsize = AtomicUsize::new(0);
 

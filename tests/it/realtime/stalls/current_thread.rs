@@ -162,9 +162,7 @@ fn two_back_to_back_are_two() {
         monitor.stop();
         let stalls = heard.to_the_end();
         let second = in_phase(&stalls, Phase::Started).nth(1).unwrap();
-        let second = stalls
-            .iter()
-            .position(|stall| stall.began_at == second.began_at);
+        let second = stalls.iter().position(|stall| stall.id == second.id);
         let (first, second) = stalls.split_at(second.unwrap());
         assert_one(first, 0);
         assert_one(second, 0);

@@ -75,7 +75,7 @@ fn both_workers_block() {
     let stalls = heard.to_the_end();
     for (worker, thread) in blocks {
         let mut of_worker = stalls.clone();
-        of_worker.retain(|stall| stall.worker == worker);
+        of_worker.retain(|stall| stall.worker() == Some(worker));
         assert_one(&of_worker, worker);
         assert_eq!(super::thread(&of_worker).id, thread);
     }
