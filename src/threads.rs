@@ -1,5 +1,5 @@
-//! The threads of loopmon: the only place where one is started, but for one that lives for a moment (see
-//! `waiting/known.rs`).
+//! Starts and joins the threads of loopmon. What each does is in its own module. Only `waiting/known.rs` starts
+//! a short-lived thread by itself.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -12,19 +12,19 @@ use crate::per_process::PerProcess;
 
 static THREADS: PerProcess<Mutex<Threads>> = PerProcess::new(Mutex::default);
 
-/// Those that were started.
+/// The threads that were started and not joined.
 #[derive(Debug, Default)]
 struct Threads {
-    /// Nobody joins them yet.
+    /// Holds the threads that no call joins yet.
     started: Vec<JoinHandle<()>>,
-    /// How many are being joined.
+    /// Counts the threads that are being joined.
     joined: usize,
 }
 
-/// How often it is seen whether they have ended.
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+/// How often [`join_threads`] checks whether they have ended.
+const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Starts one. Linux cuts its name after 15 bytes.
+/// Starts a thread. Linux cuts its name after 15 bytes.
 pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(run)?;
     join_ended();
@@ -32,22 +32,21 @@ pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Resu
     Ok(())
 }
 
-/// Drops what may run code that is not ours, on a thread that nobody waits for.
+/// Drops a value whose destructor may be foreign code, on a thread that no other waits for.
 pub(crate) fn drop_elsewhere<T: Send + 'static>(value: T) {
     let free = move || foreign::discard(value);
-    // If the system refuses the thread, it is dropped here.
+    // If the system refuses the thread, the value is dropped here.
     foreign::call(|| spawn("loopmon-drop", free)).ok();
 }
 
-/// Waits until all threads of loopmon have ended, for `timeout` at the most. Returns whether they have.
+/// Waits until all threads of loopmon have ended, for `timeout` at most. Returns whether they have ended.
 ///
-/// They end when nothing needs them any more: stop all monitors, and drop their streams and exports
-/// before. Callbacks that are still running are waited for, too. To wait is needed before what must not
-/// find other threads in the process: `fork`, `setns`, `unshare`, or unloading the library that loopmon is
-/// linked into.
+/// The threads end when nothing needs them: first stop all monitors, and drop their streams and exports. This
+/// also waits for callbacks that still run. Call it before anything that requires a process without other
+/// threads: `fork`, `setns`, `unshare`, or unloading the library that loopmon is linked into.
 ///
-/// It blocks the calling thread, so do not call it where a task runs. In a callback of stalls or in an
-/// exporter's recorder, which run on threads of loopmon, it waits in vain.
+/// It blocks the calling thread, so do not call it in a task. In a stall callback or in an exporter's recorder,
+/// which run on threads of loopmon, it always waits for the whole timeout.
 ///
 /// ```
 /// use std::time::Duration;
@@ -74,11 +73,11 @@ pub fn join_threads(timeout: Duration) -> bool {
         if clock::now().saturating_duration_since(began) >= timeout {
             return false;
         }
-        thread::sleep(LOOK_INTERVAL);
+        thread::sleep(CHECK_INTERVAL);
     }
 }
 
-/// Until the system has let go of them, which takes a moment after they have done their work.
+/// Joins the threads that have ended. The system takes a moment to remove a thread after its last code.
 fn join_ended() {
     let ended: Vec<_> = lock(|threads| {
         let started = std::mem::take(&mut threads.started).into_iter();
@@ -88,7 +87,7 @@ fn join_ended() {
         ended
     });
     for thread in ended {
-        // Its panic has been reported.
+        // The panic hook has reported its panic.
         thread.join().ok();
         lock(|threads| threads.joined -= 1);
     }

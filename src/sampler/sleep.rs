@@ -42,7 +42,7 @@ const ROUNDED_UP_BY: Duration = Duration::from_nanos(999_999);
 ///
 /// While any timer is set, Tokio reads the clock each time it polls for events. On a busy `multi_thread`
 /// runtime without other timers, this sampler's timer costs as much throughput as a single
-/// `tokio::time::sleep`: one to four percent. The [`WakeSampler`] needs no timer.
+/// `tokio::time::sleep`: one or two percent. The [`WakeSampler`] needs no timer.
 ///
 /// [`WakeSampler`]: crate::WakeSampler
 ///
