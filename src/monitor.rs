@@ -5,10 +5,11 @@ mod attachment;
 mod builder;
 mod calls;
 mod engine;
+mod exclusive;
 mod latest;
-mod lent;
 mod readings;
 mod run;
+mod run_future;
 mod samples;
 mod shared;
 mod stall_channel;
@@ -16,7 +17,6 @@ mod stalls;
 mod stop_on_drop;
 #[cfg(feature = "_export")]
 mod weak;
-mod work;
 
 use std::fmt;
 use std::sync::Arc;
@@ -296,7 +296,7 @@ impl Monitor {
     pub fn stalls(&self) -> Stalls {
         let (post, _) = self.shared.post();
         let stalls = post.subscribe();
-        if self.shared.watch().is_err() {
+        if self.shared.ensure_detection().is_err() {
             post.end();
         }
         stalls

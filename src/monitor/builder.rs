@@ -10,8 +10,8 @@ use super::Monitor;
 use super::attachment::{Attachment, Channels};
 use super::calls;
 use super::engine::{Drive, Engine};
+use super::exclusive::Exclusive;
 use super::latest;
-use super::lent::Lender;
 use super::shared::Shared;
 use crate::callback::{Callback, Callbacks, IntoCallbacks};
 use crate::clock;
@@ -228,7 +228,7 @@ impl Builder {
                 stall_capacity: self.stall_capacity.unwrap_or(self.capacity),
                 attachment: Lock::new(Attachment::new(Channels::new(self.capacity))),
                 latest,
-                engine: Lender::new(Engine::new(self.sampler, latest_writer)),
+                engine: Exclusive::new(Engine::new(self.sampler, latest_writer)),
                 callbacks: calls::share(self.callbacks),
                 stall_callbacks: calls::share(self.stall_callbacks),
                 stall_threshold: self.stall_threshold,
