@@ -1,12 +1,12 @@
 //! A broadcast channel that never waits for a reader and counts what each of them loses.
 //!
-//! The channel itself is `async-broadcast` in overflow mode. This file keeps it open while nobody
-//! reads, and turns its overflow errors into a count on the reader's next item.
+//! The channel is `async-broadcast` in overflow mode. This file keeps it open while it has no readers, and
+//! turns its overflow errors into a count on the reader's next item. It knows no samples and no stalls.
 //!
-//! It wakes, clones and drops wakers while it is locked, so no reader ever waits with it: readers
-//! wait with us, see `waiting.rs`. Then a reader's waker cannot hold up the channel, nor poison it.
+//! `async-broadcast` calls, clones and drops wakers while it is locked. So readers wait in a list of our own
+//! (`waiting.rs`), and a reader's waker can neither block nor poison the channel.
 
-mod leavers;
+mod departed;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use async_broadcast::{InactiveReceiver, Receiver, Sender, TryRecvError};
 use futures::FutureExt;
 use futures::stream::{FusedStream, Stream};
 
-use crate::waiting::{Seat, Waiting};
-use leavers::Leavers;
+use crate::waiting::{WaitList, Waiter};
+use departed::Departed;
 
-/// An item that tells its reader how many items before it the reader has lost.
+/// An item that says how many items its reader has lost just before it.
 pub(crate) trait Item: Clone + Send + 'static {
     fn missed_mut(&mut self) -> &mut u64;
 }
@@ -33,10 +33,10 @@ pub(crate) struct Publisher<T> {
 #[derive(Debug)]
 struct Channel<T> {
     sender: Sender<T>,
-    // Without any receiver `async-broadcast` closes the channel for good.
+    // Without a receiver, `async-broadcast` closes the channel for good.
     _keeps_open: InactiveReceiver<T>,
-    waiting: Waiting,
-    leavers: Leavers<T>,
+    waiting: WaitList,
+    departed: Departed<T>,
 }
 
 /// The channel was closed.
@@ -48,39 +48,39 @@ impl<T: Item> Publisher<T> {
     pub(crate) fn new(capacity: usize) -> Publisher<T> {
         let (mut sender, mut receiver) = async_broadcast::broadcast(capacity);
         sender.set_overflow(true);
-        // It allocates what it keeps of waiting readers when it is first used. Later may be too late:
-        // the allocator may be what the program is stuck in.
+        // `async-broadcast` allocates its own list of waiting readers at the first use. Not later, as the
+        // program may then be stuck in the allocator.
         receiver.recv_direct().now_or_never();
         Publisher {
             channel: Arc::new(Channel {
                 sender,
                 _keeps_open: receiver.deactivate(),
-                waiting: Waiting::default(),
-                leavers: Leavers::default(),
+                waiting: WaitList::default(),
+                departed: Departed::default(),
             }),
         }
     }
 
-    /// Hands `item` to every reader there is now, pushing out their oldest if they are full. It
-    /// allocates nothing, and runs no code of a reader.
+    /// Sends `item` to every current reader. A reader that is a whole capacity behind loses its oldest item.
+    /// It allocates nothing, and runs no code of a reader.
     pub(crate) fn publish(&self, item: T) -> Result<(), Closed> {
         match self.channel.sender.try_broadcast(item) {
             Ok(_pushed_out) => {
                 self.channel.waiting.wake_all();
-                self.channel.leavers.go_on();
+                self.channel.departed.read_some();
             }
             Err(error) if error.is_closed() => return Err(Closed),
-            // `Inactive`: nobody reads, nobody loses. `Full`: not in overflow mode.
+            // `Inactive`: there are no readers. `Full`: impossible in overflow mode.
             Err(_) => {}
         }
         Ok(())
     }
 
-    /// A reader of everything published from now on.
+    /// Returns a reader of all items from now on.
     pub(crate) fn subscribe(&self) -> Subscription<T> {
         Subscription {
-            seat: self.channel.waiting.seat(),
-            leavers: self.channel.leavers.clone(),
+            waiter: self.channel.waiting.waiter(),
+            departed: self.channel.departed.clone(),
             receiver: Some(self.channel.sender.new_receiver()),
             unreported: 0,
             missed: 0,
@@ -110,19 +110,19 @@ impl<T> Drop for Channel<T> {
 /// One reader's stream.
 #[derive(Debug)]
 pub(crate) struct Subscription<T: Item> {
-    seat: Seat,
-    leavers: Leavers<T>,
-    /// Until it is dropped.
+    waiter: Waiter,
+    departed: Departed<T>,
+    /// Holds the receiver until this is dropped.
     receiver: Option<Receiver<T>>,
-    /// Lost since the last item given out.
+    /// Counts the items lost since the last one that was returned.
     unreported: u64,
-    /// Lost in all.
+    /// Counts the lost items in all.
     missed: u64,
     ended: bool,
 }
 
 impl<T: Item> Subscription<T> {
-    /// How many items this reader has lost so far.
+    /// Returns how many items this reader has lost in all.
     pub(crate) fn missed(&self) -> u64 {
         self.missed
     }
@@ -147,7 +147,7 @@ impl<T: Item> Stream for Subscription<T> {
                 Err(TryRecvError::Closed) => this.ended = true,
                 Err(TryRecvError::Empty) if waits => return Poll::Pending,
                 Err(TryRecvError::Empty) => {
-                    this.seat.wait(cx.waker());
+                    this.waiter.register(cx.waker());
                     waits = true;
                 }
             }
@@ -159,7 +159,7 @@ impl<T: Item> Stream for Subscription<T> {
 impl<T: Item> Drop for Subscription<T> {
     fn drop(&mut self) {
         if let Some(receiver) = self.receiver.take() {
-            self.leavers.leave(receiver);
+            self.departed.add(receiver);
         }
     }
 }
@@ -170,7 +170,7 @@ impl<T: Item> FusedStream for Subscription<T> {
     }
 }
 
-/// Makes a reader's type, with a `subscription`, the stream of its items.
+/// Implements the stream traits for a type with a field `subscription`.
 macro_rules! stream_of_subscription {
     ($reader:ty, $item:ty) => {
         impl tokio_stream::Stream for $reader {
@@ -210,11 +210,11 @@ mod tests {
     fn publishing_and_reading_allocate_nothing_whoever_waits() {
         let publisher = Publisher::new(4);
         let subscribe = |_| task::spawn(publisher.subscribe());
-        // `task::spawn` wakes as some executor does, `now_or_never` as none.
-        let mut strangers: Vec<_> = (0..50).map(subscribe).collect();
+        // The waker of `task::spawn` is foreign, that of `now_or_never` is known.
+        let mut foreign: Vec<_> = (0..50).map(subscribe).collect();
         let mut known: Vec<_> = (0..50).map(subscribe).collect();
         for _ in 0..3 {
-            for reader in &mut strangers {
+            for reader in &mut foreign {
                 while reader.poll_next().is_ready() {}
             }
             let read = measure(|| {

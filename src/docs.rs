@@ -1,7 +1,10 @@
-//! The guide.
+//! The pages of the guide. They are text: this module has no items but them.
 
 #[doc = include_str!("docs/combinators.md")]
 pub mod combinators {}
+
+#[doc = include_str!("docs/design.md")]
+pub mod design {}
 
 #[doc = include_str!("docs/frameworks.md")]
 pub mod frameworks {}

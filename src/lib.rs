@@ -1,9 +1,9 @@
 //! Lightweight event loop monitoring for Tokio.
 //!
 //! A Tokio runtime is cooperative: a task that does not yield starves the others, silently. Loopmon
-//! attaches to a running runtime by its `Handle`, on stable Rust and without any flag, and publishes
-//! two things: a [`Sample`] every interval, how late something that was ready ran; and a [`Stall`]
-//! while a worker is stuck, which one it is, since when, and why.
+//! attaches to a running runtime by its `Handle`, on stable Rust and with no build flags. It publishes
+//! a [`Sample`] every interval: how late a task that was ready ran. And it publishes a [`Stall`] while
+//! a worker is stuck: which worker, since when, and why.
 //!
 //! ```text
 //!  due     ran            due    ran                 due             ran
@@ -42,34 +42,35 @@
 //! | setting up and stopping | [`Monitor`], [`Builder`], [`create`] |
 //! | reading | [`Samples`] |
 //! | stalls: what is seen, and what not | [`docs::stalls`], [`Monitor::stalls`], [`Stall`], [`Cause`] |
-//! | filters, averages, percentiles, alerts, summaries | [`SampleStreamExt`] |
-//! | which of these serves which purpose | [`docs::combinators`] |
+//! | adapters: filters, averages, percentiles, alerts, summaries | [`SampleStreamExt`] |
+//! | which adapter serves which purpose | [`docs::combinators`] |
 //! | who blocks a worker, by function, file and line | [`docs::stacks`], [`StackTrace`] |
 //! | functions called with each sample | [`Callback`] |
 //! | metrics, alerts and what to do when one fires | [`docs::operating`] |
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
+//! | why it is built as it is | [`docs::design`] |
 //!
 //! # Features
 //!
 //! | feature | adds | brings |
 //! |---|---|---|
-//! | `histogram` | `summarize`: percentiles for each stretch of time | `hdrhistogram` |
+//! | `histogram` | `summarize`: percentiles for each period | `hdrhistogram` |
 //! | `metrics` | `export::Metrics`: samples and stalls for Prometheus and others | `metrics` |
 //! | `opentelemetry` | `export::OpenTelemetry`: instruments, and stalls as spans | `opentelemetry` |
-//! | `serde` | `Serialize` and `Deserialize` for [`Sample`], [`Stall`] and what they are made of | `serde` |
+//! | `serde` | `Serialize` and `Deserialize` for [`Sample`], [`Stall`] and their parts | `serde` |
 //! | `stack` | [`Stall::trace`]: the stack of a stuck worker, on Linux | `addr2line`, `libc`, `miniz_oxide`, `ruzstd` |
 //! | `tracing` | `export::Tracing`: stalls and pauses as events | `tracing` |
 //! | `full` | all of them | |
 //!
-//! None is on by default. A feature adds, it never changes a type. It takes Rust 1.85.
-//! Without any, it is 19 crates, itself included (`cargo tree -e normal`); 11 of them a program with
-//! `tokio` and `futures` has anyway.
+//! None is on by default. A feature adds items and never changes a type. The crate needs Rust 1.85.
+//! Without features it brings 19 crates, itself included (`cargo tree -e normal`). A program that uses
+//! `tokio` and `futures` has 11 of them anyway.
 //!
 //! # Cost
 //!
-//! One timer wake-up for each sample, and no allocation. Stalls are looked for once somebody asks for
-//! them, by three threads for the whole process. `benches/README.md` in the repository has the numbers
-//! and the programs that print them.
+//! A sample costs one timer wake-up and no allocation. Stall detection starts with the first stream or
+//! callback that asks for stalls, and takes three threads for the whole process (four with the `stack`
+//! feature). `benches/README.md` in the repository has the figures and the programs that print them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "stack"), forbid(unsafe_code))]
 
@@ -100,7 +101,7 @@ mod watchdog;
 
 use std::time::Duration;
 
-/// The crate of the UTC times in [`Sample`] and [`Stall`], in the version that they use.
+/// The crate that defines the UTC times in [`Sample`] and [`Stall`], in the version that they use.
 pub use chrono;
 
 pub use callback::{Callback, Callbacks, IntoCallbacks};
@@ -118,10 +119,10 @@ pub use syscall::Syscall;
 pub use threads::join_threads;
 pub use watchdog::{Pause, Pauses, pauses};
 
-/// Builds a monitor, installs it on the current runtime and returns at once: all in one call.
+/// Builds a monitor, installs it on the current runtime and returns at once.
 ///
-/// Each sample is handed to each of the callbacks; `()` is none. For more settings there is
-/// [`Monitor::builder`].
+/// Each callback is called with each sample; `()` means no callback. [`Monitor::builder`] has more
+/// settings.
 ///
 /// ```
 /// use std::time::Duration;
@@ -137,8 +138,8 @@ pub use watchdog::{Pause, Pauses, pauses};
 ///
 /// # Errors
 ///
-/// If no runtime is current, if it has no timers, or if the interval is zero or longer than timers
-/// hold.
+/// If no runtime is current, if it has no timers, or if the interval is zero or longer than Tokio's
+/// timers hold.
 pub fn create(interval: Duration, callbacks: impl IntoCallbacks) -> Result<Monitor, Error> {
     Monitor::builder()
         .interval(interval)

@@ -1,13 +1,15 @@
-//! The handle on one runtime's monitoring: its life from `install` to `stop`.
+//! The handle on one runtime's monitoring: its life from `install` to `stop`. How stalls are found is in
+//! `watchdog`.
 
 mod attachment;
 mod builder;
 mod calls;
 mod engine;
+mod exclusive;
 mod latest;
-mod lent;
 mod readings;
 mod run;
+mod run_future;
 mod samples;
 mod shared;
 mod stall_channel;
@@ -15,7 +17,6 @@ mod stalls;
 mod stop_on_drop;
 #[cfg(feature = "_export")]
 mod weak;
-mod work;
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ use shared::Shared;
 
 /// The handle on one runtime's monitoring.
 ///
-/// Build one with [`builder`](Self::builder) or [`create`](crate::create), and read it with
+/// Build one with [`builder`](Self::builder) or [`create`](crate::create), and read its samples with
 /// [`subscribe`](Self::subscribe). Clones are handles on the same monitor.
 ///
 /// ```
@@ -66,33 +67,32 @@ use shared::Shared;
 ///
 /// # Life
 ///
-/// A monitor watches one runtime at a time. [`install`](Self::install),
-/// [`install_on`](Self::install_on) or [`run`](Self::run) attach it; [`stop`](Self::stop) detaches
-/// it, and so do the end of its runtime and a panic of its sampler. Then it can be attached again, to
-/// the same runtime or another.
+/// A monitor is attached to one runtime at a time. [`install`](Self::install),
+/// [`install_on`](Self::install_on) or [`run`](Self::run) attach it. [`stop`](Self::stop), the end of its
+/// runtime, or a panic of its sampler detach it. Then it can be attached again, to the same runtime or
+/// another.
 ///
 /// # Dropping
 ///
-/// Dropping the handle detaches it, as with Tokio's `JoinHandle`: an installed monitor goes on until
-/// its runtime ends. [`stop_on_drop`](Self::stop_on_drop) gives a handle that stops it. A monitor
-/// whose last handle is dropped while it is not attached is gone, and its streams end.
+/// Dropping the handle does not stop an installed monitor, as dropping Tokio's `JoinHandle` does not stop a
+/// task: the monitor continues until its runtime ends. [`stop_on_drop`](Self::stop_on_drop) returns a handle
+/// that stops it. If the last handle of a monitor that is not attached is dropped, its streams end.
 #[derive(Clone)]
 pub struct Monitor {
     shared: Arc<Shared>,
 }
 
 impl Monitor {
-    /// How long to wait between samples, unless told otherwise: 100 ms.
+    /// The default time between samples: 100 ms.
     pub const DEFAULT_INTERVAL: Duration = Duration::from_millis(100);
 
-    /// How many samples each reader may lag behind, unless told otherwise.
+    /// The default number of samples that each reader may lag behind: 128.
     pub const DEFAULT_CAPACITY: usize = 128;
 
-    /// The most samples that readers may be allowed to lag behind. The buffer for them is allocated
-    /// at once.
+    /// The largest capacity: 1,048,576 samples. The whole buffer is allocated when the monitor is built.
     pub const MAX_CAPACITY: usize = 1 << 20;
 
-    /// How long a worker may stay away from its scheduler, unless told otherwise: 100 ms.
+    /// The default time that a worker may stay away from its scheduler: 100 ms.
     pub const DEFAULT_STALL_THRESHOLD: Duration = Duration::from_millis(100);
 
     /// Starts monitoring the current runtime, in a task of its own. Returns at once.
@@ -100,9 +100,9 @@ impl Monitor {
     /// # Errors
     ///
     /// If no runtime is current, if the monitor is attached already, if its sampler cannot
-    /// [start](crate::Sampler::start), or if somebody wants to know of stalls and the operating system
-    /// refuses what that takes. Nothing has changed then: streams go on to wait for the next run, and
-    /// may have been given a sample.
+    /// [start](crate::Sampler::start), or if there is a stall stream or callback and the operating system
+    /// refuses a thread. The monitor is then as it was before: streams wait for the next run, though they
+    /// may have received a sample.
     pub fn install(&self) -> Result<(), Error> {
         self.install_on(&current_runtime()?)
     }
@@ -110,8 +110,8 @@ impl Monitor {
     /// Starts monitoring the given runtime, from any thread. Returns at once.
     ///
     /// The thread that drives a `current_thread` runtime should call this, or [`install`](Self::install),
-    /// inside its `block_on`: from outside, stalls of the runtime are told only when they are over.
-    /// [`docs::stalls`](crate::docs::stalls) says why.
+    /// inside its `block_on`. If it calls this outside, stalls are reported only when they are over;
+    /// [`docs::stalls`](crate::docs::stalls) explains why.
     ///
     /// # Errors
     ///
@@ -124,8 +124,8 @@ impl Monitor {
     /// Monitors the current runtime for as long as the returned future is polled, until the monitor
     /// is stopped or the runtime shuts down.
     ///
-    /// The samples show how late the caller's own future runs. Callbacks still run as tasks, and one
-    /// task notices the end of the runtime.
+    /// The samples show how late the caller's own future runs. Callbacks still run as tasks, and another
+    /// task detects the end of the runtime.
     ///
     /// # Errors
     ///
@@ -143,12 +143,12 @@ impl Monitor {
 
     /// Stops monitoring, at once and from any thread.
     ///
-    /// What the run was doing is dropped here and now, also if its runtime is stuck or idle, so the
-    /// monitor can be attached elsewhere. Its tasks end when their runtime goes on.
+    /// The run is dropped at once, even if its runtime is stuck or idle, so the monitor can be attached
+    /// elsewhere. Its tasks end when their runtime polls them again.
     ///
-    /// Every stream that was subscribed before gives what is buffered for it, then ends: also if the
-    /// monitor was never installed. Stopping twice is as good as once. To wait until the monitor's
-    /// tasks are gone, await [`stopped`](Self::stopped).
+    /// Every stream that was subscribed before returns what is buffered for it, then ends. So it does if the
+    /// monitor was never installed. A second call does nothing. To wait until the monitor's tasks are gone,
+    /// await [`stopped`](Self::stopped).
     pub fn stop(&self) {
         let mut channels = Channels::new(self.shared.capacity);
         let run = self
@@ -161,68 +161,66 @@ impl Monitor {
         }
     }
 
-    /// Waits until the monitor has no tasks: it was never attached, or it has ended and calls of its
+    /// Waits until the monitor has no tasks: it was never attached, or it has ended and the calls of its
     /// callbacks are done.
     ///
-    /// It does not stop the monitor; if it is attached again meanwhile, it waits for the end of that
-    /// run, too. A runtime that is stuck lets go of the tasks when it goes on, and so does a worker
-    /// that becomes stuck just after it has ended one.
+    /// This does not stop the monitor. If the monitor is attached again meanwhile, this also waits for the
+    /// end of that run. A stuck runtime drops the tasks only when it runs again; a worker that gets stuck
+    /// just after it has ended a task also delays this.
     ///
     /// # Deadlocks
     ///
-    /// A callback that awaits this waits for itself, for ever, and so does everybody else who awaits
-    /// it. A callback may [`stop`](Self::stop) its monitor.
+    /// A callback that awaits this waits for itself for ever, and so does every other caller. A callback may
+    /// [`stop`](Self::stop) its monitor.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe; it can be awaited by several callers, on any runtime or none.
+    /// Cancel safe. Several callers can await it, on any runtime or none.
     pub async fn stopped(&self) {
         self.shared.tasks.gone().await;
     }
 
-    /// Whether the monitor is installed on a runtime, and that runtime is alive.
+    /// Returns whether the monitor is installed on a runtime that is alive.
     #[must_use]
     pub fn is_installed(&self) -> bool {
         self.shared.driver() == Some(Driver::Task)
     }
 
-    /// Whether the monitor is attached to a runtime, by `install` or by `run`.
+    /// Returns whether the monitor is attached to a runtime, by `install` or by `run`.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.shared.driver().is_some()
     }
 
-    /// About how long it waits between samples.
+    /// The approximate time between samples.
     #[must_use]
     pub fn interval(&self) -> Duration {
         self.shared.interval
     }
 
-    /// What labels its exports.
+    /// The name of the monitor, which labels its reports and exports.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.shared.name.as_deref()
     }
 
-    /// The newest sample, if there is one yet. It stays after the monitor has ended.
+    /// The newest sample, if there is one. It stays after the monitor has ended.
     ///
-    /// It takes no lock and a few nanoseconds: made for hot paths.
+    /// This takes a few nanoseconds and no lock, and is made for hot paths.
     #[must_use]
     pub fn latest(&self) -> Option<Sample> {
         self.shared.latest.read()
     }
 
-    /// The lag as far as it is known now: that of the newest sample, or how overdue the next one is,
-    /// whichever is more.
+    /// The current lag: the newest sample's, or by how much the next sample is overdue, whichever is more.
     ///
-    /// While the runtime is stuck no sample can be taken, but this grows. So a health check on
-    /// another thread sees a stuck runtime while it is stuck. Zero before the first sample of a run
-    /// is due.
+    /// While the runtime is stuck there are no samples, but this value grows. So a health check on another
+    /// thread detects a stuck runtime while it is stuck. It is zero before the first sample of a run is due.
     ///
-    /// When the monitor has ended it stays as it was: a health check asks
-    /// [`is_running`](Self::is_running), too.
+    /// After the monitor has ended, this stays at the newest sample's lag. So a health check should also
+    /// check [`is_running`](Self::is_running).
     ///
-    /// On a runtime whose clock is paused it goes by that clock, so ask from within.
+    /// If the clock of the runtime is paused, call this within the runtime: it uses that clock.
     #[must_use]
     pub fn lag(&self) -> Duration {
         let since = self.shared.attachment.with(|attachment| attachment.since());
@@ -230,7 +228,7 @@ impl Monitor {
         let Some(since) = since else {
             return latest.map_or(Duration::ZERO, |sample| sample.lag);
         };
-        // The newest sample may be of an earlier run.
+        // The newest sample may be from an earlier run.
         let (lag, last) = latest
             .and_then(|sample| Some((sample.lag, sample.taken.0?)))
             .filter(|(_, taken)| *taken >= since)
@@ -238,10 +236,10 @@ impl Monitor {
         lag.max(clock::tokio_now().saturating_duration_since(last + self.shared.interval))
     }
 
-    /// A stream of the samples from now on.
+    /// Returns a stream of all samples from now on.
     ///
-    /// Also before the monitor is installed: then it gets the first. When a monitor has been
-    /// stopped, a new subscription is one to its next run.
+    /// May be called before [`install`](Self::install); the stream then starts with the first sample. After a
+    /// stop, a new stream belongs to the next run.
     pub fn subscribe(&self) -> Samples {
         let publisher = self
             .shared
@@ -250,13 +248,12 @@ impl Monitor {
         Samples::new(publisher.subscribe())
     }
 
-    /// A stream of the stalls from now on: which worker does not return to its scheduler, since when
-    /// and why, told while it lasts.
+    /// Returns a stream of all stalls from now on: which worker does not return to its scheduler, since when
+    /// and why. They are reported while they last.
     ///
-    /// Asking for them is what has them looked for: by a thread of loopmon's own, one for all
-    /// runtimes of the process, as long as the monitor is attached and the stream is kept. Also
-    /// before the monitor is installed; and after it has been stopped, a new stream is one to its
-    /// next run.
+    /// Detection starts with the first stream or stall callback and stops when the last of them is gone. It
+    /// runs on loopmon's own threads, while the monitor is attached. This may be called before
+    /// [`install`](Self::install). After a stop, a new stream belongs to the next run.
     ///
     /// ```
     /// use std::time::Duration;
@@ -287,15 +284,15 @@ impl Monitor {
     /// # }
     /// ```
     ///
-    /// What is seen and what is not is told in [`docs::stalls`](crate::docs::stalls). On targets
-    /// without 64-bit atomics Tokio does not publish what it takes: there the stream ends at once. It
-    /// also does if the monitor is attached and the operating system refuses the thread.
+    /// [`docs::stalls`](crate::docs::stalls) lists what is detected and what is not. The stream ends at once
+    /// on targets without 64-bit atomics, where Tokio does not publish the counters that detection needs. It
+    /// also ends at once if the monitor is attached and the operating system refuses a thread.
     ///
     /// # Cost
     ///
     /// Three threads for the whole process (four with the `stack` feature) and one task on the runtime. One
-    /// of the threads wakes up every fifth of a monitor's threshold, 1 to 20 ms, the others once a second
-    /// at most while nothing is stuck. An idle runtime is not woken.
+    /// thread wakes up every fifth of a monitor's threshold, 1 to 20 ms. The others wake up once a second at
+    /// most while nothing is stuck. An idle runtime is not woken.
     pub fn stalls(&self) -> Stalls {
         let (post, _) = self.shared.post();
         let stalls = post.subscribe();

@@ -1,4 +1,4 @@
-//! One periodic measurement.
+//! One periodic measurement. Who takes it is in `monitor`, how lag is measured in `sampler`.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// One periodic measurement of a monitored runtime.
 ///
-/// `Display` prints one line, made for logs and terminals:
+/// `Display` prints one line for logs and terminals:
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,36 +23,35 @@ use tokio::time::Instant;
 /// );
 /// ```
 ///
-/// With the `serde` feature it can be serialised, `lag` as serde writes a [`Duration`].
+/// With the `serde` feature it can be serialised, with `lag` in serde's own form of a [`Duration`].
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sample {
-    /// How late something that was ready ran. From a monotonic clock, never negative.
+    /// How long a ready task waited to run. Monotonic; never negative.
     pub lag: Duration,
-    /// Live tasks of the runtime, loopmon's own not counted.
+    /// The number of live tasks of the runtime, without loopmon's own.
     ///
-    /// As Tokio counts them: tasks of a `LocalSet` and the future given to `block_on` are not among
-    /// them. On `multi_thread` it may be off by those of loopmon's own that begin or end at that
-    /// moment, which are calls of callbacks.
+    /// Tokio counts neither the tasks of a `LocalSet` nor the future given to `block_on`. On `multi_thread`
+    /// the number may be off by loopmon's tasks that begin or end at that moment, which are calls of
+    /// callbacks.
     pub tasks: usize,
-    /// When it was taken, from the wall clock.
+    /// When the sample was taken, by the wall clock.
     ///
-    /// The time between two samples of a monitor is not computed from it, but from a monotonic
-    /// clock that they carry along. For others, made by hand or read from somewhere, there is only
-    /// this.
+    /// Adapters do not use this for a monitor's samples, which also carry the time of a monotonic clock.
+    /// Other samples, made by [`Sample::new`] or read from a file, have only this.
     pub data_at: DateTime<Utc>,
-    /// Tasks waiting in the runtime's global queue.
+    /// The number of tasks in the runtime's global queue.
     #[cfg_attr(feature = "serde", serde(default))]
     pub queue_depth: usize,
     /// The share of all workers' time spent busy since the previous sample, `0.0..=1.0`.
     ///
-    /// Tokio publishes a worker's busy time when it parks, and every 61 polls or so. A worker stuck
-    /// in one poll therefore counts as idle until it returns, and as busy for it all afterwards.
+    /// Tokio publishes a worker's busy time when the worker parks, and every 61 turns or so. So a worker
+    /// that is stuck in one poll counts as idle until it returns, and all of that time counts as busy then.
     /// Zero on targets without 64-bit atomics, where Tokio does not measure it.
     #[cfg_attr(feature = "serde", serde(default))]
     pub busy: f64,
-    /// Samples this reader lost just before this one, because it was too slow.
+    /// How many samples this reader lost just before this one, because it was too slow.
     #[cfg_attr(feature = "serde", serde(default))]
     pub missed: u64,
     #[cfg_attr(feature = "serde", serde(skip))]
@@ -61,7 +60,7 @@ pub struct Sample {
 
 /// When a monitor took the sample, on Tokio's clock.
 ///
-/// Not compared: samples that tell the same are equal.
+/// It does not take part in comparisons: samples with equal public fields are equal.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Taken(pub(crate) Option<Instant>);
 
@@ -72,7 +71,7 @@ impl PartialEq for Taken {
 }
 
 impl Sample {
-    /// A sample with the given fields and zero in the others: for tests and for streams of your own.
+    /// A sample with the given fields and zero in the others, for tests and for your own streams.
     #[must_use]
     pub const fn new(lag: Duration, tasks: usize, data_at: DateTime<Utc>) -> Sample {
         Sample {
@@ -86,7 +85,7 @@ impl Sample {
         }
     }
 
-    /// The time from `earlier` to this one; none if the clock says that this one is the earlier.
+    /// The time from `earlier` to this sample; zero if this one is the earlier.
     pub(crate) fn since(&self, earlier: &Sample) -> Duration {
         match (earlier.taken.0, self.taken.0) {
             (Some(earlier), Some(taken)) => taken.saturating_duration_since(earlier),

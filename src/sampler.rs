@@ -1,4 +1,4 @@
-//! How a sample's lag is measured.
+//! How a sample's lag is measured. What else a sample holds is read in `monitor/readings.rs`.
 
 mod sleep;
 mod wake;
@@ -11,15 +11,15 @@ pub(crate) use sleep::LONGEST_INTERVAL;
 pub use sleep::SleepSampler;
 pub use wake::WakeSampler;
 
-/// A way of measuring lag: the open door for other kinds of monitor.
+/// A way to measure lag. Implement it for another kind of monitor.
 ///
 /// | sampler | measures | resolution | cost of a sample |
 /// |---|---|---|---|
 /// | [`SleepSampler`], the default | how late a timer fires | about a millisecond | one wake-up of the runtime |
 /// | [`WakeSampler`] | how long a woken task waits for its turn | microseconds | one wake-up of the runtime, one of a thread |
 ///
-/// A sampler of your own needs one method, and a second one if it may be unable to start. This one asks how long a task that yields waits for its
-/// next turn, which is the length of the queue it joins:
+/// Your own sampler needs one method, and a second one if its start can fail. This one measures how long a
+/// task that yields waits for its next turn, which depends on the length of the queue:
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -48,31 +48,30 @@ pub use wake::WakeSampler;
 /// # }
 /// ```
 ///
-/// A sampler is used by one run of its monitor at a time, and handed on when the monitor is stopped
-/// and installed again. If `measure` panics, the monitor ends and its streams with it.
+/// One run of a monitor uses the sampler at a time. When the monitor is stopped and installed again, the
+/// next run uses the same sampler. If `measure` panics, the monitor and its streams end.
 pub trait Sampler: Send + 'static {
-    /// Gets what is needed to measure at this interval, before a run of the monitor begins. Nothing
-    /// by default.
+    /// Prepares to measure at this interval, before a run of the monitor begins. Does nothing by default.
     ///
-    /// It is called inside the runtime that is to be measured, so `Handle::current()` is its handle.
-    /// It may be called again without a measurement in between: when the run does not come about.
-    /// While an earlier run of the same monitor has not quite ended, it is called on the runtime, a
-    /// moment after the monitor has been installed; if it fails there, the monitor ends.
+    /// It is called within the context of the measured runtime, so `Handle::current()` returns its handle.
+    /// It may be called again without a measurement in between, if the run fails to start. If an earlier run
+    /// of the same monitor has not quite ended, it is called in a task, a moment after the monitor has been
+    /// installed; if it fails there, the monitor ends.
     ///
     /// # Errors
     ///
-    /// If the sampler cannot measure: see [`Error::sampler_failed`]. The call that was to attach the
-    /// monitor then fails with this, and has changed nothing.
+    /// If the sampler cannot measure: see [`Error::sampler_failed`]. The call that attaches the monitor then
+    /// returns this error and changes nothing.
     fn start(&mut self, interval: Duration) -> Result<(), Error> {
         let _ = interval;
         Ok(())
     }
 
-    /// Waits for about `interval`, then tells how late something that was ready ran.
+    /// Waits for about `interval`, then returns how long a ready task waited to run.
     ///
     /// # Cancel safety
     ///
-    /// The future is dropped in the middle when the monitor stops. A later call must find the
-    /// sampler fit for use.
+    /// The monitor drops the future at any point when it stops. The sampler must stay usable for a later
+    /// call.
     fn measure(&mut self, interval: Duration) -> impl Future<Output = Duration> + Send;
 }

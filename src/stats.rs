@@ -1,4 +1,5 @@
-//! The arithmetic of lag: pure, told the lags one by one, and the time that passed where it counts.
+//! The arithmetic of lag. It is pure: each lag, and where needed the time since the last one, is passed in.
+//! It knows no streams and reads no clock.
 
 mod ewma;
 #[cfg(feature = "histogram")]

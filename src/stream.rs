@@ -1,20 +1,20 @@
 //! Adapters for streams of samples: filters, averages, percentiles, alerts and summaries.
 //!
-//! [`SampleStreamExt`] has them as methods, and says what each of them does. Here are their types,
-//! and what they have in common. The [guide](crate::docs::combinators) tells which one to use for
-//! what.
+//! [`SampleStreamExt`] has the adapters as methods and documents each of them. This module has their
+//! types, and documents what they have in common. The [guide](crate::docs::combinators) helps to choose
+//! one.
 //!
 //! # Chaining
 //!
-//! All but the last two give samples again, so they chain in any order that makes sense: an alert
-//! on an average, a percentile of what a filter lets through. They work on every `Stream` of
-//! samples, not only on [`Samples`](crate::Samples): on a merge of several, or on one of your own.
+//! All but the last two kinds return samples again, so they chain in any order that makes sense: an
+//! alert on an average, a percentile of the samples that pass a filter. They work on every `Stream` of
+//! samples, not only on [`Samples`](crate::Samples): on several merged streams, or on a stream of your own.
 //!
 //! # What was missed
 //!
-//! A reader that is too slow loses samples and is told so by [`Sample::missed`]. No adapter loses
-//! that: each lost sample is counted in exactly one item that comes out, the next one. A filter
-//! adds what the samples it drops have missed to the next that passes.
+//! A reader that is too slow loses samples, and [`Sample::missed`] counts them. Every adapter keeps the
+//! count: each lost sample is counted in exactly one item of the output, the next one. When a filter drops
+//! a sample, it adds that sample's `missed` to the next sample that passes.
 //!
 //! ```text
 //! lag        60    10    20    80
@@ -26,25 +26,25 @@
 //!
 //! # Time
 //!
-//! Where time counts, it is the time at which the samples were taken, not the time at which they
-//! are read: a slow reader sees what a fast one sees. Samples of a monitor carry it from the
-//! monotonic clock of Tokio, so setting the wall clock changes nothing, and on the paused clock of
-//! tests it is virtual.
+//! Adapters that depend on time use the time at which a sample was taken, not the time at which it is
+//! read: a slow reader gets the same results as a fast one. A monitor's samples carry the time of Tokio's
+//! monotonic clock, so setting the wall clock changes nothing. With the paused clock of tests this time is
+//! virtual.
 //!
-//! Samples from elsewhere, made by [`Sample::new`] or read from a file, have only their
-//! [`data_at`](Sample::data_at). Where that goes back, no time has passed, and time goes on from
-//! there; where it jumps forward, that much time has passed.
+//! Other samples, made by [`Sample::new`] or read from a file, have only their
+//! [`data_at`](Sample::data_at). If it goes back, no time has passed, and time continues from there. If it
+//! jumps forward, that much time has passed.
 //!
 //! # The end
 //!
-//! An adapter ends with its source, never polls it again after that, and is a
+//! An adapter ends with its source and does not poll the source again. It is a
 //! [`FusedStream`](futures::stream::FusedStream).
 //!
 //! # Cost
 //!
-//! Nothing is allocated for a sample: windows grow as they fill, which allocates now and then, and
-//! a window that is full allocates nothing. Every adapter takes less than 100 ns a sample at a
-//! window of 1,000 on a common machine; `benches/README.md` in the repository has the numbers.
+//! No adapter allocates for each sample. A window allocates now and then while it grows, and nothing once it
+//! is full. Every adapter takes less than 100 ns per sample at a window of 1,000 on a common machine;
+//! `benches/README.md` in the repository has the figures.
 
 mod adapter;
 mod elapsed;
@@ -86,15 +86,14 @@ pub use summarize::Summarize;
 
 /// Adapters for every stream of [`Sample`]s.
 ///
-/// Bring it into scope and they are methods of [`Samples`](crate::Samples). The [module](self)
-/// tells what they have in common: chaining, missed samples, time, the end, and cost.
+/// With this trait in scope, they are methods of [`Samples`](crate::Samples). The [module](self)
+/// documents what they have in common: chaining, missed samples, time, the end, and cost.
 ///
-/// In the pictures lags are in milliseconds.
+/// The pictures show lags in milliseconds.
 pub trait SampleStreamExt: Stream<Item = Sample> {
     /// Lets through the samples whose lag is longer than `threshold`.
     ///
-    /// Answers: when was a task kept waiting for longer than this? A lag of just `threshold` is not
-    /// above it.
+    /// Answers: when did a task wait for longer than this? A lag of exactly `threshold` does not pass.
     ///
     /// ```text
     /// in      0    60    50    51     0
@@ -114,7 +113,7 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     /// let monitor = loopmon::create(Duration::from_millis(10), ())?;
     /// let mut late = monitor.subscribe().lag_above(Duration::from_millis(50));
     ///
-    /// tokio::time::sleep(Duration::from_millis(195)).await; // all is well
+    /// tokio::time::sleep(Duration::from_millis(195)).await; // no lag
     /// tokio::time::advance(Duration::from_millis(95)).await; // a stall, to the paused clock
     ///
     /// let sample = late.next().await.unwrap();
@@ -125,7 +124,7 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     ///
     /// # Cost
     ///
-    /// One comparison a sample, no memory.
+    /// One comparison per sample, no memory.
     fn lag_above(self, threshold: Duration) -> LagAbove<Self>
     where
         Self: Sized,
@@ -135,8 +134,8 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
 
     /// Lets through the samples whose lag is shorter than `threshold`.
     ///
-    /// Answers: when is the runtime well? For work that should wait until it is. A lag of just
-    /// `threshold` is not below it.
+    /// Answers: when is the runtime healthy? Use it to start work that should wait until then. A lag of
+    /// exactly `threshold` does not pass.
     ///
     /// ```text
     /// in     60    50    49     0    60
@@ -154,20 +153,20 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> Result<(), loopmon::Error> {
     /// let monitor = loopmon::create(Duration::from_millis(10), ())?;
-    /// let mut well = monitor.subscribe().lag_below(Duration::from_millis(5));
+    /// let mut healthy = monitor.subscribe().lag_below(Duration::from_millis(5));
     ///
     /// tokio::task::yield_now().await;
     /// tokio::time::advance(Duration::from_millis(100)).await; // a stall
     ///
     /// // The sample after the stall is the first that passes.
-    /// assert_eq!(well.next().await.unwrap().lag, Duration::ZERO);
+    /// assert_eq!(healthy.next().await.unwrap().lag, Duration::ZERO);
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Cost
     ///
-    /// One comparison a sample, no memory.
+    /// One comparison per sample, no memory.
     fn lag_below(self, threshold: Duration) -> LagBelow<Self>
     where
         Self: Sized,
@@ -175,10 +174,10 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
         LagBelow::new(self, threshold)
     }
 
-    /// Lets samples through once the lag has stayed above `threshold` for at least that long.
+    /// Lets samples through once the lag has stayed above `threshold` for `for_at_least`.
     ///
-    /// Answers: is this more than a hiccup? The time runs from the first sample above `threshold`
-    /// and ends with the first that is not. Then it starts anew.
+    /// Answers: is this more than a hiccup? The time starts with the first sample above `threshold`. A
+    /// sample that is not above it resets the time.
     ///
     /// ```text
     /// at      0    10    20    30    40    50    60    70
@@ -187,9 +186,9 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     /// out                62    63                      66      lag_sustained(50, 20 ms)
     /// ```
     ///
-    /// Samples that were missed do not end it: nothing is known of their lag, and the time goes on.
-    /// A single long stall is one sample, however long, and starts the time: it does not count as
-    /// its own duration. `for_at_least` zero is [`lag_above`](Self::lag_above).
+    /// Missed samples do not reset the time, as their lag is unknown. A stall is one sample, however
+    /// long it lasts. Its sample starts the time, and its own duration does not count towards
+    /// `for_at_least`. With a `for_at_least` of zero this is [`lag_above`](Self::lag_above).
     ///
     /// # Examples
     ///
@@ -206,9 +205,9 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     ///
     /// for jump in [110, 10, 111, 112, 113, 114] {
     ///     tokio::task::yield_now().await;
-    ///     tokio::time::advance(ms(jump)).await; // a lag of 10 ms less
+    ///     tokio::time::advance(ms(jump)).await; // the lag is 10 ms less
     /// }
-    /// // All was well after the first. The last came 339 ms after the second.
+    /// // The second lag was zero. The last came 339 ms after the third.
     /// assert_eq!(overloaded.next().await.unwrap().lag, ms(104));
     /// # Ok(())
     /// # }
@@ -216,7 +215,7 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     ///
     /// # Cost
     ///
-    /// Some 20 ns a sample, no memory.
+    /// Some 25 ns per sample, no memory.
     fn lag_sustained(self, threshold: Duration, for_at_least: Duration) -> LagSustained<Self>
     where
         Self: Sized,
@@ -224,10 +223,10 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
         LagSustained::new(self, threshold, for_at_least)
     }
 
-    /// The mean lag of the newest `window` samples, with each sample.
+    /// Replaces each lag by the mean of the newest `window` lags.
     ///
-    /// Answers: how is it going, one thing with another? Each sample comes out with the mean in the
-    /// place of its lag, rounded down to a nanosecond; its other fields are its own.
+    /// Answers: how long is the lag on average? Each sample comes out with the mean as its lag, rounded
+    /// down to a nanosecond; its other fields do not change.
     ///
     /// ```text
     /// in     30    10    80     0    40
@@ -235,11 +234,11 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     /// out    30    20    45    40    20      moving_average(2)
     /// ```
     ///
-    /// Until there are `window` samples, it is the mean of those there are: a reader has a figure
-    /// at once, and an alert behind it is not deaf at the start.
+    /// Until there are `window` samples, it is the mean of all samples so far: a reader has a figure at
+    /// once, and a following alert works from the start.
     ///
-    /// It counts samples, not time: during a stall there are none, so a long one weighs no more
-    /// than its one sample. [`ewma`](Self::ewma) goes by time.
+    /// The window counts samples, not time. During a stall there are no samples, so a long stall weighs
+    /// no more than its one sample. [`ewma`](Self::ewma) weighs by time.
     ///
     /// # Examples
     ///
@@ -268,8 +267,8 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     ///
     /// # Cost
     ///
-    /// Some 10 ns a sample for every window. 16 bytes for each sample of the window, and room to
-    /// grow. The sum is exact, it does not drift.
+    /// Some 10 ns per sample, whatever the window. The memory is 16 bytes for each sample of the window,
+    /// plus room to grow. The sum is exact and does not drift.
     fn moving_average(self, window: NonZeroUsize) -> MovingAverage<Self>
     where
         Self: Sized,
@@ -277,14 +276,15 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
         MovingAverage::new(self, window)
     }
 
-    /// The average lag over time, of which half is forgotten with every `half_life`.
+    /// Replaces each lag by an average over time, in which the weight of the past halves with every
+    /// `half_life`.
     ///
-    /// Answers: how is it going lately? Each sample comes out with the average in the place of its
-    /// lag; its other fields are its own. The average starts with the first sample.
+    /// Answers: what is the trend? Each sample comes out with the average as its lag; its other fields do
+    /// not change. The average starts with the first sample.
     ///
-    /// Samples weigh by the time that they stand for, which is the time since the one before. After
-    /// a stall of a second, its one sample has the weight of a second, and the average decays by
-    /// the time that has passed, not by how many samples came:
+    /// A sample weighs by the time since the sample before it. After a stall of a second, its one sample
+    /// has the weight of a second. The average decays by the time that has passed, not by the number of
+    /// samples:
     ///
     /// ```text
     /// at      0       1,000   2,000           4,000
@@ -300,8 +300,8 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     /// for Unevenly Spaced Time Series: Moving Averages and Other Rolling Operators*, with `τ =
     /// half_life / ln 2`.
     ///
-    /// A sample that no time has passed for has no weight. With a half-life of zero nothing is
-    /// kept: what comes out is the sample. The average is never outside of the lags it is made of.
+    /// A sample with no time since the one before has no weight. With a half-life of zero the lags do not
+    /// change. The average never leaves the range of the lags so far.
     ///
     /// # Examples
     ///
@@ -328,7 +328,7 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     ///
     /// # Cost
     ///
-    /// Some 50 ns a sample. It keeps one number, whatever the half-life.
+    /// Some 50 ns per sample. The memory is one number, whatever the half-life.
     fn ewma(self, half_life: Duration) -> Ewma<Self>
     where
         Self: Sized,
@@ -336,11 +336,11 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
         Ewma::new(self, half_life)
     }
 
-    /// The longest lag of the newest `window` samples, with each sample.
+    /// Replaces each lag by the longest of the newest `window` lags.
     ///
-    /// Answers: how bad was it lately? Each sample comes out with the maximum in the place of its
-    /// lag; its other fields are its own. Until there are `window` samples, it is the maximum of
-    /// those there are.
+    /// Answers: how long was the lag recently, at worst? Each sample comes out with the maximum as its lag;
+    /// its other fields do not change. Until there are `window` samples, it is the maximum of all samples
+    /// so far.
     ///
     /// ```text
     /// in     30    10    80     0    40
@@ -348,8 +348,8 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     /// out    30    30    80    80    40      moving_max(2)
     /// ```
     ///
-    /// A display that is refreshed every second shows no stall between two refreshes, unless it
-    /// shows the maximum over a second.
+    /// A display that is refreshed every second shows a stall between two refreshes only if it shows the
+    /// maximum over that second.
     ///
     /// # Examples
     ///
@@ -376,8 +376,8 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     ///
     /// # Cost
     ///
-    /// Some 20 ns a sample on average for every window. Up to 24 bytes for each sample of the
-    /// window: as many as come one after the other with ever shorter lags.
+    /// Some 20 ns per sample on average, whatever the window. The memory is 24 bytes for each sample that
+    /// can still become the maximum: all of the window if each lag is shorter than the one before.
     fn moving_max(self, window: NonZeroUsize) -> MovingMax<Self>
     where
         Self: Sized,
@@ -385,12 +385,11 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
         MovingMax::new(self, window)
     }
 
-    /// A percentile of the newest `window` lags, with each sample.
+    /// Replaces each lag by a percentile of the newest `window` lags.
     ///
-    /// Answers: how bad is it, the worst moments left aside? Each sample comes out with the
-    /// percentile in the place of its lag; its other fields are its own. Until there are `window`
-    /// samples, it is the percentile of those there are. It is exact and by [nearest
-    /// rank](Percentile), so always one of the lags.
+    /// Answers: how long is the lag, apart from the worst moments? Each sample comes out with the percentile
+    /// as its lag; its other fields do not change. Until there are `window` samples, it is the percentile of
+    /// all samples so far. It is exact, by [nearest rank](Percentile), and so always one of the lags.
     ///
     /// ```text
     /// in     30    10    80     0    40
@@ -398,9 +397,8 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     /// out    30    10    30    10    40      moving_percentile(3, P50)
     /// ```
     ///
-    /// Samples count alike, so this is a percentile of samples, not of time: a stall of a second is
-    /// one sample of many. What a task would have waited is told by [`summarize`], which corrects
-    /// for that.
+    /// All samples count the same, so this is a percentile of samples, not of time: a stall of a second is
+    /// one sample of many. [`summarize`] corrects for that and shows how long a task would have waited.
     ///
     #[cfg_attr(feature = "histogram", doc = "[`summarize`]: Self::summarize")]
     #[cfg_attr(not(feature = "histogram"), doc = "[`summarize`]: crate#features")]
@@ -430,8 +428,8 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     ///
     /// # Cost
     ///
-    /// Logarithmic in the window: some 30 ns a sample at 10, 40 ns at 1,000, 50 ns at 100,000. 40
-    /// bytes for each sample of the window, and room to grow.
+    /// The time is logarithmic in the window: some 30 ns per sample at 10, 40 ns at 1,000, 50 ns at
+    /// 100,000. The memory is 40 bytes for each sample of the window, plus room to grow.
     fn moving_percentile(
         self,
         window: NonZeroUsize,
@@ -443,11 +441,11 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
         MovingPercentile::new(self, window, percentile)
     }
 
-    /// Tells when the lag becomes too long, and when it is well again.
+    /// Reports when the lag becomes too long, and when it is healthy again.
     ///
-    /// Answers: do I have to act, and may I stop? An [`Alert`] is raised by a lag of `raise_at` or
-    /// more and cleared by one of `clear_at` or less. It starts cleared. Between `Raised` and
-    /// `Cleared`, always in turns, nothing comes.
+    /// Answers: must somebody act, and is it over? A lag of `raise_at` or more raises the [`Alert`], and a
+    /// lag of `clear_at` or less clears it. It starts cleared. `Raised` and `Cleared` alternate, with no
+    /// items between them.
     ///
     /// ```text
     /// in      0    60    70    30    60    10     0    80
@@ -455,9 +453,9 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     /// out         Raised                 Cleared     Raised      Hysteresis::new(50, 20)
     /// ```
     ///
-    /// Equal thresholds do not flap: a lag that raises the alert never clears it. To alert on more
-    /// than one long sample put [`ewma`](Self::ewma) or [`lag_sustained`](Self::lag_sustained)
-    /// before it; but the latter lets no short lags through, so what it raised is never cleared.
+    /// Equal thresholds do not flap: a lag that raises the alert never clears it. To alert on more than one
+    /// long sample, put [`ewma`](Self::ewma) before this adapter. [`lag_sustained`](Self::lag_sustained) also
+    /// works, but it drops short lags, so the alert is never cleared.
     ///
     /// # Examples
     ///
@@ -484,7 +482,7 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     ///
     /// # Cost
     ///
-    /// Two comparisons a sample, no memory.
+    /// Two comparisons per sample, no memory.
     fn lag_alerts(self, thresholds: Hysteresis) -> LagAlerts<Self>
     where
         Self: Sized,
@@ -492,10 +490,10 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
         LagAlerts::new(self, thresholds)
     }
 
-    /// Sums up the lag of each stretch of time: count, mean, percentiles, maximum.
+    /// Summarizes the lag of each period: count, mean, percentiles, maximum.
     ///
-    /// Answers: what did a task have to wait, usually and at worst? The figures of a [`LagSummary`]
-    /// are those of its samples, corrected as told below.
+    /// Answers: how long did tasks wait, usually and at worst? A [`LagSummary`] has the figures of the
+    /// samples in its window, corrected as described below.
     ///
     /// ```text
     /// at      0   300   600   900 | 1,200  1,500     | 4,000  4,300
@@ -507,34 +505,33 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     ///
     /// # Windows
     ///
-    /// The first window starts with the first sample, and each lasts for `every`, by the samples'
-    /// [time](self#time). A summary comes with the first sample after its window, so it is late by
-    /// as much as that sample; what the last window has comes at the end of the stream. A window
-    /// without samples gives no summary: `first_at` and `last_at` tell what time a summary is of,
-    /// and after a long gap there is no flood of empty ones. If `every` is zero each sample is a
-    /// window.
+    /// The first window starts with the first sample, and each window lasts for `every`, by the samples'
+    /// [time](self#time). The first sample after a window produces its summary, so a summary is as late as
+    /// that sample. The end of the stream produces the last summary. A window without samples has no
+    /// summary, so a long gap does not cause a flood of empty ones; `first_at` and `last_at` show the time
+    /// that a summary covers. If `every` is zero, each sample is a window.
     ///
     /// # Correction
     ///
-    /// A stall holds up the sampler as well. A second in which nothing runs gives one sample; ten
-    /// healthy milliseconds give one too. Counted alike, a stall would drown among them: of 900
-    /// samples at an interval of 10 ms, one of a second is not even in the 99th percentile, though
-    /// who came at some moment of those ten seconds waited with a probability of a tenth. This is
-    /// *coordinated omission*. Gil Tene, who named it, corrects it in his HdrHistogram by the
-    /// expected interval: a lag of a second counts as the samples that would have been taken in it
-    /// as well, with 990 ms, 980 ms, and so on down to 10 ms. So does this adapter:
+    /// A stall also blocks the sampler. A second in which nothing runs produces one sample, and so do ten
+    /// healthy milliseconds. If both count the same, the stall disappears: among 900 samples at an interval
+    /// of 10 ms, one lag of a second does not change the 99th percentile, although a request arriving at a
+    /// random moment of those ten seconds had a 10 % chance of hitting it. This is *coordinated omission*.
+    /// Gil Tene, who named it, corrects it in his HdrHistogram by an expected interval: a lag of a second
+    /// also counts as the samples that would have been taken during it, with lags of 990 ms, 980 ms, and so
+    /// on down to 10 ms. This adapter does the same:
     ///
     /// ```text
     /// in           0     0     0  . . . . . . . . . . .  1000     0     0
     /// counted      0     0     0   10 20 30 … 980 990    1000     0     0
     /// ```
     ///
-    /// The interval is learnt from the samples: a sampler waits for the interval and is late by the
-    /// lag, so from one to the next passes both, and the median of the last 31 differences is the
-    /// interval. Known with the second sample, it is applied to the first in hindsight. Samples
-    /// that were filtered or averaged before do not show it: sum up before you filter, or give
-    /// [`expected_interval`](Summarize::expected_interval). For the plain figures of the samples
-    /// there is [`uncorrected`](Summarize::uncorrected).
+    /// The adapter learns the interval from the samples. A sampler waits for the interval and is late by the
+    /// lag, so the time between two samples is the sum of both; the median of the last 31 differences is the
+    /// interval. The second sample is the first that shows the interval, which then also applies to the first
+    /// sample. Filtered or averaged samples do not show it: summarize before filtering, or set
+    /// [`expected_interval`](Summarize::expected_interval). [`uncorrected`](Summarize::uncorrected) turns the
+    /// correction off.
     ///
     /// # Examples
     ///
@@ -559,17 +556,18 @@ pub trait SampleStreamExt: Stream<Item = Sample> {
     ///
     /// let plain = uncorrected.next().await.unwrap();
     /// assert_eq!((plain.p50, plain.max), (ms(0), ms(1_000)));
-    /// assert_eq!(plain.p99, ms(0)); // what the stall was to a hundredth of all tasks is lost
+    /// assert_eq!(plain.p99, ms(0)); // the stall does not show
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Cost
     ///
-    /// Some 50 ns a sample, and 8 µs a summary. About 200 kB, whatever the window. Percentiles are
-    /// within a thousandth of the exact ones, or a quarter of a microsecond, and never outside of
-    /// `min` and `max`; lags of more than an hour count as an hour in them. Count, missed, min,
-    /// mean and max are exact.
+    /// Some 50 ns per sample and 8 µs per summary. The memory is about 200 kB, whatever the window.
+    ///
+    /// Percentiles differ from the exact ones by at most a thousandth or a quarter of a microsecond, and are
+    /// never outside of `min` and `max`. In percentiles and in the correction, lags of more than an hour
+    /// count as an hour. Count, missed, min, mean and max are exact.
     #[cfg(feature = "histogram")]
     fn summarize(self, every: Duration) -> Summarize<Self>
     where

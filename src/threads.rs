@@ -1,5 +1,5 @@
-//! Starts and joins loopmon's threads: no other file does, but for a thread that lives for a moment
-//! (`waiting/known.rs`). What they run is up to others.
+//! Starts and joins the threads of loopmon. What each does is in its own module. Only `waiting/known.rs` starts
+//! a short-lived thread by itself.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -12,15 +12,16 @@ use crate::per_process::PerProcess;
 
 static THREADS: PerProcess<Mutex<Threads>> = PerProcess::new(Mutex::default);
 
+/// The threads that were started and not joined.
 #[derive(Debug, Default)]
 struct Threads {
-    /// The threads that nobody joins yet.
+    /// Holds the threads that no call joins yet.
     started: Vec<JoinHandle<()>>,
     /// Counts the threads that are being joined.
-    joining: usize,
+    joined: usize,
 }
 
-/// How often [`join_threads`] looks for threads that have ended.
+/// How often [`join_threads`] checks whether they have ended.
 const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Starts a thread. Linux cuts its name after 15 bytes.
@@ -31,22 +32,21 @@ pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Resu
     Ok(())
 }
 
-/// Drops a value that may run foreign code, on a thread that nobody waits for.
+/// Drops a value whose destructor may be foreign code, on a thread that no other waits for.
 pub(crate) fn drop_elsewhere<T: Send + 'static>(value: T) {
     let free = move || foreign::discard(value);
     // If the system refuses the thread, the value is dropped here.
     foreign::call(|| spawn("loopmon-drop", free)).ok();
 }
 
-/// Waits until all threads of loopmon have ended, for `timeout` at the most. Returns whether they have.
+/// Waits until all threads of loopmon have ended, for `timeout` at most. Returns whether they have ended.
 ///
-/// The threads end when nothing needs them any more. So stop all monitors first, and drop their streams and
-/// exports. Callbacks that still run are waited for, too. Call this before anything that must not find
-/// other threads in the process: `fork`, `setns`, `unshare`, or unloading the library that loopmon is
-/// linked into.
+/// The threads end when nothing needs them: first stop all monitors, and drop their streams and exports. This
+/// also waits for callbacks that still run. Call it before anything that requires a process without other
+/// threads: `fork`, `setns`, `unshare`, or unloading the library that loopmon is linked into.
 ///
-/// This blocks the calling thread, so do not call it in a task. In a stall callback or an exporter's
-/// recorder, which run on threads of loopmon, it waits in vain.
+/// It blocks the calling thread, so do not call it in a task. In a stall callback or in an exporter's recorder,
+/// which run on threads of loopmon, it always waits for the whole timeout.
 ///
 /// ```
 /// use std::time::Duration;
@@ -67,7 +67,7 @@ pub fn join_threads(timeout: Duration) -> bool {
     let began = clock::now();
     loop {
         join_ended();
-        if lock(|threads| threads.started.is_empty() && threads.joining == 0) {
+        if lock(|threads| threads.started.is_empty() && threads.joined == 0) {
             return true;
         }
         if clock::now().saturating_duration_since(began) >= timeout {
@@ -77,19 +77,19 @@ pub fn join_threads(timeout: Duration) -> bool {
     }
 }
 
-/// Joins the threads that have done their work: the system takes a moment longer to end them.
+/// Joins the threads that have ended. The system takes a moment to remove a thread after its last code.
 fn join_ended() {
     let ended: Vec<_> = lock(|threads| {
         let started = std::mem::take(&mut threads.started).into_iter();
         let (ended, others): (Vec<_>, _) = started.partition(JoinHandle::is_finished);
         threads.started = others;
-        threads.joining += ended.len();
+        threads.joined += ended.len();
         ended
     });
     for thread in ended {
         // The panic hook has reported its panic.
         thread.join().ok();
-        lock(|threads| threads.joining -= 1);
+        lock(|threads| threads.joined -= 1);
     }
 }
 

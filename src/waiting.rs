@@ -1,68 +1,68 @@
-//! Those who wait for something to change, and how they are woken.
+//! A list of tasks that wait for a change, and how they are woken. What they wait for is up to its users.
 //!
-//! A waker is its executor's code: it may panic, block, come back into loopmon, or drop anything. So
-//! it is cloned, woken and dropped while nothing is locked. And only those that are known to do no
-//! more than to schedule a task are woken by whoever has something to tell; the others are woken by a
-//! thread of loopmon's own, see `hands.rs`.
+//! A waker is its executor's code: it may panic, block, come back into loopmon, or drop anything. So wakers
+//! are cloned, called and dropped while nothing is locked. And the caller of `wake_all` calls only wakers that
+//! are known to do nothing but schedule a task; a thread of loopmon's own calls the others (see
+//! `waker_threads.rs`).
 
-mod hands;
 mod known;
+mod waker_threads;
 
 use std::sync::Arc;
 use std::task::Waker;
 
 use crate::foreign;
 use crate::sync::Lock;
-use hands::{HANDS, Stranger};
+use waker_threads::{ForeignWaker, WAKER_THREADS};
 
-/// How many are woken between two looks at who waits.
+/// How many tasks are woken each time the lock is released.
 const AT_ONCE: usize = 32;
 
-/// The place where some wait. Clones are the same place.
+/// A list of waiting tasks. Clones are the same list.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Waiting(Arc<Lock<Seats>>);
+pub(crate) struct WaitList(Arc<Lock<Slots>>);
 
 #[derive(Debug, Default)]
-struct Seats {
-    seats: Vec<Place>,
+struct Slots {
+    slots: Vec<Slot>,
+    /// Starts the list of free slots.
     free: Option<usize>,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Slot {
     Free { next: Option<usize> },
-    Taken(Option<Call>),
+    Taken(Option<Wakeup>),
 }
 
-/// How to wake one who waits.
+/// How to wake a waiting task.
 #[derive(Debug)]
-enum Call {
+enum Wakeup {
     Known(Waker),
-    Stranger(Arc<Stranger>),
+    Foreign(Arc<ForeignWaker>),
 }
 
-impl Call {
-    fn take_stranger(call: &mut Option<Call>) -> Option<Arc<Stranger>> {
-        match call.take_if(|call| matches!(call, Call::Stranger(_))) {
-            Some(Call::Stranger(stranger)) => Some(stranger),
+impl Wakeup {
+    fn take_foreign(wakeup: &mut Option<Wakeup>) -> Option<Arc<ForeignWaker>> {
+        match wakeup.take_if(|wakeup| matches!(wakeup, Wakeup::Foreign(_))) {
+            Some(Wakeup::Foreign(foreign)) => Some(foreign),
             _ => None,
         }
     }
 }
 
-impl Waiting {
-    /// For one who may wait, again and again.
-    pub(crate) fn seat(&self) -> Seat {
+impl WaitList {
+    /// Returns a slot for a task that may wait, again and again.
+    pub(crate) fn waiter(&self) -> Waiter {
         let mut room = Vec::new();
         loop {
-            // Room is made while nothing is locked, as the allocator may be stuck.
-            let seated = self.0.with(|seats| seats.sit_down(&mut room));
-            match seated {
+            // Allocated while nothing is locked, as the allocator may be stuck.
+            match self.0.with(|slots| slots.occupy(&mut room)) {
                 Ok(index) => {
-                    return Seat {
-                        waiting: self.clone(),
+                    return Waiter {
+                        list: self.clone(),
                         index,
-                        stranger: None,
+                        foreign: None,
                     };
                 }
                 Err(taken) => room = Vec::with_capacity(4.max(2 * taken)),
@@ -70,17 +70,17 @@ impl Waiting {
         }
     }
 
-    /// Wakes all who wait. It allocates nothing, and waits for nobody.
+    /// Wakes all waiting tasks. It allocates nothing, and waits for no other thread.
     pub(crate) fn wake_all(&self) {
         let mut from = 0;
         loop {
-            let mut calls = [const { None }; AT_ONCE];
-            let next = self.0.with(|seats| seats.call(from, &mut calls));
-            HANDS
+            let mut wakeups = [const { None }; AT_ONCE];
+            let next = self.0.with(|slots| slots.take_wakeups(from, &mut wakeups));
+            WAKER_THREADS
                 .get()
-                .take_over(calls.iter_mut().filter_map(Call::take_stranger));
-            for call in calls {
-                if let Some(Call::Known(waker)) = call {
+                .take_over(wakeups.iter_mut().filter_map(Wakeup::take_foreign));
+            for wakeup in wakeups {
+                if let Some(Wakeup::Known(waker)) = wakeup {
                     foreign::call(|| waker.wake()).ok();
                 }
             }
@@ -92,51 +92,57 @@ impl Waiting {
     }
 }
 
-impl Seats {
-    /// Takes a free place. If there is none, `room` is used, which must be for more than are taken.
-    fn sit_down(&mut self, room: &mut Vec<Place>) -> Result<usize, usize> {
+impl Slots {
+    /// Takes a free slot. If there is none, it moves all slots to `room`. If `room` is too small for that, it
+    /// returns the number of slots.
+    fn occupy(&mut self, room: &mut Vec<Slot>) -> Result<usize, usize> {
         if let Some(index) = self.free {
-            if let Place::Free { next } = self.seats[index] {
+            if let Slot::Free { next } = self.slots[index] {
                 self.free = next;
             }
-            self.seats[index] = Place::Taken(None);
+            self.slots[index] = Slot::Taken(None);
             return Ok(index);
         }
-        if self.seats.len() == self.seats.capacity() {
-            if room.capacity() <= self.seats.len() {
-                return Err(self.seats.len());
+        if self.slots.len() == self.slots.capacity() {
+            if room.capacity() <= self.slots.len() {
+                return Err(self.slots.len());
             }
-            room.append(&mut self.seats);
-            std::mem::swap(&mut self.seats, room);
+            room.append(&mut self.slots);
+            std::mem::swap(&mut self.slots, room);
         }
-        self.seats.push(Place::Taken(None));
-        Ok(self.seats.len() - 1)
+        self.slots.push(Slot::Taken(None));
+        Ok(self.slots.len() - 1)
     }
 
-    /// Has one wait, or no longer. Returns the call that it waited for until now.
-    fn set(&mut self, index: usize, call: Option<Call>) -> Option<Call> {
-        match std::mem::replace(&mut self.seats[index], Place::Taken(call)) {
-            Place::Taken(before) => before,
-            Place::Free { .. } => None,
+    /// Sets the wakeup of a slot, and returns the one before.
+    fn set(&mut self, index: usize, wakeup: Option<Wakeup>) -> Option<Wakeup> {
+        match std::mem::replace(&mut self.slots[index], Slot::Taken(wakeup)) {
+            Slot::Taken(before) => before,
+            Slot::Free { .. } => None,
         }
     }
 
-    fn stand_up(&mut self, index: usize) -> Option<Call> {
-        let call = self.set(index, None);
-        self.seats[index] = Place::Free { next: self.free };
+    fn vacate(&mut self, index: usize) -> Option<Wakeup> {
+        let wakeup = self.set(index, None);
+        self.slots[index] = Slot::Free { next: self.free };
         self.free = Some(index);
-        call
+        wakeup
     }
 
-    /// The calls for those who wait, from this place on. Returns where to go on, if `calls` is full.
-    fn call(&mut self, from: usize, calls: &mut [Option<Call>; AT_ONCE]) -> Option<usize> {
-        let mut calls = calls.iter_mut();
-        for (index, place) in self.seats.iter_mut().enumerate().skip(from) {
-            let Place::Taken(waits @ Some(_)) = place else {
+    /// Moves the wakeups of the slots from `from` on into `wakeups`. If that is full, it returns the slot at
+    /// which to continue.
+    fn take_wakeups(
+        &mut self,
+        from: usize,
+        wakeups: &mut [Option<Wakeup>; AT_ONCE],
+    ) -> Option<usize> {
+        let mut wakeups = wakeups.iter_mut();
+        for (index, slot) in self.slots.iter_mut().enumerate().skip(from) {
+            let Slot::Taken(waits @ Some(_)) = slot else {
                 continue;
             };
-            match calls.next() {
-                Some(call) => *call = waits.take(),
+            match wakeups.next() {
+                Some(wakeup) => *wakeup = waits.take(),
                 None => return Some(index),
             }
         }
@@ -144,51 +150,51 @@ impl Seats {
     }
 }
 
-/// One's place among those who wait.
+/// A task's slot in a list.
 #[derive(Debug)]
-pub(crate) struct Seat {
-    waiting: Waiting,
+pub(crate) struct Waiter {
+    list: WaitList,
     index: usize,
-    /// Once it has waited with a waker that is not known.
-    stranger: Option<Arc<Stranger>>,
+    /// Holds the task's place in the threads' queue, once it has waited with a waker that is not known.
+    foreign: Option<Arc<ForeignWaker>>,
 }
 
-impl Seat {
-    /// Has `waker` woken by the next [`Waiting::wake_all`]. What is waited for may have come before:
-    /// look after this.
-    pub(crate) fn wait(&mut self, waker: &Waker) {
-        let call = self.call(waker.clone());
+impl Waiter {
+    /// Registers `waker` for the next [`WaitList::wake_all`]. The change may have come before, so check for it
+    /// after this call.
+    pub(crate) fn register(&mut self, waker: &Waker) {
+        let wakeup = self.wakeup(waker.clone());
         let before = self
-            .waiting
+            .list
             .0
-            .with(|seats| seats.set(self.index, Some(call)));
+            .with(|slots| slots.set(self.index, Some(wakeup)));
         drop(before);
     }
 
-    fn call(&mut self, waker: Waker) -> Call {
+    fn wakeup(&mut self, waker: Waker) -> Wakeup {
         if known::is_known(&waker) {
-            return Call::Known(waker);
+            return Wakeup::Known(waker);
         }
-        if self.stranger.is_none() {
-            self.stranger = HANDS.get().admit();
+        if self.foreign.is_none() {
+            self.foreign = WAKER_THREADS.get().admit();
         }
-        match &self.stranger {
-            Some(stranger) if HANDS.get().are_there() => {
-                stranger.wait(waker);
-                Call::Stranger(Arc::clone(stranger))
+        match &self.foreign {
+            Some(foreign) if WAKER_THREADS.get().ensure_started() => {
+                foreign.set(waker);
+                Wakeup::Foreign(Arc::clone(foreign))
             }
-            // The system refuses the thread.
-            _ => Call::Known(waker),
+            // The system refuses the threads.
+            _ => Wakeup::Known(waker),
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for Waiter {
     fn drop(&mut self) {
-        let before = self.waiting.0.with(|seats| seats.stand_up(self.index));
+        let before = self.list.0.with(|slots| slots.vacate(self.index));
         foreign::discard(before);
-        if let Some(stranger) = &self.stranger {
-            HANDS.get().dismiss(stranger);
+        if let Some(foreign) = &self.foreign {
+            WAKER_THREADS.get().dismiss(foreign);
         }
     }
 }
@@ -201,31 +207,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_used_again_and_all_who_wait_are_woken_once() {
+    fn slots_are_used_again_and_all_waiting_tasks_are_woken_once() {
         struct Counts(AtomicUsize);
         impl std::task::Wake for Counts {
             fn wake(self: Arc<Counts>) {
                 self.0.fetch_add(1, Ordering::Relaxed);
             }
         }
-        let waiting = Waiting::default();
-        let mut seats: Vec<Seat> = (0..3 * AT_ONCE).map(|_| waiting.seat()).collect();
-        seats.truncate(2 * AT_ONCE);
-        seats.extend((0..AT_ONCE).map(|_| waiting.seat()));
-        assert_eq!(waiting.0.with(|seats| seats.seats.len()), 3 * AT_ONCE);
+        let waiting = WaitList::default();
+        let mut waiters: Vec<Waiter> = (0..3 * AT_ONCE).map(|_| waiting.waiter()).collect();
+        waiters.truncate(2 * AT_ONCE);
+        waiters.extend((0..AT_ONCE).map(|_| waiting.waiter()));
+        assert_eq!(waiting.0.with(|slots| slots.slots.len()), 3 * AT_ONCE);
 
         let woken = Arc::new(Counts(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&woken));
-        for seat in &mut seats {
+        for waiter in &mut waiters {
             // As if it were known.
-            let call = Call::Known(waker.clone());
-            waiting.0.with(|seats| seats.set(seat.index, Some(call)));
+            let wakeup = Wakeup::Known(waker.clone());
+            waiting
+                .0
+                .with(|slots| slots.set(waiter.index, Some(wakeup)));
         }
         let allocated = allocation_counter::measure(|| waiting.wake_all());
         assert_eq!(allocated.count_total, 0);
         waiting.wake_all();
-        assert_eq!(woken.0.load(Ordering::Relaxed), seats.len());
-        drop(seats);
+        assert_eq!(woken.0.load(Ordering::Relaxed), waiters.len());
+        drop(waiters);
         assert_eq!(Arc::strong_count(&woken), 2);
     }
 }
@@ -247,42 +255,42 @@ mod loom_tests {
     }
 
     #[test]
-    fn what_is_told_is_seen_or_wakes() {
+    fn a_change_is_seen_or_wakes() {
         loom::model(|| {
-            // What is told, behind a lock of its own, as with a channel.
-            let told = Arc::new(Lock::new(false));
-            let waiting = Waiting::default();
+            // The change, behind a lock of its own, as with a channel.
+            let changed = Arc::new(Lock::new(false));
+            let waiting = WaitList::default();
             let woken = Arc::new(Counts::default());
-            let teller = loom::thread::spawn({
-                let (told, waiting) = (Arc::clone(&told), waiting.clone());
+            let changer = loom::thread::spawn({
+                let (changed, waiting) = (Arc::clone(&changed), waiting.clone());
                 move || {
-                    told.with(|told| *told = true);
+                    changed.with(|changed| *changed = true);
                     waiting.wake_all();
                 }
             });
             let waker = Waker::from(Arc::clone(&woken));
-            let mut seat = waiting.seat();
-            seat.wait(&waker);
-            let seen = told.with(|told| *told);
-            teller.join().unwrap();
+            let mut waiter = waiting.waiter();
+            waiter.register(&waker);
+            let seen = changed.with(|changed| *changed);
+            changer.join().unwrap();
             assert!(seen || woken.0.load(Ordering::SeqCst) == 1);
         });
     }
 
     #[test]
-    fn one_who_goes_while_others_come_and_all_are_woken_leaves_nothing() {
+    fn a_waiter_that_goes_while_others_come_and_all_are_woken_leaves_nothing() {
         loom::model(|| {
-            let waiting = Waiting::default();
+            let waiting = WaitList::default();
             let woken = Arc::new(Counts::default());
             let waker = Waker::from(Arc::clone(&woken));
-            let mut stays = waiting.seat();
-            stays.wait(&waker);
+            let mut stays = waiting.waiter();
+            stays.register(&waker);
             let comes_and_goes = loom::thread::spawn({
                 let (waiting, waker) = (waiting.clone(), waker.clone());
                 move || {
-                    let mut seat = waiting.seat();
-                    seat.wait(&waker);
-                    drop(seat);
+                    let mut waiter = waiting.waiter();
+                    waiter.register(&waker);
+                    drop(waiter);
                 }
             });
             waiting.wake_all();

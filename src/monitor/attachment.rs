@@ -1,6 +1,7 @@
-//! What a monitor is attached to, and the channels of the present or the next run.
+//! What a monitor is attached to, and the channels of the current or the next run.
 //!
-//! All of it is behind one lock. So what is to be dropped, closed or woken is handed out.
+//! All of it is behind one lock. So its methods return what must be dropped, closed or woken, and the caller
+//! does that after it has released the lock.
 
 use std::convert::Infallible;
 use std::mem;
@@ -10,8 +11,8 @@ use futures::channel::oneshot;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use super::run_future::RunFuture;
 use super::stall_channel::{Channel, Post};
-use super::work::Work;
 use crate::broadcast::Publisher;
 use crate::error::{Error, Kind};
 use crate::foreign;
@@ -20,15 +21,15 @@ use crate::sample::Sample;
 #[derive(Debug)]
 pub(super) struct Attachment {
     channels: Channels,
-    run: Option<Active>,
+    run: Option<RunRecord>,
     runs: u64,
 }
 
-/// Where the present or the next run publishes.
+/// Where the current or the next run publishes.
 #[derive(Debug)]
 pub(super) struct Channels {
     samples: Publisher<Sample>,
-    /// Once somebody has asked for them.
+    /// Holds the channel of stalls, once there was a request for it.
     stalls: Option<Channel>,
 }
 
@@ -40,7 +41,7 @@ impl Channels {
         }
     }
 
-    /// Ends every stream after what is buffered for it.
+    /// Ends every stream after the items that are buffered for it.
     pub(super) fn end(self) {
         self.samples.close();
         if let Some(stalls) = self.stalls {
@@ -49,17 +50,17 @@ impl Channels {
     }
 }
 
-/// A run that is on.
+/// The current run.
 #[derive(Debug)]
-pub(super) struct Active {
+pub(super) struct RunRecord {
     id: RunId,
     driver: Driver,
     runtime: Handle,
     since: Instant,
-    work: Arc<Work>,
-    state: State,
-    /// Dropped with this.
-    _on: oneshot::Sender<Infallible>,
+    future: Arc<RunFuture>,
+    acceptance: Acceptance,
+    /// Ends the task that waits for the end of the run, when this is dropped.
+    _alive: oneshot::Sender<Infallible>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,39 +74,40 @@ pub(super) enum Driver {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Given to a runtime, which may turn out to have shut down.
+enum Acceptance {
+    /// The run was given to a runtime, which may have shut down.
     Offered,
-    /// Dropped by the runtime instead of being accepted.
+    /// The runtime dropped the run.
     Refused,
+    /// The runtime or the caller polls the run.
     Accepted,
 }
 
-impl Active {
-    /// With what is cancelled when it is over.
+impl RunRecord {
+    /// Returns a record, and a receiver that is cancelled when the run is over.
     pub(super) fn new(
         driver: Driver,
         runtime: Handle,
         now: Instant,
-        work: Arc<Work>,
-    ) -> (Active, oneshot::Receiver<Infallible>) {
-        let (on, over) = oneshot::channel();
-        let active = Active {
+        future: Arc<RunFuture>,
+    ) -> (RunRecord, oneshot::Receiver<Infallible>) {
+        let (alive, over) = oneshot::channel();
+        let record = RunRecord {
             id: RunId(0),
             driver,
             runtime,
             since: now,
-            work,
-            state: State::Offered,
-            _on: on,
+            future,
+            acceptance: Acceptance::Offered,
+            _alive: alive,
         };
-        (active, over)
+        (record, over)
     }
 
-    /// Drops what it was doing, and the handle on its runtime: if it is the last, that drops what the
-    /// runtime's hooks own.
+    /// Drops the run's future and the handle on its runtime. If that is the last handle, it also drops what
+    /// the runtime's hooks own, which is foreign code.
     pub(super) fn end(self) {
-        self.work.stop();
+        self.future.stop();
         foreign::discard(self);
     }
 }
@@ -123,8 +125,8 @@ impl Attachment {
         self.channels.samples.clone()
     }
 
-    /// The channel of stalls and the run that is on. If there is no channel, `new` becomes it, if
-    /// there is one; and what it replaces is put into `old`.
+    /// Returns the channel of stalls and the current run. If there is no channel, `new` becomes the channel, and
+    /// `old` receives the one that it replaces.
     pub(super) fn post(
         &mut self,
         new: Option<&Post>,
@@ -139,31 +141,31 @@ impl Attachment {
         Some((new, run))
     }
 
-    /// Who wants stalls to be looked for, and on which runtime: that of the run that is on, once it
-    /// has taken it.
+    /// Returns who wants reports of stalls, and the runtime to watch: that of the current run, once it has
+    /// accepted the run.
     pub(super) fn wanted(&self) -> Option<(Post, Handle)> {
         let run = self.run.as_ref()?;
-        let accepted = run.state == State::Accepted;
+        let accepted = run.acceptance == Acceptance::Accepted;
         let post = self.channels.stalls.as_ref().filter(|_| accepted)?.post()?;
         Some((post, run.runtime.clone()))
     }
 
-    /// Whether this run is on.
-    pub(super) fn is_on(&self, id: RunId) -> bool {
+    /// Returns whether this is the current run.
+    pub(super) fn is_current(&self, id: RunId) -> bool {
         self.run.as_ref().is_some_and(|run| run.id == id)
     }
 
-    /// Who drives the run that is on, if one is.
+    /// Returns who polls the current run, if there is one.
     pub(super) fn driver(&self) -> Option<Driver> {
         self.run.as_ref().map(|run| run.driver)
     }
 
-    /// When the run that is on began.
+    /// Returns when the current run began.
     pub(super) fn since(&self) -> Option<Instant> {
         self.run.as_ref().map(|run| run.since)
     }
 
-    /// An error if a run is on.
+    /// Returns an error if there is a current run.
     pub(super) fn check_free(&self) -> Result<(), Error> {
         match self.driver() {
             Some(Driver::Task) => Err(Kind::AlreadyInstalled.into()),
@@ -172,57 +174,57 @@ impl Attachment {
         }
     }
 
-    /// Takes `new`, unless a run is on. Returns where it is to publish.
+    /// Makes `new` the current run, unless there is one. Returns where it publishes.
     pub(super) fn begin(
         &mut self,
-        new: &mut Option<Active>,
+        new: &mut Option<RunRecord>,
     ) -> Result<(RunId, Publisher<Sample>), Error> {
         self.check_free()?;
         let id = RunId(self.runs);
         self.runs += 1;
-        self.run = new.take().map(|run| Active { id, ..run });
+        self.run = new.take().map(|run| RunRecord { id, ..run });
         Ok((id, self.samples()))
     }
 
-    /// The run is being polled, so somebody has taken it.
+    /// Records that the run is polled, so its runtime or caller has accepted it.
     pub(super) fn accept(&mut self, id: RunId) {
         if let Some(run) = self.run.as_mut().filter(|run| run.id == id) {
-            run.state = State::Accepted;
+            run.acceptance = Acceptance::Accepted;
         }
     }
 
-    /// The runtime has been given the run: an error if it dropped it on the spot.
+    /// Records that the runtime was given the run. Returns an error if the runtime dropped it on the spot.
     pub(super) fn confirm(&mut self, id: RunId) -> Result<(), Error> {
         match self.run.as_mut().filter(|run| run.id == id) {
-            Some(run) if run.state == State::Refused => Err(Kind::RuntimeShutDown.into()),
+            Some(run) if run.acceptance == Acceptance::Refused => Err(Kind::RuntimeShutDown.into()),
             Some(run) => {
-                run.state = State::Accepted;
+                run.acceptance = Acceptance::Accepted;
                 Ok(())
             }
-            // It has run, and been stopped, already.
+            // The run has been stopped already.
             None => Ok(()),
         }
     }
 
-    /// The run was dropped. Returns whether it is to be ended: not if it was before, nor if it was
-    /// never accepted, as its readers may be served by another runtime yet.
+    /// Records that the run was dropped. Returns whether to end it: not if it has ended before, and not if it
+    /// was never accepted, as another runtime may still serve its readers.
     pub(super) fn dropped(&mut self, id: RunId) -> bool {
         match self.run.as_mut().filter(|run| run.id == id) {
-            Some(run) if run.state == State::Offered => {
-                run.state = State::Refused;
+            Some(run) if run.acceptance == Acceptance::Offered => {
+                run.acceptance = Acceptance::Refused;
                 false
             }
             run => run.is_some(),
         }
     }
 
-    /// Detaches from a run that has not come about; the readers wait for the next.
-    pub(super) fn retract(&mut self, id: RunId) -> Option<Active> {
+    /// Detaches from a run that failed to start. Its readers wait for the next run.
+    pub(super) fn retract(&mut self, id: RunId) -> Option<RunRecord> {
         self.run.take_if(|run| run.id == id)
     }
 
-    /// Detaches. `channels` are for the next run, and are exchanged for those to be ended.
-    pub(super) fn stop(&mut self, channels: &mut Channels) -> Option<Active> {
+    /// Detaches. Swaps `channels`, which are for the next run, with the ones that the caller has to end.
+    pub(super) fn stop(&mut self, channels: &mut Channels) -> Option<RunRecord> {
         mem::swap(&mut self.channels, channels);
         self.run.take()
     }

@@ -1,4 +1,4 @@
-//! How a monitor is set up.
+//! How a monitor is set up: its settings, and the checks on them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use super::Monitor;
 use super::attachment::{Attachment, Channels};
 use super::calls;
 use super::engine::{Drive, Engine};
+use super::exclusive::Exclusive;
 use super::latest;
-use super::lent::Lender;
 use super::shared::Shared;
 use crate::callback::{Callback, Callbacks, IntoCallbacks};
 use crate::clock;
@@ -67,23 +67,23 @@ impl Builder {
         }
     }
 
-    /// About how long to wait between samples: [`Monitor::DEFAULT_INTERVAL`] if not set.
+    /// Sets the approximate time between samples. The default is [`Monitor::DEFAULT_INTERVAL`].
     ///
-    /// A shorter one costs more and misses less: each sample is a wake-up of the runtime. The
-    /// [`SleepSampler`] rounds it up to whole milliseconds.
+    /// A shorter interval costs more and misses less: each sample is a wake-up of the runtime. The
+    /// [`SleepSampler`] rounds the interval up to whole milliseconds.
     pub fn interval(mut self, interval: Duration) -> Builder {
         self.interval = interval;
         self
     }
 
-    /// Labels what the monitor exports: none if not set.
+    /// Sets the name that labels the monitor's reports and exports. There is none by default.
     pub fn name(mut self, name: impl Into<String>) -> Builder {
         self.name = Some(name.into().into());
         self
     }
 
-    /// How many samples each reader may lag behind before it loses its oldest:
-    /// [`Monitor::DEFAULT_CAPACITY`] if not set, [`Monitor::MAX_CAPACITY`] at most.
+    /// Sets how many samples each reader may lag behind before it loses its oldest. The default is
+    /// [`Monitor::DEFAULT_CAPACITY`], the maximum [`Monitor::MAX_CAPACITY`].
     ///
     /// All readers share one buffer of this many samples, of less than 100 bytes each.
     pub fn capacity(mut self, capacity: usize) -> Builder {
@@ -91,8 +91,8 @@ impl Builder {
         self
     }
 
-    /// How many reports of stalls each reader may lag behind before it loses its oldest: as many as
-    /// [samples](Self::capacity) if not set, [`Monitor::MAX_CAPACITY`] at most.
+    /// Sets how many reports of stalls each reader may lag behind before it loses its oldest. The default is
+    /// that of [samples](Self::capacity), the maximum [`Monitor::MAX_CAPACITY`].
     ///
     /// All readers share one buffer of this many reports, of less than 200 bytes each.
     pub fn stall_capacity(mut self, capacity: usize) -> Builder {
@@ -100,43 +100,42 @@ impl Builder {
         self
     }
 
-    /// Adds a function to be called with each sample. See [`Callback`].
+    /// Adds a function that is called with each sample. See [`Callback`].
     pub fn callback(self, callback: impl Callback) -> Builder {
         self.callbacks([callback])
     }
 
-    /// Adds several: an array, a `Vec`, or a tuple of different ones.
+    /// Adds several callbacks: an array, a `Vec`, or a tuple of different ones.
     pub fn callbacks(mut self, callbacks: impl IntoCallbacks) -> Builder {
         self.callbacks.append(callbacks.into_callbacks());
         self
     }
 
-    /// How lag is measured: by a [`SleepSampler`] if not set.
+    /// Sets how lag is measured. The default is a [`SleepSampler`].
     pub fn sampler(mut self, sampler: impl Sampler) -> Builder {
         self.sampler = Box::new(sampler);
         self
     }
 
-    /// How long a worker may stay away from its scheduler before that counts as a stall:
-    /// [`Monitor::DEFAULT_STALL_THRESHOLD`] if not set.
+    /// Sets how long a worker may stay away from its scheduler before that counts as a stall. The default is
+    /// [`Monitor::DEFAULT_STALL_THRESHOLD`].
     ///
-    /// It counts once stalls are asked for, by [`Monitor::stalls`] or a
-    /// [`stall_callback`](Self::stall_callback). The watchdog looks every fifth of the smallest
-    /// threshold in the process, 1 to 20 ms; below 5 ms a stall is told late, by up to two
-    /// milliseconds.
+    /// It has an effect once there is a stream from [`Monitor::stalls`] or a
+    /// [`stall_callback`](Self::stall_callback). The watchdog looks at the runtime every fifth of the
+    /// threshold, 1 to 20 ms. If the threshold is below 5 ms, a report may be up to two milliseconds late.
     pub fn stall_threshold(mut self, threshold: Duration) -> Builder {
         self.stall_threshold = threshold;
         self
     }
 
-    /// Adds a function to be called with each report of a stall, and has stalls looked for while the
-    /// monitor is attached.
+    /// Adds a function that is called with each report of a stall. Stalls are detected while the monitor is
+    /// attached.
     ///
-    /// It is as a [`Callback`] of samples is, but for where it runs: on a thread of loopmon's own,
-    /// named `loopmon-callbacks`, never on the runtime that is stuck. There is one for all monitors of
-    /// the process, as long as one of them has such callbacks or a call of one is not done. It is a Tokio runtime with all that your build of Tokio has, so a callback may
-    /// sleep, send a request or spawn. A callback that blocks keeps other callbacks waiting, of any
-    /// monitor; it holds up neither the detection nor a [`Stalls`](crate::Stalls) stream.
+    /// It differs from a [`Callback`] of samples in where it runs: on a thread named `loopmon-callbacks`, never
+    /// on the stuck runtime. The process has one such thread while a monitor with stall callbacks is attached
+    /// or a call is not done. The thread is a Tokio runtime with all drivers that your build of Tokio has, so a
+    /// callback may sleep, send a request or spawn. A callback that blocks delays other callbacks, of any
+    /// monitor. It delays neither the detection nor a [`Stalls`](crate::Stalls) stream.
     ///
     /// ```
     /// use std::time::Duration;
@@ -158,45 +157,45 @@ impl Builder {
         self.stall_callbacks([callback])
     }
 
-    /// Adds several: an array, a `Vec`, or a tuple of different ones. See
+    /// Adds several stall callbacks: an array, a `Vec`, or a tuple of different ones. See
     /// [`stall_callback`](Self::stall_callback).
     pub fn stall_callbacks(mut self, callbacks: impl IntoCallbacks<Stall>) -> Builder {
         self.stall_callbacks.append(callbacks.into_callbacks());
         self
     }
 
-    /// Whether to help when a worker of a `multi_thread` runtime is stuck: off if not set.
+    /// Sets whether to wake a parked worker when another is stuck, so that it takes over timers and I/O. Off
+    /// by default.
     ///
-    /// One worker at a time looks after a runtime's timers and I/O. When it gets stuck in a task
-    /// while the others are parked, none of them takes over, and every timer and socket waits. With
-    /// this the watchdog wakes one of them, once for each time a worker stands still for two of its
-    /// looks, whether or not that becomes a stall; the woken worker finds nothing to do and looks
-    /// after timers and I/O instead.
+    /// One worker at a time polls a runtime's timers and I/O. If that worker gets stuck in a task while the
+    /// others are parked, none of them takes over, and every timer and socket waits. With this setting, the
+    /// watchdog wakes a parked worker once each time a worker does not move for two looks, even if that does
+    /// not become a stall. The woken worker has no task to run, so it polls timers and I/O.
     ///
-    /// It works while stalls are looked for. It helps timers and I/O, not the tasks that the stuck
-    /// worker has taken for itself, and not a `current_thread` runtime, which has no other worker. It
-    /// takes up to two looks: lower the [`stall_threshold`](Self::stall_threshold) to help sooner.
-    /// And it hides part of what sampling measures: a
-    /// lag that would have been seen is not there any longer.
+    /// It works while stalls are detected. It helps timers and I/O, but not the tasks in the stuck worker's
+    /// own queue, and not a `current_thread` runtime, which has no other worker. The help comes after up to
+    /// two looks; a lower [`stall_threshold`](Self::stall_threshold) brings it sooner. It also reduces the
+    /// lag that sampling measures, because tasks wait less.
     pub fn rescue_timers(mut self, rescue: bool) -> Builder {
         self.rescue_timers = rescue;
         self
     }
 
-    /// How the stack of a stalled worker is taken, for [`Stall::trace`]: by looking and by signal if
-    /// not set. Without the `stack` feature, and on other systems than Linux, none is.
+    /// Sets how the stack of a stalled worker is taken, for [`Stall::trace`]. By default, a blocked thread is
+    /// inspected through `/proc` and a running thread gets a signal. Without the `stack` feature, and on
+    /// systems other than Linux, no stack is taken.
     pub fn stack_capture(mut self, stack_capture: StackCapture) -> Builder {
         self.stack_capture = stack_capture;
         self
     }
 
-    /// A monitor that is not attached to a runtime yet.
+    /// Builds a monitor that is not attached to a runtime yet.
     ///
     /// # Errors
     ///
-    /// If the interval is zero or longer than timers hold, a capacity is zero or more than
-    /// [`Monitor::MAX_CAPACITY`], the stall threshold is zero, or the signal for stacks cannot
-    /// be taken.
+    /// If the interval is zero or longer than Tokio's timers hold, a capacity is zero or more than
+    /// [`Monitor::MAX_CAPACITY`], the stall threshold is zero, or the signal for stacks is not one that
+    /// loopmon may use.
     pub fn build(self) -> Result<Monitor, Error> {
         if self.interval.is_zero() {
             return Err(Kind::ZeroInterval.into());
@@ -229,7 +228,7 @@ impl Builder {
                 stall_capacity: self.stall_capacity.unwrap_or(self.capacity),
                 attachment: Lock::new(Attachment::new(Channels::new(self.capacity))),
                 latest,
-                engine: Lender::new(Engine::new(self.sampler, latest_writer)),
+                engine: Exclusive::new(Engine::new(self.sampler, latest_writer)),
                 callbacks: calls::share(self.callbacks),
                 stall_callbacks: calls::share(self.stall_callbacks),
                 stall_threshold: self.stall_threshold,

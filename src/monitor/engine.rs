@@ -1,4 +1,4 @@
-//! The loop that measures and publishes.
+//! The loop that measures and publishes. How lag is measured is in `sampler`.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::foreign::Foreign;
 use crate::sample::Sample;
 use crate::sampler::Sampler;
 
-/// What one run after another uses, each alone.
+/// The parts of the loop that one run uses after another.
 pub(super) struct Engine {
     sampler: Box<dyn Drive>,
     latest: latest::Writer,
@@ -25,7 +25,7 @@ impl Engine {
         Engine { sampler, latest }
     }
 
-    /// Gets what the sampler needs. To be called inside the runtime that is to be measured.
+    /// Starts the sampler. Must be called within the context of the measured runtime.
     pub(super) fn start(&mut self, interval: Duration) -> Result<(), Error> {
         self.sampler.start(interval)
     }
@@ -42,7 +42,7 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// Where the samples of one run go, and what they are made of.
+/// Makes and publishes the samples of one run.
 pub(super) struct Output {
     pub(super) interval: Duration,
     pub(super) readings: Readings,
@@ -52,14 +52,14 @@ pub(super) struct Output {
 impl Output {
     fn publish(&mut self, lag: Duration, latest: &mut latest::Writer) -> Result<(), Closed> {
         let sample = self.readings.sample(lag);
-        // First, so that whoever has received a sample finds it here too.
+        // First, so that a reader that has received a sample also gets it from `latest`.
         latest.write(&sample);
         self.publisher.publish(sample)
     }
 }
 
-/// A sampler whose type is forgotten. The loop is inside, so that its future is boxed once a run and
-/// not once a sample.
+/// A sampler with its type erased. The loop is inside, so that its future is boxed once per run and not once
+/// per sample.
 pub(super) trait Drive: Send {
     fn start(&mut self, interval: Duration) -> Result<(), Error>;
 
@@ -89,7 +89,7 @@ impl<S: Sampler> Drive for S {
                 if output.publish(lag, latest).is_err() {
                     return;
                 }
-                // A sampler that never waits must not keep the worker for itself.
+                // A sampler that never waits must not block the worker.
                 consume_budget().await;
             }
         })

@@ -1,9 +1,8 @@
-//! The newest sample, to be read without a lock.
+//! The newest sample, readable without a lock.
 //!
-//! One writer, any number of readers, two slots: the writer fills the slot that is not current, then
-//! makes it current. A reader that finds another version current after it has read starts again;
-//! only a write that was finished meanwhile can make it, so no reader waits for a writer that was
-//! interrupted half-way.
+//! There are one writer, any number of readers, and two slots. The writer fills the slot that is not current,
+//! then makes it current. A reader whose version is no longer current after it has read starts again. Only a
+//! finished write can cause that, so no reader waits for a writer that was interrupted in the middle.
 
 #[cfg(loopmon_loom)]
 use loom::sync::{
@@ -22,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::sample::{Sample, Taken};
 
-/// The two ends of an empty cell. Times are kept as counted from `epoch`.
+/// Returns the two ends of an empty cell. Times are stored as the time since `epoch`.
 pub(super) fn latest(epoch: Instant) -> (Writer, Reader) {
     let cell = Arc::new(Cell::new());
     let writer = CellWriter {
@@ -106,8 +105,8 @@ impl<const N: usize> Cell<N> {
             if version == EMPTY {
                 return None;
             }
-            // Acquire: what was stored into this slot by a later write brings with it the version
-            // that the writer made current before it came back to this slot.
+            // Acquire: a word of a later write to this slot makes visible the version that the writer made
+            // current before it came back to this slot.
             let words = self.slots[version % 2].each_ref().map(|word| {
                 join(
                     word[0].load(Ordering::Acquire),
@@ -123,7 +122,7 @@ impl<const N: usize> Cell<N> {
     }
 }
 
-/// The only one who writes to a cell.
+/// The only writer of a cell.
 #[derive(Debug)]
 struct CellWriter<const N: usize> {
     cell: Arc<Cell<N>>,
@@ -132,7 +131,7 @@ struct CellWriter<const N: usize> {
 
 impl<const N: usize> CellWriter<N> {
     fn write(&mut self, words: [u64; N]) {
-        // The greatest is odd, so the slots go on alternating; `EMPTY` is left out.
+        // The largest version is odd, so the slots keep alternating. `EMPTY` is left out.
         self.version = self.version.checked_add(1).unwrap_or(2);
         for (slot, word) in self.cell.slots[self.version % 2].iter().zip(words) {
             let halves = split(word);

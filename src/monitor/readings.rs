@@ -1,4 +1,4 @@
-//! What a runtime's own stable metrics tell, put into a sample.
+//! The part of a sample that comes from the runtime's stable metrics. The lag comes from the sampler.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ impl Readings {
         }
     }
 
-    /// A sample of the runtime as it is now.
+    /// Returns a sample with the current metrics.
     pub(super) fn sample(&mut self, lag: Duration) -> Sample {
         Sample {
             queue_depth: self.metrics.global_queue_depth(),
@@ -36,7 +36,7 @@ impl Readings {
         }
     }
 
-    /// Live tasks, loopmon's own not counted.
+    /// Returns the number of live tasks, without loopmon's own.
     fn tasks(&self) -> usize {
         const TRIES: usize = 4;
 
@@ -47,7 +47,7 @@ impl Readings {
             if own_now == own {
                 break;
             }
-            // One of its own began or ended on another worker meanwhile.
+            // A task of loopmon's began or ended on another worker meanwhile.
             own = own_now;
             alive = self.metrics.num_alive_tasks();
         }
@@ -55,7 +55,7 @@ impl Readings {
     }
 }
 
-/// The share of the workers' time that was busy, from one reading to the next.
+/// Measures the share of the workers' time that was busy, from one reading to the next.
 #[derive(Debug)]
 struct Busy {
     total: Duration,
@@ -81,7 +81,7 @@ impl Busy {
     }
 }
 
-/// Tokio publishes busy time late and in lumps, so it can be more than there was time.
+/// Returns the share. Tokio publishes busy time late and in lumps, so it may exceed the time that passed.
 fn share(busy: Duration, passed: Duration, workers: usize) -> f64 {
     let available = passed.as_secs_f64() * workers as f64;
     if available > 0.0 {

@@ -1,4 +1,4 @@
-//! One run of a monitor, from `install` or `run` to its end.
+//! One run of a monitor, from `install` or `run` to its end. What users call is in `monitor.rs`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use futures::channel::oneshot;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use super::attachment::{Active, Driver, RunId};
+use super::attachment::{Driver, RunId, RunRecord};
 use super::calls;
 use super::engine::{Engine, Output};
-use super::lent::{Lender, Lent};
+use super::exclusive::{Exclusive, Lease};
 use super::readings::Readings;
+use super::run_future::RunFuture;
 use super::samples::Samples;
 use super::shared::Shared;
-use super::work::Work;
 use crate::broadcast::Publisher;
 use crate::clock;
 use crate::error::Error;
@@ -23,11 +23,11 @@ use crate::own_thread::OwnThread;
 use crate::runtime::RuntimeTasks;
 use crate::sample::Sample;
 
-/// A run that has begun. Dropping it, polled or not, ends it.
+/// A run that has begun. Dropping it ends the run.
 pub(super) struct Run {
-    attached: Attached,
+    end_on_drop: EndOnDrop,
     publisher: Publisher<Sample>,
-    work: Arc<Work>,
+    future: Arc<RunFuture>,
     over: oneshot::Receiver<Infallible>,
 }
 
@@ -41,25 +41,25 @@ impl Run {
             .attachment
             .with(|attachment| attachment.check_free())?;
         let interval = shared.interval;
-        // An earlier run lets go of it in the moment in which it is stopped.
+        // `None` if an earlier run has not quite ended. It returns the engine when it is stopped.
         let mut engine = shared.engine.try_take();
         if let Some(engine) = &mut engine {
             let _entered = runtime.enter();
             engine.start(interval)?;
         }
         let readings = Readings::new(runtime, RuntimeTasks::of(runtime));
-        let work = Arc::new(Work::default());
-        let (active, over) = Active::new(
+        let future = Arc::new(RunFuture::default());
+        let (record, over) = RunRecord::new(
             driver,
             runtime.clone(),
             clock::tokio_now(),
-            Arc::clone(&work),
+            Arc::clone(&future),
         );
-        let mut active = Some(active);
+        let mut record = Some(record);
         let (id, publisher) = shared
             .attachment
-            .with(|attachment| attachment.begin(&mut active))?;
-        let attached = Attached {
+            .with(|attachment| attachment.begin(&mut record))?;
+        let end_on_drop = EndOnDrop {
             shared: Arc::clone(shared),
             id,
         };
@@ -68,32 +68,32 @@ impl Run {
             readings,
             publisher: publisher.clone(),
         };
-        work.begin(Box::pin(take_samples(
+        future.set(Box::pin(take_samples(
             engine,
             shared.engine.clone(),
             output,
         )));
         Ok(Run {
-            attached,
+            end_on_drop,
             publisher,
-            work,
+            future,
             over,
         })
     }
 
-    /// To be held until it is certain that the run comes about.
-    fn offer(&self) -> Offer {
-        Offer {
-            shared: Arc::clone(&self.attached.shared),
-            id: self.attached.id,
+    /// Returns the guard to hold until it is certain that the run has started.
+    fn start_guard(&self) -> StartGuard {
+        StartGuard {
+            shared: Arc::clone(&self.end_on_drop.shared),
+            id: self.end_on_drop.id,
             callbacks: None,
-            open: true,
+            started: false,
         }
     }
 
-    /// Serves the callbacks, if there are any, until the samples of this run end.
+    /// Runs the callbacks, if there are any, until the samples of this run end.
     fn spawn_callbacks(&self, runtime: &Handle) -> Option<AbortHandle> {
-        let shared = &self.attached.shared;
+        let shared = &self.end_on_drop.shared;
         let callbacks = shared.callbacks.as_ref()?.clone();
         let samples = Samples::new(self.publisher.subscribe());
         let tasks = shared.own_tasks(runtime);
@@ -106,54 +106,58 @@ impl Run {
         runtime: &Handle,
         stall_callbacks: Option<Arc<OwnThread>>,
     ) -> Result<(), Error> {
-        let mut offer = self.offer();
-        offer.callbacks = self.spawn_callbacks(runtime);
-        let own = self.attached.shared.own_tasks(runtime).token();
+        let mut guard = self.start_guard();
+        guard.callbacks = self.spawn_callbacks(runtime);
+        let own = self.end_on_drop.shared.own_tasks(runtime).token();
         runtime.spawn(own.keep(async move {
-            self.attached.accept();
-            self.work.drive().await;
+            self.end_on_drop.accept();
+            self.future.drive().await;
         }));
-        offer.take(stall_callbacks)
+        guard.finish(stall_callbacks)
     }
 
-    /// Takes samples until the monitor is stopped or `runtime` ends, as a part of the caller.
+    /// Takes samples until the monitor is stopped or `runtime` ends, as part of the caller's future.
     pub(super) async fn drive(
         self,
         runtime: &Handle,
         stall_callbacks: Option<Arc<OwnThread>>,
     ) -> Result<(), Error> {
-        let mut offer = self.offer();
-        offer.callbacks = self.spawn_callbacks(runtime);
+        let mut guard = self.start_guard();
+        guard.callbacks = self.spawn_callbacks(runtime);
         let Run {
-            attached,
-            work,
+            end_on_drop,
+            future,
             over,
             ..
         } = self;
-        // The end of the runtime drops a task, but not the caller.
-        let own = attached.shared.own_tasks(runtime).token();
-        let ends_with_runtime = attached.clone();
+        // A runtime that ends drops its tasks, but not the caller's future, so a task has to detect the end.
+        let own = end_on_drop.shared.own_tasks(runtime).token();
+        let ends_with_runtime = end_on_drop.clone();
         runtime.spawn(own.keep(async move {
             let _ends = ends_with_runtime;
             over.await.ok();
         }));
-        offer.take(stall_callbacks)?;
-        match Foreign::new(work.drive()).await {
-            // Otherwise the runtime shuts down, on another thread, and Tokio's timers panic when
-            // they are polled at that moment.
-            Err(panic) if attached.is_on() => panic.resume(),
+        guard.finish(stall_callbacks)?;
+        match Foreign::new(future.drive()).await {
+            // Otherwise the runtime shuts down on another thread. Tokio's timers panic when they are polled
+            // at that moment.
+            Err(panic) if end_on_drop.is_current() => panic.resume(),
             Ok(()) | Err(_) => Ok(()),
         }
     }
 }
 
 /// Takes samples until the output is closed.
-async fn take_samples(engine: Option<Lent<Engine>>, lender: Lender<Engine>, output: Output) {
+async fn take_samples(
+    engine: Option<Lease<Engine>>,
+    shared_engine: Exclusive<Engine>,
+    output: Output,
+) {
     let mut engine = match engine {
         Some(started) => started,
-        // An earlier run had it still.
+        // An earlier run still had the engine.
         None => {
-            let mut engine = lender.take().await;
+            let mut engine = shared_engine.take().await;
             if engine.start(output.interval).is_err() {
                 return;
             }
@@ -163,29 +167,29 @@ async fn take_samples(engine: Option<Lent<Engine>>, lender: Lender<Engine>, outp
     engine.drive(output).await;
 }
 
-/// A run that may still turn out not to come about. Dropping it then leaves all as it was.
-struct Offer {
+/// A run that has not started yet. Dropping this before it has leaves the monitor as it was.
+struct StartGuard {
     shared: Arc<Shared>,
     id: RunId,
     callbacks: Option<AbortHandle>,
-    open: bool,
+    started: bool,
 }
 
-impl Offer {
-    /// The runtime has been given the run. Has all else begun that belongs to it, or fails.
-    fn take(mut self, stall_callbacks: Option<Arc<OwnThread>>) -> Result<(), Error> {
+impl StartGuard {
+    /// Starts what else belongs to the run, after the runtime was given it.
+    fn finish(mut self, stall_callbacks: Option<Arc<OwnThread>>) -> Result<(), Error> {
         self.shared
             .attachment
             .with(|attachment| attachment.confirm(self.id))?;
         self.shared.begin_detection(self.id, stall_callbacks)?;
-        self.open = false;
+        self.started = true;
         Ok(())
     }
 }
 
-impl Drop for Offer {
+impl Drop for StartGuard {
     fn drop(&mut self) {
-        if !self.open {
+        if self.started {
             return;
         }
         let run = self
@@ -201,29 +205,29 @@ impl Drop for Offer {
     }
 }
 
-/// Ends its run when dropped: the runtime has shut down, the caller has let go, or the sampler has
-/// panicked.
+/// Ends its run when it is dropped: the runtime has shut down, the caller has dropped the future, or the
+/// sampler has panicked.
 #[derive(Clone)]
-struct Attached {
+struct EndOnDrop {
     shared: Arc<Shared>,
     id: RunId,
 }
 
-impl Attached {
+impl EndOnDrop {
     fn accept(&self) {
         self.shared
             .attachment
             .with(|attachment| attachment.accept(self.id));
     }
 
-    fn is_on(&self) -> bool {
+    fn is_current(&self) -> bool {
         self.shared
             .attachment
-            .with(|attachment| attachment.is_on(self.id))
+            .with(|attachment| attachment.is_current(self.id))
     }
 }
 
-impl Drop for Attached {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.shared.end(self.id);
     }

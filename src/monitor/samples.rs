@@ -1,4 +1,4 @@
-//! One reader's stream of samples.
+//! One reader's stream of samples. The channel behind it is in `broadcast`.
 
 use tokio_stream::StreamExt;
 
@@ -7,33 +7,32 @@ use crate::sample::Sample;
 
 /// One reader's stream of samples, from [`Monitor::subscribe`](crate::Monitor::subscribe).
 ///
-/// It is a `Stream` as the `futures` and `tokio-stream` crates know it, so the extension traits of
-/// both work on it, and loopmon's own [`SampleStreamExt`](crate::SampleStreamExt). It can be read on
-/// any thread, on any runtime, or on none.
+/// It is a `Stream`, so the extension traits of `futures`, of `tokio-stream`, and loopmon's own
+/// [`SampleStreamExt`](crate::SampleStreamExt) work on it. It can be read on any thread, on any runtime, or on
+/// none.
 ///
 /// # A slow reader
 ///
-/// Each reader has its own position and loses only its own samples: once it is a whole
-/// [capacity](crate::Builder::capacity) behind, the oldest go. The next sample it gets says in
-/// [`missed`](Sample::missed) how many went just before it. What a reader has received, and the
-/// `missed` of those, add up to all that was published since it subscribed. No reader slows the
-/// monitor.
+/// Each reader has its own position and loses only its own samples. Once it is a whole
+/// [capacity](crate::Builder::capacity) behind, it loses its oldest. The next sample that it receives says in
+/// [`missed`](Sample::missed) how many it lost just before. The samples that a reader received and their
+/// `missed` add up to all samples that were published since it subscribed. No reader slows the monitor.
 ///
 /// # The end
 ///
-/// When the monitor stops, is dropped before it was installed, or its runtime shuts down, the stream
-/// gives what is buffered and then ends, for good. To read on after a restart, subscribe again: a
-/// subscription of after the end is one to the next run, and waits for it.
+/// When the monitor stops, is dropped before it was installed, or its runtime shuts down, the stream returns
+/// what is buffered and then ends. To read after a restart, subscribe again: a new stream belongs to the next
+/// run and waits for it.
 ///
 /// # Executors
 ///
-/// A reader can be polled by any executor; one whose waker panics, blocks or polls then and there
-/// harms nobody else. A reader that is a task of Tokio, or a part of what `block_on` drives on one of
-/// its runtimes, is woken by whoever publishes. What other wakers do is not known, so these are woken
-/// by a thread of loopmon's own, `loopmon-wakers`, with a second one that takes over when a wake takes
-/// longer than 10 ms. They are there as long as there are such readers: on `futures`' executors, or
-/// within a `FuturesUnordered`. If the operating system refuses them, the reader is woken as Tokio's
-/// are. On a paused clock, time may pass before such a reader is woken.
+/// Any executor can poll a reader. A waker that panics, blocks or polls on the spot harms no other reader.
+///
+/// The publisher wakes readers that are Tokio tasks, or that `block_on` of a Tokio runtime drives. Other wakers
+/// may do anything, so a thread named `loopmon-wakers` calls them; a second one takes over when a wake takes
+/// longer than 10 ms. The threads exist as long as there are such readers, for example on the executors of
+/// `futures` or within a `FuturesUnordered`. If the operating system refuses the threads, the publisher calls
+/// these wakers, too. With a paused clock, virtual time may pass before such a reader is woken.
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
 pub struct Samples {
@@ -47,18 +46,18 @@ impl Samples {
         Samples { subscription }
     }
 
-    /// The next sample, or `None` when the monitor has ended.
+    /// Returns the next sample, or `None` when the monitor has ended.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a dropped call has taken no sample.
+    /// Cancel safe: a dropped call loses no sample.
     pub async fn next(&mut self) -> Option<Sample> {
         StreamExt::next(self).await
     }
 
-    /// How many samples this reader has lost so far, in all.
+    /// Returns how many samples this reader has lost in all.
     ///
-    /// The reader learns of a loss when it reads the next sample.
+    /// A loss is counted when the reader reads the next sample.
     #[must_use]
     pub fn missed(&self) -> u64 {
         self.subscription.missed()

@@ -1,5 +1,5 @@
-//! What all handles on one monitor share: its settings, and what it is attached to. How a run goes on is in
-//! `run.rs`; what users call is in `monitor.rs`.
+//! What all handles on one monitor share: its settings, and what it is attached to. A run is in `run.rs`; what
+//! users call is in `monitor.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use tokio::runtime::Handle;
 use super::attachment::{Attachment, Channels, Driver, RunId};
 use super::calls;
 use super::engine::Engine;
+use super::exclusive::Exclusive;
 use super::latest;
-use super::lent::Lender;
 use super::stall_channel::Post;
 use crate::error::{Error, Kind};
 use crate::own_thread::{OwnThread, SharedThread};
@@ -31,7 +31,7 @@ pub(super) struct Shared {
     pub(super) stall_capacity: usize,
     pub(super) attachment: Lock<Attachment>,
     pub(super) latest: latest::Reader,
-    pub(super) engine: Lender<Engine>,
+    pub(super) engine: Exclusive<Engine>,
     pub(super) callbacks: Option<calls::Shared<Sample>>,
     pub(super) stall_callbacks: Option<calls::Shared<Stall>>,
     pub(super) stall_threshold: Duration,
@@ -45,15 +45,15 @@ impl Shared {
         self.attachment.with(|attachment| attachment.driver())
     }
 
-    /// The run was dropped.
+    /// Ends the run, which was dropped.
     pub(super) fn end(&self, id: RunId) {
         if !self.attachment.with(|attachment| attachment.dropped(id)) {
             return;
         }
         let mut channels = Channels::new(self.capacity);
         let run = self.attachment.with(|attachment| {
-            let on = attachment.is_on(id);
-            on.then(|| attachment.stop(&mut channels)).flatten()
+            let current = attachment.is_current(id);
+            current.then(|| attachment.stop(&mut channels)).flatten()
         });
         channels.end();
         if let Some(run) = run {
@@ -61,18 +61,18 @@ impl Shared {
         }
     }
 
-    /// What the monitor's tasks on `runtime` are to hold.
+    /// Returns the tracker that the monitor's tasks on `runtime` must hold.
     pub(super) fn own_tasks(&self, runtime: &Handle) -> TaskTracker {
         TaskTracker::new(runtime, self.tasks.clone())
     }
 
-    /// The thread that calls them, if there are any.
+    /// Returns the thread that calls the stall callbacks, if there are any.
     pub(super) fn stall_callbacks_thread(&self) -> Result<Option<Arc<OwnThread>>, Error> {
         let callbacks = self.stall_callbacks.as_ref();
         callbacks.map(|_| STALL_CALLBACKS.thread()).transpose()
     }
 
-    /// The channel of stalls, and the run that is on.
+    /// Returns the channel of stalls, and the current run.
     pub(super) fn post(&self) -> (Post, Option<RunId>) {
         let mut new = None;
         loop {
@@ -87,7 +87,7 @@ impl Shared {
         }
     }
 
-    /// Begins to detect stalls in a run that has just begun, if somebody wants them.
+    /// Starts the detection of stalls in a run that has just begun, if there is a stream or callback.
     pub(super) fn begin_detection(
         &self,
         id: RunId,
@@ -108,7 +108,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Begins to detect stalls, if a run is on, somebody wants them, and it has not begun.
+    /// Starts the detection of stalls if there is a current run, and a stream or callback.
     pub(super) fn ensure_detection(&self) -> Result<(), Error> {
         let wanted = self.attachment.with(|attachment| attachment.wanted());
         let Some((post, runtime)) = wanted else {

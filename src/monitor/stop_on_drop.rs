@@ -1,4 +1,4 @@
-//! A handle that stops its monitor.
+//! A handle that stops its monitor when it is dropped.
 
 use std::ops::Deref;
 
@@ -29,7 +29,7 @@ use super::Monitor;
 pub struct StopOnDrop(Monitor);
 
 impl Monitor {
-    /// A handle that stops the monitor when it is dropped.
+    /// Turns this into a handle that stops the monitor when it is dropped.
     pub fn stop_on_drop(self) -> StopOnDrop {
         StopOnDrop(self)
     }

@@ -1,4 +1,4 @@
-//! A handle that does not keep the monitor.
+//! A handle that does not keep the monitor alive, for exporters.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -20,7 +20,7 @@ impl WeakMonitor {
         self.0.strong_count() == 0
     }
 
-    /// Whether both are handles on one monitor.
+    /// Returns whether both are handles on the same monitor.
     pub(crate) fn is(&self, other: &WeakMonitor) -> bool {
         Weak::ptr_eq(&self.0, &other.0)
     }

@@ -13,7 +13,7 @@ use tokio::runtime::{Handle, Id, worker_index};
 use super::worker_threads::WorkerThreads;
 use crate::foreign::Foreign;
 use crate::per_process::PerProcess;
-use crate::waiting::Waiting;
+use crate::waiting::WaitList;
 
 /// All runtimes that have tasks of loopmon, from however many monitors.
 static RUNTIMES: PerProcess<Mutex<HashMap<Id, Weak<RuntimeTasks>>>> =
@@ -81,15 +81,15 @@ pub(crate) struct Tasks(Arc<Alive>);
 #[derive(Debug, Default)]
 struct Alive {
     count: AtomicUsize,
-    waiting: Waiting,
+    waiting: WaitList,
 }
 
 impl Tasks {
     /// Waits until there are no tasks.
     pub(crate) async fn gone(&self) {
-        let mut seat = self.0.waiting.seat();
+        let mut waiter = self.0.waiting.waiter();
         poll_fn(|cx| {
-            seat.wait(cx.waker());
+            waiter.register(cx.waker());
             match self.0.count.load(Ordering::Acquire) {
                 0 => Poll::Ready(()),
                 _ => Poll::Pending,

@@ -1,4 +1,4 @@
-//! Lag as the lateness of a timer.
+//! The default sampler: lag as the lateness of a timer.
 
 use std::time::Duration;
 
@@ -13,48 +13,46 @@ const TICK: Duration = Duration::from_millis(1);
 /// The longest duration that Tokio's timers hold, as `tokio::time::sleep` documents it.
 pub(crate) const LONGEST_INTERVAL: Duration = Duration::from_millis(68_719_476_734);
 
-/// Tokio adds this to a deadline, then cuts it to the tick: it rounds up.
+/// Tokio adds this to a deadline and then truncates it to the tick, to round it up.
 const ROUNDED_UP_BY: Duration = Duration::from_nanos(999_999);
 
-/// Sleeps for the interval and reports what passed beyond it: the default sampler.
+/// Sleeps for the interval and reports by how much the timer was late. This is the default sampler.
 ///
-/// One task, one timer, no thread. It needs a runtime with timers (`enable_time`).
+/// It uses one task, one timer and no thread. It needs a runtime with timers (`enable_time`).
 ///
-/// # What it can and cannot see
+/// # What it can and cannot measure
 ///
-/// A block is seen when the timer was due before the block ended. One that starts right after a
-/// sample is taken is under-reported by the interval, which had to pass anyway; one that starts
-/// when the timer is due is reported in full. So the report is never more than one interval short,
-/// and a block shorter than the interval may go unseen. It is told only when it is over. On a
-/// runtime with several workers another worker answers for a blocked one. Stall detection has none
-/// of these limits.
+/// A block shows if the timer was due before the block ended. If the block starts right after a sample,
+/// the lag is one interval short, because that interval had to pass anyway. If it starts when the timer is
+/// due, the lag is the whole block. So lag is never more than one interval short, and a block shorter than
+/// the interval may not show at all. The sample comes only after the block. On a runtime with several
+/// workers another worker runs the sampler while one is blocked. Stall detection has none of these limits.
 ///
 /// # Tokio's timer wheel
 ///
-/// Tokio rounds a deadline up to its next millisecond tick, and parks for whole milliseconds from
-/// the moment it parks. So `tokio::time::sleep(10 ms)` on an idle runtime takes 11 ms and a little,
-/// and a sampler that takes the difference reports a lag of 1.1 ms where nothing waited. This one
-/// asks for a deadline that is 999,999 ns early, which is what Tokio's rounding adds: on an idle
-/// runtime it wakes after the interval itself and reports the machine's own lateness alone, 0.1 to
-/// 0.3 ms: Linux lets a wait be late by a thousandth of its length. On a busy runtime the timer may
-/// fire up to a millisecond before the interval has passed; that counts as no lag. Because the
-/// deadline is never late, lag is not under-reported.
+/// Tokio rounds a deadline up to the next millisecond tick, and then parks for whole milliseconds. So
+/// `tokio::time::sleep(10 ms)` takes a little more than 11 ms on an idle runtime, and a sampler that
+/// subtracts 10 ms reports a lag of 1.1 ms although nothing waited. This sampler sets a deadline that is
+/// 999,999 ns early, which is what Tokio's rounding adds. On an idle runtime it then wakes after the interval
+/// and reports only how late the machine is, 0.1 to 0.3 ms: Linux may delay a wait by a thousandth of its
+/// length. On a busy runtime the timer may fire up to a millisecond before the interval has passed; that
+/// counts as no lag. The deadline is never late, so lag is not under-reported.
 ///
 /// An interval is rounded up to whole milliseconds.
 ///
-/// While any timer is set, Tokio reads the clock each time it looks for events. On a busy
-/// `multi_thread` runtime that has no other timer the sampler's own costs one or two percent of
-/// throughput, as a single `tokio::time::sleep` does; the [`WakeSampler`] needs none.
+/// While any timer is set, Tokio reads the clock each time it polls for events. On a busy `multi_thread`
+/// runtime without other timers, this sampler's timer costs as much throughput as a single
+/// `tokio::time::sleep`: one or two percent. The [`WakeSampler`] needs no timer.
 ///
 /// [`WakeSampler`]: crate::WakeSampler
 ///
-/// On the paused clock of `tokio::time::pause` the lag is zero, and a jump by
-/// `tokio::time::advance` looks like a stall.
+/// With the paused clock of `tokio::time::pause` the lag is zero, and a jump by `tokio::time::advance` looks
+/// like a stall.
 ///
 /// # A runtime without timers
 ///
-/// [`start`](Sampler::start) then fails. Tokio tells by a panic alone: it is caught, but the process's
-/// panic hook reports it, and with `panic = "abort"` the process ends.
+/// Without timers, [`start`](Sampler::start) fails. Tokio reports missing timers only by a panic. Loopmon
+/// catches it, but the process's panic hook reports it, and with `panic = "abort"` the process ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SleepSampler;
 
@@ -67,7 +65,7 @@ impl SleepSampler {
 }
 
 impl Sampler for SleepSampler {
-    /// Fails if the runtime has no timers. Tokio tells so by a panic alone.
+    /// Fails if the runtime has no timers, which Tokio reports only by a panic.
     fn start(&mut self, _: Duration) -> Result<(), Error> {
         let timer = foreign::call(|| drop(tokio::time::sleep(Duration::ZERO)));
         timer.map_err(|_| Kind::TimersDisabled.into())
@@ -83,8 +81,8 @@ impl Sampler for SleepSampler {
     }
 }
 
-/// `interval` rounded up to whole ticks, at least one, as below that a paused clock would never move,
-/// and at most what timers hold.
+/// Rounds `interval` up to whole ticks, and limits it to what timers hold. It is at least one tick, because
+/// a paused clock would not move for less.
 fn whole_ticks(interval: Duration) -> Duration {
     let ticks = interval.as_nanos().div_ceil(TICK.as_nanos()).max(1);
     u64::try_from(ticks)
@@ -111,7 +109,7 @@ mod tests {
         }
     }
 
-    /// Lag and virtual time passed over one measurement.
+    /// Returns the lag of one measurement, and the virtual time that it took.
     async fn measure_paused(interval: Duration) -> (Duration, Duration) {
         let began = clock::tokio_now();
         let lag = SleepSampler.measure(interval).await;

@@ -1,4 +1,4 @@
-//! Lag as the time a woken task waits for its turn.
+//! The other sampler: lag as the time that a woken task waits for its turn.
 
 use std::future::poll_fn;
 use std::io;
@@ -15,35 +15,33 @@ use crate::foreign;
 use crate::sync::Lock;
 use crate::threads;
 
-/// A thread of its own wakes a parked task at a known instant; the lag is the time from there to
-/// the task's turn.
+/// Wakes a parked task from a thread and reports how long the task waited for its turn.
 ///
-/// It needs no timers, so it works on a runtime without `enable_time`, is not bound to their
-/// millisecond, and resolves microseconds: what it reports on an idle runtime is the machine's own
-/// wake-up latency. Under the paused clock of `tokio::time::pause` it goes on in real time.
+/// It needs no timers. So it works on a runtime without `enable_time`, and resolves microseconds where timers
+/// resolve milliseconds: on an idle runtime it reports the machine's wake-up latency. With the paused clock of
+/// `tokio::time::pause` it continues in real time.
 ///
 /// # It changes what it measures
 ///
-/// Waking a task from outside wakes a parked worker. On a `multi_thread` runtime that worker then
-/// takes over timers and I/O, which would otherwise have waited for the worker that holds them: a
-/// wake every 10 ms lowered the 99th percentile of an application timer from 100 ms to 4.5 ms while
-/// another worker was stuck. Frequent wakes so hide the starvation they are meant to find. On
-/// `multi_thread` keep the interval at 100 ms or more, or use the [`SleepSampler`], unless that
-/// effect is wanted.
+/// To wake a task from outside wakes a parked worker. On a `multi_thread` runtime that worker then takes over
+/// timers and I/O, which would otherwise wait for the stuck worker that polls them. A wake every 10 ms
+/// lowered the 99th percentile of an application timer from 100 ms to 4.5 ms while another worker was stuck.
+/// So frequent wakes hide the starvation that they should detect. On `multi_thread`, keep the interval at
+/// 100 ms or more, or use the [`SleepSampler`], unless you want that effect.
 ///
-/// Like the [`SleepSampler`] it sees a stuck worker only if no other worker answers, and it under-
-/// reports a block by up to one interval.
+/// Like the [`SleepSampler`] it detects a stuck worker only if no other worker runs the task, and its lag is up
+/// to one interval short.
 ///
 /// # Threads
 ///
-/// The thread starts with a run and is named `loopmon-wake`. It ends when the monitor stops; an
-/// interval later if it was stopped just between two measurements. If the operating system refuses it,
-/// so does [`start`](Sampler::start), and the monitor is not installed.
+/// The thread starts with a run and is named `loopmon-wake`. It ends when the monitor stops, or an interval
+/// later if the monitor stopped between two measurements. If the operating system refuses the thread,
+/// [`start`](Sampler::start) fails, and the monitor is not installed.
 ///
 /// # Panics
 ///
-/// A measurement panics, which ends the monitor, if it has to start the thread again and the operating
-/// system refuses it: if the runtime takes longer than an interval to come to its first measurement.
+/// The thread ends by itself if the runtime takes longer than an interval to begin a measurement. If the
+/// operating system then refuses a new thread, the measurement panics, which ends the monitor.
 ///
 /// [`SleepSampler`]: crate::SleepSampler
 #[derive(Debug, Default)]
@@ -67,7 +65,7 @@ impl Sampler for WakeSampler {
     }
 
     async fn measure(&mut self, interval: Duration) -> Duration {
-        // While it waits the future owns the thread: dropped in the middle, it ends the thread too.
+        // The waiting future owns the alarm, so dropping the future ends the thread, too.
         let alarm = self
             .alarm
             .take()
@@ -83,12 +81,12 @@ impl Sampler for WakeSampler {
     }
 }
 
-/// The thread, and what it shares with the task it wakes. Dropping it ends the thread.
+/// The thread, and the state that it shares with the task that it wakes. Dropping this ends the thread.
 #[derive(Debug)]
 struct Alarm {
     interval: Duration,
     probe: Arc<Probe>,
-    /// Never sent on: the thread waits on it, and ends when it is dropped.
+    /// Ends the thread when it is dropped. Nothing is ever sent.
     _alive: mpsc::Sender<()>,
 }
 
@@ -106,10 +104,9 @@ impl Alarm {
     }
 }
 
-/// Wakes the probe every interval until `ended` is disconnected, or nobody measures any more.
+/// Wakes the task every interval, until `ended` is disconnected or nothing measures any more.
 ///
-/// It keeps its own time instead of being told when to ring: telling a sleeping thread costs as
-/// much as a wake-up.
+/// The thread keeps its own time. To send it the time of the next ring would cost another wake-up.
 fn ring(probe: &Probe, interval: Duration, ended: &mpsc::Receiver<()>) {
     let mut wait = interval;
     while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
@@ -120,7 +117,7 @@ fn ring(probe: &Probe, interval: Duration, ended: &mpsc::Receiver<()>) {
     }
 }
 
-/// What the thread and the task tell each other.
+/// The state that the thread and the task share.
 #[derive(Debug)]
 struct Probe(Lock<State>);
 
@@ -133,7 +130,7 @@ enum State {
     Woken {
         at: Instant,
     },
-    /// The task has its lag and is about to arm it again, if it goes on.
+    /// The task has its lag. It arms the probe again soon, unless the run is over.
     Idle,
     /// The thread has ended.
     Ended,
@@ -149,7 +146,7 @@ impl State {
 }
 
 impl Probe {
-    /// Whether the thread is still there to wake it.
+    /// Returns whether the thread still runs and will wake the task.
     fn arm(&self) -> bool {
         self.0.with(|state| {
             if matches!(state, State::Ended) {
@@ -161,7 +158,7 @@ impl Probe {
     }
 
     fn poll_woken(&self, cx: &mut Context<'_>) -> Poll<Instant> {
-        // A waker is foreign, so this clones it before, and drops one after.
+        // A waker is foreign code, so it is cloned and dropped outside of the lock.
         let mut waker = Some(cx.waker().clone());
         self.0.with(|state| match state {
             State::Woken { at } => {
@@ -177,24 +174,24 @@ impl Probe {
         })
     }
 
-    /// Wakes the task if it has waited for the interval; returns how long to wait until next time,
-    /// if there is one.
+    /// Wakes the task if it has waited for the interval. Returns how long to wait until the next ring, or
+    /// `None` if the run is over.
     fn ring(&self, now: Instant, interval: Duration) -> Option<Duration> {
         let mut waker = None;
         let next = self.0.with(|state| {
             let at = match state {
                 State::Armed { at, .. } => *at,
-                // Still busy with the last one: the runtime is stuck.
+                // The task has not run since the last ring: the runtime is stuck.
                 State::Woken { .. } => return Some(interval),
-                // Arming it again takes microseconds: the run is over.
+                // To arm again takes microseconds, so the run is over.
                 State::Idle | State::Ended => {
                     *state = State::Ended;
                     return None;
                 }
             };
             let left = interval.saturating_sub(now.saturating_duration_since(at));
-            // The task arms itself a little after it was woken. An eighth too early is near enough;
-            // waiting for the rest would cost a second wake-up each time.
+            // The task arms the probe a little after it was woken. An eighth too early is accurate enough;
+            // to wait for the rest would cost a second wake-up each time.
             if left > interval / 8 {
                 return Some(left);
             }
@@ -205,7 +202,7 @@ impl Probe {
             Some(interval)
         });
         if let Some(waker) = waker {
-            // Somebody may measure with an executor of their own.
+            // The sampler may be polled by any executor, whose waker may panic.
             foreign::call(|| waker.wake()).ok();
         }
         next
@@ -225,14 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_wakes_the_waiting_task_once_and_tells_when() {
+    fn a_ring_wakes_the_waiting_task_once_and_records_when() {
         let probe = armed();
         let mut waiting = task::spawn(poll_fn(|cx| probe.poll_woken(cx)));
         assert_pending!(waiting.poll());
         let rang = clock::now() + INTERVAL;
         assert_eq!(probe.ring(rang, INTERVAL), Some(INTERVAL));
         assert!(waiting.is_woken());
-        // The runtime is stuck and does not come for it: later rings change nothing.
+        // The runtime is stuck and does not poll the task: later rings change nothing.
         assert_eq!(probe.ring(rang + INTERVAL, INTERVAL), Some(INTERVAL));
         assert_ready_eq!(waiting.poll(), rang);
     }
@@ -264,7 +261,7 @@ mod tests {
         let mut waiting = task::spawn(poll_fn(|cx| probe.poll_woken(cx)));
         assert_ready_eq!(waiting.poll(), rang);
         assert_eq!(probe.ring(rang + INTERVAL, INTERVAL), None);
-        // Who comes too late starts another.
+        // A task that arms too late has to start another thread.
         assert!(!probe.arm());
     }
 

@@ -1,11 +1,11 @@
-//! The exponentially weighted moving average of values that do not come at even intervals.
+//! The exponentially weighted moving average of values at uneven intervals.
 
 use std::time::Duration;
 
 /// An average in which a lag's weight halves with every half-life that passes.
 ///
 /// `average = kept × average + (1 − kept) × lag` with `kept = 2^(−elapsed / half_life)`: each lag
-/// stands for the time since the one before it. This is the "next point" average of A. Eckner,
+/// weighs by the time since the one before it. This is the "next point" average of A. Eckner,
 /// *Algorithms for Unevenly Spaced Time Series: Moving Averages and Other Rolling Operators*, with
 /// his `τ = half_life / ln 2`.
 #[derive(Debug)]
@@ -16,9 +16,10 @@ pub(crate) struct Ewma {
 
 #[derive(Debug)]
 struct Average {
-    /// In seconds. Not a `Duration`: with a long half-life each step is less than a nanosecond.
+    /// Holds the average in seconds. Not a `Duration`: with a long half-life each step is less than a
+    /// nanosecond.
     exact: f64,
-    told: Duration,
+    rounded: Duration,
 }
 
 impl Ewma {
@@ -29,23 +30,23 @@ impl Ewma {
         }
     }
 
-    /// The average with `lag`, which comes `elapsed` after the lag before it.
+    /// Adds `lag`, which came `elapsed` after the lag before it, and returns the average.
     pub(crate) fn push(&mut self, lag: Duration, elapsed: Duration) -> Duration {
         let kept = self.kept(elapsed);
         let average = self.average.get_or_insert(Average {
             exact: lag.as_secs_f64(),
-            told: lag,
+            rounded: lag,
         });
         average.exact = kept * average.exact + (1.0 - kept) * lag.as_secs_f64();
-        // It fails past `Duration::MAX` only. Floats round, so the clamp keeps the average between
-        // what it was and the lag.
-        average.told = Duration::try_from_secs_f64(average.exact)
+        // It fails only past `Duration::MAX`. Floats round, so the clamp keeps the average between its
+        // last value and the lag.
+        average.rounded = Duration::try_from_secs_f64(average.exact)
             .unwrap_or(Duration::MAX)
-            .clamp(average.told.min(lag), average.told.max(lag));
-        average.told
+            .clamp(average.rounded.min(lag), average.rounded.max(lag));
+        average.rounded
     }
 
-    /// The share of the average that is left when that much time has passed.
+    /// Returns the share of the average that remains after `elapsed`.
     fn kept(&self, elapsed: Duration) -> f64 {
         if self.half_life.is_zero() {
             return 0.0;

@@ -1,4 +1,4 @@
-//! How lags are distributed, corrected for what was not measured.
+//! The distribution of lags, corrected for lags that were not measured. It knows no windows of time.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,24 +7,24 @@ use hdrhistogram::Histogram;
 
 use super::from_nanos;
 
-/// Shorter lags count as none in the percentiles. In nanoseconds, as all of these.
+/// Shorter lags count as zero in the percentiles. In nanoseconds, like the constants below.
 ///
-/// A power of two: the buckets are of this width up to 2,048 of them, and wider by and by.
+/// It is a power of two: the first 2,048 buckets have this width, and later ones are wider.
 const SHORTEST: u64 = 256;
-/// Longer lags count as this long in the percentiles and in the correction.
+/// Longer lags count as this in the percentiles and in the correction.
 const LONGEST: u64 = 3_600 * 1_000_000_000;
-/// Shorter intervals count as this long, which bounds how many lags one lag stands for.
+/// Shorter intervals count as this, which bounds how many lags the correction adds for one lag.
 const SHORTEST_INTERVAL: u64 = 1_000;
-/// Wider buckets hold lags within a thousandth of each other.
+/// In wider buckets, lags differ by at most a thousandth.
 const SIGNIFICANT_FIGURES: u8 = 3;
 
-/// Lags by size, in memory that does not grow.
+/// Counts lags by size, in memory that does not grow.
 pub(crate) struct LagHistogram {
     buckets: Histogram<u64>,
     exact: Exact,
 }
 
-/// What needs no buckets.
+/// The figures that need no buckets.
 struct Exact {
     count: u64,
     nanos: u128,
@@ -63,12 +63,12 @@ impl LagHistogram {
         self.exact.add(1, lag.as_nanos(), lag, lag);
     }
 
-    /// Counts the lags that would have been measured every `interval` during a lag, had it not held
-    /// up the measuring too: `lag - interval`, `lag - 2 × interval`, … down to `interval`.
+    /// Counts the lags that a sampler would have measured every `interval` during a lag if the lag had not
+    /// stopped the sampler, too: `lag - interval`, `lag - 2 × interval`, … down to `interval`.
     ///
     /// This is the correction for coordinated omission by an expected interval, from Gil Tene's
-    /// HdrHistogram. All values of one bucket are counted at once: however long the lag, it takes
-    /// no more steps than there are buckets.
+    /// HdrHistogram. It counts all values of one bucket at once, so even the longest lag takes no more
+    /// steps than there are buckets.
     pub(crate) fn record_omitted(&mut self, lag: Duration, interval: Duration) {
         let (lag, interval) = (in_range(lag), in_range(interval).max(SHORTEST_INTERVAL));
         let omitted = (lag / interval).saturating_sub(1);
@@ -94,7 +94,7 @@ impl LagHistogram {
         self.exact.min
     }
 
-    /// Rounded down to a nanosecond.
+    /// The mean, rounded down to a nanosecond.
     pub(crate) fn mean(&self) -> Duration {
         from_nanos(self.exact.nanos / u128::from(self.exact.count.max(1)))
     }
@@ -103,7 +103,7 @@ impl LagHistogram {
         self.exact.max
     }
 
-    /// The longest lag of the bucket in which the quantile is.
+    /// The longest lag in the bucket of the quantile.
     pub(crate) fn quantile(&self, quantile: f64) -> Duration {
         let longest = match self.buckets.value_at_quantile(quantile) {
             0..SHORTEST => Duration::ZERO,
@@ -112,7 +112,7 @@ impl LagHistogram {
         longest.max(self.exact.min).min(self.exact.max)
     }
 
-    /// Forgets the lags and keeps the memory.
+    /// Removes all lags and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.buckets.reset();
         self.exact = Exact::EMPTY;
@@ -121,7 +121,7 @@ impl LagHistogram {
 
 impl fmt::Debug for LagHistogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not its many thousand buckets.
+        // Without the buckets, which are many thousands.
         f.debug_struct("LagHistogram")
             .field("count", &self.exact.count)
             .finish_non_exhaustive()
@@ -197,10 +197,10 @@ mod tests {
         }
         for (quantile, exact) in [(0.5, 50_000), (0.9, 90_000), (0.999, 99_900)] {
             let exact = Duration::from_micros(exact);
-            let told = histogram.quantile(quantile);
+            let got = histogram.quantile(quantile);
             assert!(
-                exact <= told && told <= exact + exact / 1_000,
-                "{quantile}: {told:?}"
+                exact <= got && got <= exact + exact / 1_000,
+                "{quantile}: {got:?}"
             );
         }
     }
@@ -211,13 +211,13 @@ mod tests {
         histogram.record(Duration::from_secs(9));
         histogram.clear();
         histogram.record(Duration::from_secs(1));
-        for told in [
+        for got in [
             histogram.min(),
             histogram.mean(),
             histogram.quantile(1.0),
             histogram.max(),
         ] {
-            assert_eq!(told, Duration::from_secs(1));
+            assert_eq!(got, Duration::from_secs(1));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which percentile is meant.
+//! A percentile and its nearest rank. It knows no values.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use crate::error::{Error, Kind};
 
 /// A percentile, from 0 to 100: the median is the 50th.
 ///
-/// Of `n` values it is the one of nearest rank: sorted, the `⌈percentile / 100 × n⌉`th, counted
-/// from one. So it is always one of the values, never something between two of them. The 0th
-/// percentile is the least value, the 100th the largest.
+/// Of `n` sorted values it is the one at the nearest rank, `⌈percentile / 100 × n⌉`, counted from one. So
+/// it is always one of the values, and never lies between two of them. The 0th percentile is the smallest
+/// value, the 100th the largest.
 ///
 /// ```
 /// use loopmon::Percentile;
@@ -19,7 +19,7 @@ use crate::error::{Error, Kind};
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Percentile {
-    /// Whole numbers: 99.9 % of 1,000 values is the 999th, where floats make it the 1,000th.
+    /// Holds a whole number: 99.9 % of 1,000 values is the 999th, and floats would make it the 1,000th.
     billionths: u32,
 }
 
@@ -47,9 +47,10 @@ impl Percentile {
         billionths: WHOLE / 1_000 * 999,
     };
 
-    /// The percentile `percent`, kept to seven decimals.
+    /// The percentile `percent`, rounded to seven decimals.
     ///
     /// # Errors
+    ///
     /// If it is not within `0.0..=100.0`, `NaN` included.
     pub fn new(percent: f64) -> Result<Percentile, Error> {
         if !(0.0..=100.0).contains(&percent) {
@@ -60,7 +61,7 @@ impl Percentile {
         })
     }
 
-    /// The nearest rank among `count` values, from one on.
+    /// Returns the nearest rank among `count` values, counted from one.
     pub(crate) fn rank(self, count: usize) -> usize {
         let rank = (count as u128 * u128::from(self.billionths)).div_ceil(u128::from(WHOLE));
         (rank as usize).max(1)

@@ -1,25 +1,25 @@
-//! The longest of the newest lags.
+//! The longest of the newest lags. It knows no time, only a number of lags.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// The maximum of the last `window` lags, in amortised constant time for each.
+/// The maximum of the last `window` lags, in amortised constant time per lag.
 ///
-/// Kept are only those lags that can still become the maximum: each is shorter than all before it.
-/// A new lag drops the shorter ones from the back, each lag is dropped once.
+/// It keeps only the lags that can still become the maximum: each is shorter than all before it. A new lag
+/// removes those that are not longer from the back, and each lag is removed once.
 #[derive(Debug)]
 pub(crate) struct SlidingMax {
     window: NonZeroUsize,
     candidates: VecDeque<Candidate>,
-    /// The number of lags so far.
+    /// Counts the lags so far.
     seen: u64,
 }
 
 #[derive(Debug)]
 struct Candidate {
     lag: Duration,
-    /// `seen` before it.
+    /// Numbers the lags, from zero.
     number: u64,
 }
 
@@ -32,7 +32,7 @@ impl SlidingMax {
         }
     }
 
-    /// The maximum with `lag`.
+    /// Adds `lag` and returns the maximum.
     pub(crate) fn push(&mut self, lag: Duration) -> Duration {
         while self.candidates.back().is_some_and(|last| last.lag <= lag) {
             self.candidates.pop_back();
@@ -40,7 +40,7 @@ impl SlidingMax {
         let number = self.seen;
         self.candidates.push_back(Candidate { lag, number });
         self.seen += 1;
-        // One lag comes, so at most one is too old.
+        // One lag was added, so at most one is too old.
         let oldest = self.seen.saturating_sub(self.window.get() as u64);
         if self
             .candidates

@@ -1,4 +1,4 @@
-//! The mean of the newest lags.
+//! The mean of the newest lags. It knows no time, only a number of lags.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::from_nanos;
 
-/// The mean of up to `window` lags, in constant time for each.
+/// The mean of the last `window` lags, in constant time per lag.
 ///
-/// The sum is kept in whole nanoseconds, so that it never drifts.
+/// The sum is in whole nanoseconds, so it never drifts.
 #[derive(Debug)]
 pub(crate) struct SlidingMean {
     window: NonZeroUsize,
     lags: VecDeque<Duration>,
-    /// Of `lags`. 2^34 times `Duration::MAX` fit, more than any memory holds.
+    /// Holds the sum of `lags`. It has room for 2^34 times `Duration::MAX`, more than fit into memory.
     nanos: u128,
 }
 
@@ -26,7 +26,7 @@ impl SlidingMean {
         }
     }
 
-    /// The mean with `lag`, rounded down to a nanosecond.
+    /// Adds `lag` and returns the mean, rounded down to a nanosecond.
     pub(crate) fn push(&mut self, lag: Duration) -> Duration {
         if self.lags.len() == self.window.get() {
             if let Some(oldest) = self.lags.pop_front() {

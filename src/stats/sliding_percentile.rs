@@ -1,4 +1,4 @@
-//! A percentile of the newest lags.
+//! A percentile of the newest lags. It knows no time, only a number of lags.
 
 mod heap;
 
@@ -8,23 +8,23 @@ use std::time::Duration;
 use super::Percentile;
 use heap::{Entry, Heap, High, Low, Place};
 
-/// A percentile of up to `window` lags, by nearest rank, in logarithmic time for each.
+/// A percentile of the last `window` lags, by nearest rank, in logarithmic time per lag.
 ///
-/// Two heaps share the window: `low` has as many of the shortest lags as the rank says, the longest
-/// of them on top, which is the answer; `high` has the others, the shortest on top. A full window
-/// is a ring of slots. A new lag takes the slot of the oldest and its place in its heap; if the
-/// tops are in the wrong order after that, they change places.
+/// Two heaps share the window. `low` has the shortest lags, as many as the rank; its top is the longest of
+/// them, which is the percentile. `high` has the other lags; its top is the shortest. A full window is a
+/// ring of slots. A new lag replaces the oldest in its slot and in its heap. If the two tops are then in
+/// the wrong order, they swap.
 ///
-/// Storage grows with the window and is then kept, so a full window allocates nothing.
+/// Storage grows with the window and stays, so a full window allocates nothing.
 #[derive(Debug)]
 pub(crate) struct SlidingPercentile {
     window: NonZeroUsize,
     percentile: Percentile,
     low: Heap<Low>,
     high: Heap<High>,
-    /// Where the lag of each slot is.
+    /// Locates the lag of each slot in the heaps.
     places: Vec<Place>,
-    /// The slot of the oldest lag, once the window is full.
+    /// Names the slot of the oldest lag, once the window is full.
     oldest: usize,
 }
 
@@ -40,7 +40,7 @@ impl SlidingPercentile {
         }
     }
 
-    /// The percentile with `lag`.
+    /// Adds `lag` and returns the percentile.
     pub(crate) fn push(&mut self, lag: Duration) -> Duration {
         if self.places.len() < self.window.get() {
             self.add(lag);
@@ -54,7 +54,7 @@ impl SlidingPercentile {
     fn add(&mut self, lag: Duration) {
         let slot = self.places.len();
         let entry = Entry { lag, slot };
-        // One lag more raises the rank by one or not at all.
+        // One more lag raises the rank by one or not at all.
         if self.low.len() < self.percentile.rank(slot + 1) {
             self.places.push(Place::Low(self.low.len()));
             self.low.push(entry, &mut self.places);
@@ -74,7 +74,7 @@ impl SlidingPercentile {
         }
     }
 
-    /// After one lag has changed, at most the two tops are in the wrong heap.
+    /// Swaps the two tops if they are in the wrong order. After one change no other lag can be.
     fn order_tops(&mut self) {
         let (Some(low), Some(high)) = (self.low.top(), self.high.top()) else {
             return;

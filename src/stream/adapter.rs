@@ -1,4 +1,5 @@
-//! What all adapters have in common: their type, and how they are polled.
+//! What all adapters have in common: their type, and how they are polled. What each adapter does with a
+//! sample is a `Rule` in its own file.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,22 +9,22 @@ use pin_project_lite::pin_project;
 
 use crate::sample::Sample;
 
-/// As [`Stream::size_hint`] gives it.
+/// The type of [`Stream::size_hint`].
 pub(super) type SizeHint = (usize, Option<usize>);
 
-/// What an adapter makes of the samples of its source.
+/// How an adapter turns the samples of its source into items.
 pub(super) trait Rule {
     type Item;
 
-    /// What comes out when `sample` goes in.
+    /// Takes `sample`, and returns an item if one is due.
     fn push(&mut self, sample: Sample) -> Option<Self::Item>;
 
-    /// What comes out at the end of the source. Nothing the second time.
+    /// Returns the last item, at the end of the source. The second call returns `None`.
     fn finish(&mut self) -> Option<Self::Item> {
         None
     }
 
-    /// How many items are still to come out, if so many `samples` are still to go in.
+    /// Bounds the number of remaining items by that of the remaining `samples`.
     fn size_hint(&self, samples: SizeHint) -> SizeHint;
 }
 
@@ -31,7 +32,7 @@ pin_project! {
     /// A source with a rule applied to it.
     #[derive(Debug)]
     pub(super) struct Adapter<St, R> {
-        // Never polled again after its end.
+        // Fused, because a source must not be polled again after its end.
         #[pin]
         source: Fuse<St>,
         pub(super) rule: R,
@@ -67,7 +68,7 @@ impl<St: Stream<Item = Sample>, R: Rule> Stream for Adapter<St, R> {
 
 impl<St: Stream<Item = Sample>, R: Rule> FusedStream for Adapter<St, R> {
     fn is_terminated(&self) -> bool {
-        // What the rule had for the end came out with it.
+        // The rule's last item came out with the end of the source.
         self.source.is_terminated()
     }
 }

@@ -1,4 +1,4 @@
-//! Follows the lag's average over time.
+//! The adapter that averages the lag over time. The arithmetic is in `stats`.
 
 use std::time::Duration;
 

@@ -1,19 +1,19 @@
-//! Rules that let some samples through.
+//! The rule of all adapters that drop samples. Which samples pass is a `Gate` in each adapter's file.
 
 use crate::sample::Sample;
 
 use super::adapter::{Rule, SizeHint};
 
-/// Which samples a filter lets through.
+/// Decides which samples pass a filter.
 pub(super) trait Gate {
     fn passes(&mut self, sample: &Sample) -> bool;
 }
 
-/// Lets through what its gate does, and tells with it what was missed on the way.
+/// Lets through the samples that pass its gate, and adds to them what the dropped ones have missed.
 #[derive(Debug)]
 pub(super) struct Filter<G> {
     pub(super) gate: G,
-    /// Lost before samples that did not pass, since the last one that did.
+    /// Counts the samples lost before dropped ones, since the last sample that passed.
     missed: u64,
 }
 

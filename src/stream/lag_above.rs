@@ -1,4 +1,4 @@
-//! Lets through the samples above a threshold.
+//! The adapter that lets through the samples above a threshold.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Tells when the lag becomes too long, and when it is well again.
+//! The adapter that reports when the lag becomes too long, and when it is healthy again.
 
 use std::time::Duration;
 
@@ -15,19 +15,19 @@ adapter! {
     LagAlerts: Alerts => Alert
 }
 
-/// A change of what [`lag_alerts`](super::SampleStreamExt::lag_alerts) watches.
+/// A change of the alert of [`lag_alerts`](super::SampleStreamExt::lag_alerts).
 // Closed on purpose: an alert is raised or it is not, so a `match` may be exhaustive.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Alert {
     /// The lag reached [`Hysteresis::raise_at`], with this sample.
     Raised(Sample),
-    /// The lag is down to [`Hysteresis::clear_at`] again, with this sample.
+    /// The lag fell to [`Hysteresis::clear_at`] or less, with this sample.
     Cleared(Sample),
 }
 
-/// Two thresholds that keep an alert from flapping: it is raised at one and cleared at another.
+/// Two thresholds that keep an alert from flapping: one raises it, the other clears it.
 ///
-/// Between the two nothing changes. They may be equal: a lag that raises the alert never clears it.
+/// A lag between the two changes nothing. They may be equal: a lag that raises the alert never clears it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,9 +47,11 @@ pub struct Hysteresis {
 }
 
 impl Hysteresis {
-    /// Raised by a lag of `raise_at` or more, cleared by one of `clear_at` or less.
+    /// Thresholds at which a lag of `raise_at` or more raises the alert, and a lag of `clear_at` or less
+    /// clears it.
     ///
     /// # Errors
+    ///
     /// If `raise_at` is less than `clear_at`.
     pub fn new(raise_at: Duration, clear_at: Duration) -> Result<Hysteresis, Error> {
         if raise_at < clear_at {
@@ -64,7 +66,7 @@ impl Hysteresis {
         self.raise_at
     }
 
-    /// The longest lag that clears the alert, unless it raises it.
+    /// The longest lag that clears the alert. If it equals `raise_at`, only shorter lags do.
     #[must_use]
     pub fn clear_at(&self) -> Duration {
         self.clear_at

@@ -1,4 +1,4 @@
-//! Lets through the samples below a threshold.
+//! The adapter that lets through the samples below a threshold.
 
 use std::time::Duration;
 

@@ -1,14 +1,14 @@
-//! What a window of samples comes to.
+//! The summary of a window of samples. How it is computed is in `summarize.rs`.
 
 use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-/// The lag over a stretch of time, as [`summarize`](crate::SampleStreamExt::summarize) gives it.
+/// The lag over a period, from [`summarize`](crate::SampleStreamExt::summarize).
 ///
-/// `Display` prints one line, made for logs and terminals, times in seconds. With the `serde` feature
-/// it can be serialised, durations as serde writes them.
+/// `Display` prints one line for logs and terminals, with times in seconds. With the `serde` feature it can
+/// be serialised, with durations in serde's own form.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -17,9 +17,9 @@ pub struct LagSummary {
     pub first_at: DateTime<Utc>,
     /// When the last of its samples was taken.
     pub last_at: DateTime<Utc>,
-    /// The samples in it, at least one. What the correction adds is not among them.
+    /// The number of samples, at least one. Samples that the correction adds do not count.
     pub count: u64,
-    /// Samples this reader lost before those in it, because it was too slow.
+    /// How many samples the reader lost in this window, because it was too slow.
     pub missed: u64,
     /// The shortest lag.
     pub min: Duration,
@@ -38,7 +38,7 @@ pub struct LagSummary {
 }
 
 impl LagSummary {
-    /// A summary of so many samples, with zero in the other fields: for tests of your own.
+    /// A summary of `count` samples, with zero in the other fields: for tests of your own.
     #[must_use]
     pub const fn new(first_at: DateTime<Utc>, last_at: DateTime<Utc>, count: u64) -> LagSummary {
         LagSummary {

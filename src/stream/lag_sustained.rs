@@ -1,4 +1,4 @@
-//! Lets samples through once the lag has stayed above a threshold.
+//! The adapter that lets samples through once the lag has stayed above a threshold.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ struct Sustained {
     threshold: Duration,
     for_at_least: Duration,
     elapsed: Elapsed,
-    /// How long the lag has been above the threshold, while it is.
+    /// Measures how long the lag has been above the threshold. `None` while it is not.
     above_for: Option<Duration>,
 }
 

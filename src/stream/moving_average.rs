@@ -1,4 +1,4 @@
-//! Follows the mean of the newest lags.
+//! The adapter that averages the newest lags. The arithmetic is in `stats`.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Follows a percentile of the newest lags.
+//! The adapter that keeps a percentile of the newest lags. The arithmetic is in `stats`.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Rules that give each sample again with another lag.
+//! The rule of all adapters that replace the lag of each sample. What they replace it by is a `Figure`.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use crate::sample::Sample;
 
 use super::adapter::{Rule, SizeHint};
 
-/// A figure that follows the lag from sample to sample.
+/// A figure that is updated with each sample.
 pub(super) trait Figure {
     fn follow(&mut self, sample: &Sample) -> Duration;
 }
 
-/// Puts its figure in the place of each sample's lag.
+/// Replaces each sample's lag by its figure.
 #[derive(Debug)]
 pub(super) struct Smooth<F>(pub(super) F);
 

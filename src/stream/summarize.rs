@@ -1,4 +1,4 @@
-//! Sums up the lag, window by window.
+//! The adapter that summarizes the lag, window by window. The arithmetic is in `stats`.
 
 mod interval;
 
@@ -36,20 +36,20 @@ impl<St: Stream> Summarize<St> {
         }
     }
 
-    /// Corrects by `interval` instead of one learnt from the samples.
+    /// Corrects by `interval` instead of the one learnt from the samples.
     ///
-    /// For samples that do not come as a sampler takes them: filtered or averaged before, or read
-    /// from a file. An interval of zero is no correction; one under a microsecond counts as a
+    /// Use it for samples that do not come as a sampler takes them: filtered, averaged, or read from a file.
+    /// An interval of zero turns the correction off. A shorter one than a microsecond counts as a
     /// microsecond.
     pub fn expected_interval(mut self, interval: Duration) -> Summarize<St> {
         self.adapter.rule.interval = Interval::Given(interval);
         self
     }
 
-    /// Sums up the samples as they are, each as one.
+    /// Counts each sample once, without the correction.
     ///
-    /// A stall then weighs no more than any other sample: see
-    /// [`summarize`](super::SampleStreamExt::summarize) for what that hides.
+    /// A stall then weighs no more than any other sample;
+    /// [`summarize`](super::SampleStreamExt::summarize) explains what that hides.
     pub fn uncorrected(self) -> Summarize<St> {
         self.expected_interval(Duration::ZERO)
     }
@@ -59,14 +59,14 @@ impl<St: Stream> Summarize<St> {
 struct Windows {
     every: Duration,
     elapsed: Elapsed,
-    /// The time from the start of the window to the newest sample.
+    /// Measures the time from the start of the window to the newest sample.
     into: Duration,
     interval: Interval,
-    /// Of the window.
+    /// Counts the lags of the window.
     lags: LagHistogram,
     window: Option<Window>,
-    /// The longest lag in the window from before the interval was known: the first sample's, as
-    /// only the second tells it.
+    /// Keeps the longest lag of the window from before the interval was known. Usually that is the
+    /// first sample's lag, as the second sample shows the interval.
     uncorrected: Option<Duration>,
 }
 
@@ -80,12 +80,12 @@ struct Window {
 }
 
 impl Windows {
-    /// Whether a sample `elapsed` after the last one is in another window.
+    /// Returns whether a sample `elapsed` after the last one begins another window.
     fn leave(&mut self, elapsed: Duration) -> bool {
         self.into = self.into.saturating_add(elapsed);
         let leaves = self.into >= self.every;
         if leaves {
-            // Windows follow each other without a gap, also where no sample is in them.
+            // Windows without samples count, too, so that all windows stay in step.
             let over = self.into.as_nanos().checked_rem(self.every.as_nanos());
             self.into = over.map_or(Duration::ZERO, from_nanos);
         }

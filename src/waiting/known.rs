@@ -1,6 +1,6 @@
-//! The wakers that do no more than to schedule a task or to unpark a thread.
+//! Which wakers are known to do nothing but schedule a task or unpark a thread.
 //!
-//! They are told by the functions they are made of. Those of Tokio are learnt by asking it.
+//! They are recognised by their vtables. Those of Tokio are learnt from a small runtime.
 
 use std::future::{Future, poll_fn};
 use std::sync::OnceLock;
@@ -11,23 +11,23 @@ use futures::task::noop_waker_ref;
 
 static KNOWN: OnceLock<Vec<&'static RawWakerVTable>> = OnceLock::new();
 
-/// `waker` is a clone: one that a runtime lends to a future may differ in its functions from all
-/// clones of it.
+/// Returns whether `waker` is known. It must be a clone: the waker that a runtime lends to a future may have
+/// another vtable than its clones.
 pub(super) fn is_known(waker: &Waker) -> bool {
     if cfg!(loopmon_loom) {
-        // Its threads are not those of the system.
+        // Loom's threads are not those of the system.
         return true;
     }
-    // Not `get_or_init`: a fork in the midst of it would leave the child waiting.
+    // Not `get_or_init`: if another thread forks during it, the child waits for ever.
     let Some(known) = KNOWN.get().or_else(learn) else {
         return false;
     };
     known.iter().any(|known| *known == waker.vtable())
 }
 
-/// `None` if the system refuses a thread.
+/// Learns the known vtables. `None` if the system refuses a thread.
 fn learn() -> Option<&'static Vec<&'static RawWakerVTable>> {
-    // Not here: this may be a thread of a runtime, which must not drive another.
+    // On another thread: this may be a thread of a runtime, which must not drive another runtime.
     let learning = thread::Builder::new()
         .name("loopmon-learns".to_owned())
         .spawn(of_tokio)
@@ -40,9 +40,9 @@ fn learn() -> Option<&'static Vec<&'static RawWakerVTable>> {
     Some(KNOWN.get_or_init(|| known))
 }
 
-/// Those of a task, of what `block_on` drives on a runtime, and of what it drives beside one.
+/// Returns the vtables of a task, of a future in a runtime's `block_on`, and of one in a handle's `block_on`.
 fn of_tokio() -> Vec<&'static RawWakerVTable> {
-    // Without drivers it needs no file descriptor.
+    // Without drivers the runtime needs no file descriptor.
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else {
         return Vec::new();
     };

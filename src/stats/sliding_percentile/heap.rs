@@ -1,4 +1,4 @@
-//! A binary heap that knows where each of its entries is.
+//! A binary heap that records where each of its entries is. It knows no percentiles.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -17,9 +17,9 @@ pub(super) enum Place {
     High(usize),
 }
 
-/// What tells the two heaps apart.
+/// The order of a heap.
 pub(super) trait Side {
-    /// Whether `one` has to be nearer to the top than `other`.
+    /// Returns whether `one` must be nearer to the top than `other`.
     fn above(one: Duration, other: Duration) -> bool;
     fn place(index: usize) -> Place;
 }
@@ -52,7 +52,7 @@ impl Side for High {
     }
 }
 
-/// A binary heap that writes down, by slot, the place of each entry it moves.
+/// A binary heap that records, by slot, the place of each entry that it moves.
 #[derive(Debug)]
 pub(super) struct Heap<S> {
     entries: Vec<Entry>,
@@ -82,7 +82,7 @@ impl<S: Side> Heap<S> {
         self.rise(self.entries.len() - 1, entry, places);
     }
 
-    /// Puts `entry` in the place of the one at `index`.
+    /// Replaces the entry at `index` by `entry`.
     pub(super) fn replace(&mut self, index: usize, entry: Entry, places: &mut [Place]) {
         let index = self.sink(index, entry, places);
         self.rise(index, entry, places);
@@ -101,7 +101,7 @@ impl<S: Side> Heap<S> {
         self.put(index, entry, places);
     }
 
-    /// Moves the hole at `index` down to where `entry` could be, and tells where that is.
+    /// Moves the hole at `index` down to where `entry` may go, and returns that index.
     fn sink(&mut self, mut index: usize, entry: Entry, places: &mut [Place]) -> usize {
         while let Some(child) = self.upper_child(index) {
             if !S::above(self.entries[child].lag, entry.lag) {

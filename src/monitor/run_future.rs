@@ -1,7 +1,7 @@
-//! The future of a run, which whoever stops the run drops.
+//! The future of a run. Stopping the run drops the future, without a poll. What the future does is in `run.rs`.
 //!
-//! A stopped run may not be polled for a long time: its runtime is stuck, or is not driven, or its
-//! caller waits for something else. What it holds must be free at once all the same, for the next.
+//! A stopped run may not be polled for a long time: its runtime is stuck or not driven, or its caller waits for
+//! something else. But the next run needs at once what the future holds.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -12,37 +12,38 @@ use futures::future::BoxFuture;
 
 use crate::foreign;
 use crate::sync::Lock;
-use crate::waiting::Waiting;
+use crate::waiting::WaitList;
 
-pub(super) struct Work {
+pub(super) struct RunFuture {
     slot: Lock<Slot>,
-    /// Whoever drives it, until it is stopped.
-    driving: Waiting,
+    /// Wakes the driver when the run is stopped.
+    driving: WaitList,
 }
 
 enum Slot {
-    Waiting(BoxFuture<'static, ()>),
-    /// It is not there yet, or it has been taken out, so that nobody waits for the poll to end.
+    Idle(BoxFuture<'static, ()>),
+    /// The future is not set yet, or it is out of its slot for a poll, so that `stop` need not wait for the
+    /// poll to end.
     Polled,
     Stopped,
 }
 
-impl Default for Work {
-    fn default() -> Work {
-        Work {
+impl Default for RunFuture {
+    fn default() -> RunFuture {
+        RunFuture {
             slot: Lock::new(Slot::Polled),
-            driving: Waiting::default(),
+            driving: WaitList::default(),
         }
     }
 }
 
-impl Work {
-    /// Gives it what is to be done, unless it has been stopped.
-    pub(super) fn begin(&self, future: BoxFuture<'static, ()>) {
+impl RunFuture {
+    /// Sets the future, unless it has been stopped.
+    pub(super) fn set(&self, future: BoxFuture<'static, ()>) {
         let mut future = Some(future);
         self.slot.with(|slot| {
             if let Slot::Polled = slot {
-                *slot = future.take().map_or(Slot::Stopped, Slot::Waiting);
+                *slot = future.take().map_or(Slot::Stopped, Slot::Idle);
             }
         });
         foreign::discard(future);
@@ -52,18 +53,18 @@ impl Work {
         self.slot.with(|present| mem::replace(present, slot))
     }
 
-    /// Drops the future: now, or, if it is being polled, right after that.
+    /// Drops the future at once, or right after its poll.
     pub(super) fn stop(&self) {
         foreign::discard(self.replace(Slot::Stopped));
         self.driving.wake_all();
     }
 
-    /// Does the work until it is done or stopped.
+    /// Polls the future until it is done or stopped.
     pub(super) async fn drive(&self) {
-        let mut seat = self.driving.seat();
+        let mut waiter = self.driving.waiter();
         poll_fn(|cx| {
-            // First, so that a stop is not missed.
-            seat.wait(cx.waker());
+            // Before the check, so that a stop is not missed.
+            waiter.register(cx.waker());
             self.poll(cx)
         })
         .await;
@@ -71,10 +72,10 @@ impl Work {
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let taken = self.slot.with(|slot| match slot {
-            Slot::Waiting(_) => mem::replace(slot, Slot::Polled),
+            Slot::Idle(_) => mem::replace(slot, Slot::Polled),
             Slot::Polled | Slot::Stopped => mem::replace(slot, Slot::Stopped),
         });
-        let Slot::Waiting(mut future) = taken else {
+        let Slot::Idle(mut future) = taken else {
             return Poll::Ready(());
         };
         let polled = foreign::call(|| future.as_mut().poll(cx));
@@ -82,7 +83,7 @@ impl Work {
         let pending = self.slot.with(|slot| {
             let pending = matches!((&*slot, &polled), (Slot::Polled, Ok(Poll::Pending)));
             *slot = match future.take_if(|_| pending) {
-                Some(future) => Slot::Waiting(future),
+                Some(future) => Slot::Idle(future),
                 None => Slot::Stopped,
             };
             pending
@@ -99,9 +100,9 @@ impl Work {
     }
 }
 
-impl fmt::Debug for Work {
+impl fmt::Debug for RunFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Work").finish_non_exhaustive()
+        f.debug_struct("RunFuture").finish_non_exhaustive()
     }
 }
 
@@ -113,26 +114,26 @@ mod tests {
 
     use super::*;
 
-    /// Work that never ends, and a count that is one when it has been dropped.
-    fn endless() -> (Work, Arc<()>) {
+    /// Returns a future that never ends, and a count that is one when it has been dropped.
+    fn endless() -> (RunFuture, Arc<()>) {
         let token = Arc::new(());
         let held = Arc::clone(&token);
-        let work = Work::default();
-        work.begin(Box::pin(async move {
+        let run = RunFuture::default();
+        run.set(Box::pin(async move {
             let _held = held;
             std::future::pending::<()>().await;
         }));
-        (work, token)
+        (run, token)
     }
 
     #[test]
     fn stopping_drops_what_nobody_polls() {
-        let (work, token) = endless();
-        let mut driving = task::spawn(work.drive());
+        let (run, token) = endless();
+        let mut driving = task::spawn(run.drive());
         assert_pending!(driving.poll());
-        work.stop();
+        run.stop();
         assert_eq!(Arc::strong_count(&token), 1);
-        // By another thread, as this waker is not known.
+        // Another thread wakes it, as this waker is not known.
         while !driving.is_woken() {
             std::thread::yield_now();
         }
@@ -141,30 +142,30 @@ mod tests {
 
     #[test]
     fn stopping_before_the_first_poll_is_not_lost() {
-        let (work, token) = endless();
-        work.stop();
-        work.stop();
+        let (run, token) = endless();
+        run.stop();
+        run.stop();
         assert_eq!(Arc::strong_count(&token), 1);
-        assert_ready!(task::spawn(work.drive()).poll());
+        assert_ready!(task::spawn(run.drive()).poll());
     }
 
     #[test]
-    fn work_that_stops_itself_is_dropped_after_the_poll() {
+    fn a_future_that_stops_itself_is_dropped_after_the_poll() {
         let token = Arc::new(());
         let held = Arc::clone(&token);
-        let work = Arc::new(std::sync::OnceLock::<Work>::new());
-        let own = Arc::downgrade(&work);
-        let made = Work::default();
-        made.begin(Box::pin(async move {
-            let work = own.upgrade().unwrap();
-            work.get().unwrap().stop();
+        let run = Arc::new(std::sync::OnceLock::<RunFuture>::new());
+        let own = Arc::downgrade(&run);
+        let made = RunFuture::default();
+        made.set(Box::pin(async move {
+            let run = own.upgrade().unwrap();
+            run.get().unwrap().stop();
             assert_eq!(Arc::strong_count(&held), 2);
-            drop(work);
+            drop(run);
             std::future::pending::<()>().await;
         }));
-        work.set(made).unwrap();
-        let work = work.get().unwrap();
-        assert_ready!(task::spawn(work.drive()).poll());
+        run.set(made).unwrap();
+        let run = run.get().unwrap();
+        assert_ready!(task::spawn(run.drive()).poll());
         assert_eq!(Arc::strong_count(&token), 1);
     }
 }
