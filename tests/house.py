@@ -16,7 +16,7 @@ USE = re.compile(r"\b(pub(?:\([^)]*\))?\s+)?use\s+([^;]+);")
 def code_of(text):
     """The text without comments, strings, and what is only there for tests."""
     text = re.sub(r"//[^\n]*", "", text)
-    text = re.sub(r'"(?:[^"\\]|\\.)*"', '""', text)
+    text = re.sub(r'"(?:[^"\\]|\\.)*"', '""', text, flags=re.S)
     gate = re.compile(r"#\[cfg\((?:test|all\(test\b[^\]]*|doctest)\)\]")
     while match := gate.search(text):
         end = re.compile(r"[;{]").search(text, match.end())
