@@ -26,7 +26,7 @@ enum Stage {
 }
 
 impl StackSnapshot {
-    /// Captures the stack of a thread, and returns after `until` at the latest. Returns `None` if stacks are
+    /// Captures the stack of a thread, and waits for nothing after `until`. Returns `None` if stacks are
     /// switched off or unsupported.
     pub(crate) fn take(
         target: Target,

@@ -32,8 +32,8 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_micros(100);
 /// the frame pointer nor the return address that AArch64 keeps in a register.
 const SHOWN_WHEN_BLOCKED: bool = cfg!(target_arch = "x86_64");
 
-/// Captures the stack of a thread. `tracker` has followed that thread so far. Returns after `until` at the
-/// latest. Returns `None` if the settings switch stacks off.
+/// Captures the stack of a thread. `tracker` has followed that thread so far. Waits for nothing after `until`.
+/// Returns `None` if the settings switch stacks off.
 pub(crate) fn capture(
     target: Target,
     tracker: &mut OnCpuTracker,
