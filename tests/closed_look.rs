@@ -110,27 +110,24 @@ fn heard(blocking: fn()) -> (Vec<Phase>, bool) {
     heard
 }
 
-/// Holds the lock of the process's memory map for some 0.1 s or more.
+/// Holds the lock of the process's memory map for a while.
 fn unmap() {
     const BYTES: usize = 2 << 30;
-    let length = BYTES / 4096;
-    // SAFETY: the memory is new, is written to only within it, and nobody else knows of it.
-    unsafe {
-        let memory = libc::mmap(
-            std::ptr::null_mut(),
-            BYTES,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-            -1,
-            0,
-        );
-        assert_ne!(memory, libc::MAP_FAILED);
-        libc::madvise(memory, BYTES, libc::MADV_NOHUGEPAGE);
-        for page in 0..length {
-            memory.cast::<u8>().add(page * 4096).write(1);
-        }
-        libc::munmap(memory, BYTES);
+    let (access, kind) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+    );
+    // SAFETY: it maps new memory.
+    let memory = unsafe { libc::mmap(std::ptr::null_mut(), BYTES, access, kind, -1, 0) };
+    assert_ne!(memory, libc::MAP_FAILED);
+    // SAFETY: the memory is there, and nobody else knows of it.
+    unsafe { libc::madvise(memory, BYTES, libc::MADV_NOHUGEPAGE) };
+    for offset in (0..BYTES).step_by(4096) {
+        // SAFETY: as above, and the offset is less than its size.
+        unsafe { memory.cast::<u8>().wrapping_add(offset).write(1) };
     }
+    // SAFETY: as above, and nobody refers to it.
+    unsafe { libc::munmap(memory, BYTES) };
 }
 
 /// One after the other, as they share the allocator. `tests/syscalls.py` counts what the watchdog asks of

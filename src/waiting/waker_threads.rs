@@ -383,7 +383,7 @@ mod tests {
         let wake = |waker: &Arc<ForeignWaker>| {
             WAKER_THREADS
                 .get()
-                .take_over([Arc::clone(waker)].into_iter())
+                .take_over([Arc::clone(waker)].into_iter());
         };
         let (stuck, waker, wakes_of_stuck, release) = foreign();
         stuck.set(waker.clone());
@@ -414,7 +414,7 @@ mod tests {
         let wake = |waker: &Arc<ForeignWaker>| {
             WAKER_THREADS
                 .get()
-                .take_over([Arc::clone(waker)].into_iter())
+                .take_over([Arc::clone(waker)].into_iter());
         };
         let (stuck, waker, wakes_of_stuck, _release) = foreign();
         stuck.set(waker);
