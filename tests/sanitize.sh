@@ -32,7 +32,7 @@ RUSTC_BOOTSTRAP=1 LOOPMON_STRESS=50 TSAN_OPTIONS="suppressions=$suppressions" \
     RUSTFLAGS="${RUSTFLAGS:-} -Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
     cargo test --quiet --features stack --lib --target x86_64-unknown-linux-gnu \
     --target-dir target/tsan -- --test-threads=1 \
-    slot::tests roll:: threads:: raw:: program:: stress::while_it_allocates stress::while_it_ends
+    sys::slot::tests sys::thread_set:: sys::threads:: sys::raw:: sys::program:: stress::while_it_allocates stress::while_it_ends
 
 step "valgrind"
 if ! command -v valgrind >/dev/null; then
