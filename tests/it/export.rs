@@ -1,6 +1,6 @@
-//! What the recorder of a real endpoint has, and what a scrape of it tells.
+//! What a real recorder holds, and what a scrape of its endpoint shows.
 //!
-//! A process has one recorder: these tests share it, and each gives its monitors names of its own.
+//! A process has one recorder. These tests share it, and each names its own monitors.
 #![cfg(feature = "metrics")]
 
 mod cardinality;
@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use crate::support::{Hand, manual, millis, paused_runtime, settle};
 use endpoint::endpoint;
 
-/// A runtime whose samples are taken by hand, and its monitor.
+/// A runtime whose samples the test takes by hand, and its monitor.
 struct Subject {
     runtime: Runtime,
     monitor: Monitor,
@@ -24,7 +24,7 @@ struct Subject {
 
 impl Subject {
     fn new(build: impl FnOnce(Builder) -> Builder) -> Subject {
-        // There must be a recorder to be told.
+        // The exporter needs a recorder.
         endpoint();
         let (hand, sampler) = manual();
         Subject {
@@ -56,7 +56,7 @@ impl Subject {
         self.runtime.block_on(settle());
     }
 
-    /// Until all that was told has been handed on.
+    /// Waits until all published items have reached the recorder.
     fn end(self, export: Export) {
         self.stop();
         drop(self.monitor);

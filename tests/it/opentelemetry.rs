@@ -1,4 +1,4 @@
-//! OpenTelemetry in bad surroundings. What it is told is tested beside the exporter, and by
+//! OpenTelemetry in bad surroundings. What is exported is tested beside the exporter, and by
 //! `tests/opentelemetry.sh`.
 
 use std::net::TcpListener;
@@ -77,7 +77,7 @@ fn a_collector_that_never_answers_loses_nothing_here() {
     );
 }
 
-/// How many lags of a monitor have been exported.
+/// Returns how many lags of a monitor have been exported.
 fn lags(kept: &InMemoryMetricExporter, monitor: &str) -> Option<u64> {
     let exported = kept.get_finished_metrics().unwrap();
     let mut metrics = exported
