@@ -273,7 +273,7 @@ impl Told {
 fn report(rounds: usize, all: &[Told]) {
     println!("{rounds} rounds; a stall lasts {LASTS:?}, twice the threshold");
     println!(
-        "{:22} told complete named line  capture p50 / max us  resolve first / again p50 ms",
+        "{:22} reported complete named line  capture p50 / max us  resolve first / again p50 ms",
         "blocker"
     );
     for (name, _) in BLOCKERS {
@@ -294,7 +294,7 @@ fn row(name: &str, of: &[&Told]) {
     let median = |times: &[Duration]| times.get(times.len() / 2).copied().unwrap_or_default();
     let captures = times(StackTrace::capture_time, false);
     println!(
-        "{name:22} {:4} {:8} {:5} {:4}  {:10.0} / {:7.0}  {:13.2} / {:.2}",
+        "{name:22} {:8} {:8} {:5} {:4}  {:10.0} / {:7.0}  {:13.2} / {:.2}",
         count(|told| told.stall.is_some()),
         count(Told::is_complete),
         count(Told::is_named),
