@@ -273,7 +273,7 @@ impl Outcome {
 fn report(rounds: usize, all: &[Outcome]) {
     println!("{rounds} rounds; a stall lasts {LASTS:?}, twice the threshold");
     println!(
-        "{:22} seen complete named line  capture p50 / max us  resolve first / again p50 ms",
+        "{:22} reported complete named line  capture p50 / max us  resolve first / again p50 ms",
         "blocker"
     );
     for (name, _) in BLOCKERS {
@@ -296,7 +296,7 @@ fn row(name: &str, of: &[&Outcome]) {
     let median = |times: &[Duration]| times.get(times.len() / 2).copied().unwrap_or_default();
     let captures = times(StackTrace::capture_time, false);
     println!(
-        "{name:22} {:4} {:8} {:5} {:4}  {:10.0} / {:7.0}  {:13.2} / {:.2}",
+        "{name:22} {:8} {:8} {:5} {:4}  {:10.0} / {:7.0}  {:13.2} / {:.2}",
         count(|outcome| outcome.stall.is_some()),
         count(Outcome::is_complete),
         count(Outcome::is_named),

@@ -7,10 +7,10 @@
 //! event loop lag: 0.000, running tasks: 0, at 2026-11-22 15:29:40.766393+00:00
 //! ```
 //!
-//! Loopmon's own tasks are not counted, nor is `main`, which is no task to Tokio: so there are none.
+//! Tokio does not count `main` as a task, and loopmon's own tasks are left out: so there are none.
 //!
-//! Printing waits while nobody reads the output, and this callback does so on the runtime itself. A
-//! service hands its samples to what cannot wait: see `docs::operating`.
+//! Printing blocks while nobody reads the output, and this callback prints on the runtime itself. A
+//! service sends its samples to something that cannot block: see `docs::operating`.
 
 use std::time::Duration;
 

@@ -1,14 +1,14 @@
 //! Detects a call that blocks the thread, and with it the event loop.
 //!
-//! Prints a line for each sample: one before the block, one that was held up by it, one after it.
+//! Prints a line for each sample: one before the block, one that the block delays, one after it.
 //! The lags are about 0.000, 1.000 and 0.000:
 //!
 //! ```text
 //! event loop lag: 1.000, running tasks: 0, at 2026-11-22 15:29:40.766393+00:00
 //! ```
 //!
-//! The block begins just before a sample is due. Begun earlier, it is reported up to one interval
-//! short: until then nothing was held up.
+//! The block begins just before a sample is due. If it began earlier, the lag would be up to one interval
+//! short, because the sample has to wait only from the moment at which it is due.
 
 use std::thread;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const ALMOST_TWO_INTERVALS: Duration = Duration::from_millis(199);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), loopmon::Error> {
-    // For a look: it waits while nobody reads the output. See `docs::operating`.
+    // For examples only: printing blocks while nobody reads the output. See `docs::operating`.
     let monitor = loopmon::create(INTERVAL, async |sample| println!("{sample}"))?;
 
     sleep(ALMOST_TWO_INTERVALS).await;

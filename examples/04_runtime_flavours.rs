@@ -1,18 +1,18 @@
 //! Monitors every flavour of runtime, and shows what lag means on each.
 //!
-//! On each flavour something blocks its thread for 0.5 s, and one line is printed: the sample with
-//! the greatest lag.
+//! On each flavour some code blocks its thread for 0.5 s. Prints one line for each: the sample with the
+//! longest lag.
 //!
 //! ```text
 //! current_thread, main blocks: event loop lag: 0.500, running tasks: 0, at 2026-11-22 15:29:40.766393+00:00
 //! multi_thread, main blocks: event loop lag: 0.000, running tasks: 0, at 2026-11-22 15:29:40.766393+00:00
 //! ```
 //!
-//! - `current_thread`, `LocalRuntime`, `LocalSet`: there is one thread for all. A block anywhere on
-//!   it, in `main` too, holds up everything: the lag is about 0.5 s.
-//! - `multi_thread`: `main` is not on a worker, so a block in it holds up no task. A blocked worker
-//!   holds up what waits for it, but as long as another is free, the sample is taken on time. Lag
-//!   sees neither: it is near zero. It tells when all workers are blocked.
+//! - `current_thread`, `LocalRuntime`, `LocalSet`: all code runs on one thread. A block anywhere on it,
+//!   also in `main`, delays everything: the lag is about 0.5 s.
+//! - `multi_thread`: `main` is not on a worker, so a block in it delays no task. A blocked worker delays
+//!   the tasks that wait for it, but while another worker is free, that one takes the sample on time.
+//!   Lag shows neither block: it is near zero. It shows when all workers are blocked.
 
 use std::error::Error;
 use std::thread;
@@ -37,7 +37,7 @@ async fn watch(name: &str, work: impl AsyncFnOnce() -> Outcome) -> Outcome {
     let monitor = loopmon::create(INTERVAL, ())?;
     let samples = monitor.subscribe();
 
-    // Until just before a sample is due, so that the whole block is seen.
+    // Until just before a sample is due, so that the lag shows the whole block.
     sleep(2 * INTERVAL - Duration::from_millis(1)).await;
     work().await?;
     sleep(INTERVAL + INTERVAL / 2).await;

@@ -12,7 +12,7 @@
 //! event loop lag: 0.000, running tasks: 0, at 2026-11-22 15:29:42.766393+00:00
 //! ```
 //!
-//! Calls that are in flight when the monitor stops go on, and `stopped` waits for them.
+//! Calls that are in flight when the monitor stops continue, and `stopped` waits for them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use tokio::time::sleep;
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
-/// For a look: it waits while nobody reads the output. See `docs::operating`.
+/// For examples only: printing blocks while nobody reads the output. See `docs::operating`.
 async fn print(sample: Sample) {
     println!("{sample}");
 }

@@ -1,8 +1,8 @@
 //! Monitors two runtimes on two threads, each by a monitor of its own.
 //!
-//! Both sample every second. The second runtime is blocked for 2 s: only its monitor reports that,
-//! the main thread's goes on meanwhile. Prints four lines of the one and one of the other, which
-//! differ in the lag:
+//! Both sample every second. The second runtime is blocked for 2 s. Only its own monitor reports that;
+//! the main thread's monitor continues meanwhile. Prints four lines of the first and one of the second,
+//! which differ in the lag:
 //!
 //! ```text
 //! main: event loop lag: 0.000, running tasks: 0, at 2026-11-22 15:29:42.766393+00:00
@@ -19,7 +19,7 @@ use tokio::time::sleep;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 async fn block() -> Result<(), loopmon::Error> {
-    // For a look: it waits while nobody reads the output. See `docs::operating`.
+    // For examples only: printing blocks while nobody reads the output. See `docs::operating`.
     loopmon::create(INTERVAL, async |sample| println!("other: {sample}"))?;
     // Until just before the first sample is due.
     sleep(INTERVAL - Duration::from_millis(1)).await;

@@ -1,4 +1,4 @@
-//! Reads the samples as a stream, with the combinators of any stream crate.
+//! Reads the samples as a stream, with the adapters of any stream crate.
 //!
 //! Samples are taken every 0.1 s, for 2 s, and the event loop is blocked for 0.2, 0.4 and 0.6 s.
 //! Prints only the samples whose lag is above 0.3 s, so two of a dozen:

@@ -1,4 +1,4 @@
-//! Feeds the samples into an actor, which keeps its own account of them.
+//! Sends the samples to an actor, which counts them.
 //!
 //! Samples are taken every 0.1 s for about a second, half of which is a block. Prints a line when the
 //! actor gets the sample that came late, and one when the stream has ended:
@@ -8,8 +8,8 @@
 //! 4 samples, 1 late
 //! ```
 //!
-//! The actors are kameo's: it is maintained, MIT or Apache-2.0, adds the fewest crates, and takes a
-//! stream as it is. With ractor a task would have to read it; actix is in maintenance only.
+//! The actor framework is kameo: it is maintained, MIT or Apache-2.0, adds the fewest crates, and accepts
+//! a stream directly. With ractor a task would have to read the stream; actix is in maintenance only.
 
 use std::convert::Infallible;
 use std::error::Error;

@@ -1,7 +1,7 @@
 //! Sets gauges from a callback, and serves them to Prometheus.
 //!
-//! Blocks the event loop for 1 s, then asks its own endpoint, as Prometheus would, and prints the
-//! answer: what the newest sample says, in seconds.
+//! Blocks the event loop for 1 s, then scrapes its own endpoint, as Prometheus would, and prints the
+//! answer: the newest sample, in seconds.
 //!
 //! ```text
 //! # HELP event_loop_lag_seconds How late the newest sample was.
@@ -13,7 +13,7 @@
 //! # EOF
 //! ```
 //!
-//! A gauge shows no more than the newest sample: what happens between two scrapes goes unseen.
+//! A gauge shows only the newest sample: it does not show what happens between two scrapes.
 
 use std::error::Error;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Raises an alert when the average lag becomes too long, and clears it when it is well again.
+//! Raises an alert when the average lag becomes too long, and clears it when the lag is short again.
 //!
 //! A task blocks the thread for a second. Prints, with other times:
 //!
@@ -35,9 +35,9 @@ async fn main() -> Result<(), loopmon::Error> {
 
     while let Some(alert) = alerts.next().await {
         match alert {
-            Alert::Raised(sample) => tell("raised", sample),
+            Alert::Raised(sample) => report("raised", sample),
             Alert::Cleared(sample) => {
-                tell("cleared", sample);
+                report("cleared", sample);
                 monitor.stop();
             }
         }
@@ -45,7 +45,7 @@ async fn main() -> Result<(), loopmon::Error> {
     Ok(())
 }
 
-fn tell(change: &str, sample: Sample) {
+fn report(change: &str, sample: Sample) {
     println!(
         "{} alert {change}: the average lag is {} ms",
         sample.data_at.format("%H:%M:%S%.3f"),

@@ -1,8 +1,8 @@
 //! Prints a summary of the lag every second, for five seconds.
 //!
-//! In the third second a task blocks the thread for 300 ms. Samples are taken every 10 ms, so that
-//! is one sample of about 70; the percentiles tell what tasks had to wait all the same. Prints, with
-//! other figures:
+//! In the third second a task blocks the thread for 300 ms. Samples are taken every 10 ms, so the block
+//! is one sample of about 70; the percentiles still show how long tasks had to wait. Prints, with other
+//! figures:
 //!
 //! ```text
 //! event loop lag of 99 samples: min 0.000, mean 0.000, p50 0.000, p90 0.000, p99 0.000, p99.9 0.000, max 0.000, missed 0

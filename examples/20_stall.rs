@@ -1,12 +1,12 @@
-//! A stall told while it lasts, and by what it is caused: a task blocks its `current_thread` runtime
-//! for a second. Prints it five times: when it passes the threshold of 100 ms, at twice, four times
-//! and eight times that, and when it is over. Then the same for a long computation.
+//! Reports a stall and its cause while it lasts: a task blocks its `current_thread` runtime for a second.
+//! Prints the stall five times: when it passes the threshold of 100 ms, at twice, four times and eight
+//! times that, and when it is over. Then the same for a long computation.
 
 use std::time::Duration;
 
 use loopmon::{Monitor, Stall};
 
-/// For a look: it waits while nobody reads the output. See `docs::operating`.
+/// For examples only: printing blocks while nobody reads the output. See `docs::operating`.
 async fn print(stall: Stall) {
     println!("{stall}");
 }

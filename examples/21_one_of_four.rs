@@ -1,13 +1,13 @@
-//! One worker of four is stuck, which sampling cannot see: another one answers. Prints the greatest
-//! lag of the samples taken meanwhile, of a few milliseconds, and of the stall what is told when it
-//! passes the threshold of 100 ms, at twice and four times that, and when it is over.
+//! Blocks one worker of four. Samples do not show it, as another worker takes them. Prints the longest lag
+//! of the samples meanwhile, a few milliseconds, and the reports of the stall: when it passes the
+//! threshold of 100 ms, at twice and four times that, and when it is over.
 
 use std::time::Duration;
 
 use loopmon::{Monitor, Stall};
 use tokio::time::sleep;
 
-/// For a look: it waits while nobody reads the output. See `docs::operating`.
+/// For examples only: printing blocks while nobody reads the output. See `docs::operating`.
 async fn print(stall: Stall) {
     println!("{stall}");
 }

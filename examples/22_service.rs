@@ -1,6 +1,6 @@
-//! An axum service with a handler that blocks: it waits for a child process as one does in a
-//! program without async. Prints the stall while the handler still blocks, with the worker's thread
-//! and the system call, then the answer to the request, and then the end of the stall.
+//! An axum service with a handler that blocks: it waits for a child process with the standard library.
+//! Prints the stall while the handler still blocks, with the worker's thread and the system call, then the
+//! answer to the request, and then the end of the stall.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -11,12 +11,12 @@ use loopmon::{Monitor, Stall};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// For a look: it waits while nobody reads the output. See `docs::operating`.
+/// For examples only: printing blocks while nobody reads the output. See `docs::operating`.
 async fn print(stall: Stall) {
     println!("{stall}");
 }
 
-/// `tokio::process::Command` would leave the worker free.
+/// `tokio::process::Command` would not block the worker.
 async fn report() -> &'static str {
     let child = Command::new("sleep").arg("0.3").status();
     match child.is_ok_and(|status| status.success()) {

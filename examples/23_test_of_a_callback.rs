@@ -1,6 +1,5 @@
-//! How you test what you do with stalls: a callback that pages somebody, and the test of it, which
-//! makes the stalls by hand. There is no runtime that is stuck, and no time passes. Prints what the
-//! callback would have sent:
+//! Tests a stall callback: one that pages somebody, and a test that makes the stalls by hand. No runtime is
+//! stuck, and no time passes. Prints what the callback would have sent:
 //!
 //! ```text
 //! PAGE web: worker 0 is stuck for 12.800 s: blocked in system call 9999, since 00:00:00.000
@@ -14,7 +13,7 @@ use loopmon::{Cause, Monitor, Phase, Place, Stall, Syscall};
 
 const BEARABLE: Duration = Duration::from_secs(10);
 
-/// Pages for stalls that last, as long as there is something to look at.
+/// Pages for long stalls, while they still last.
 async fn page(stall: Stall, pager: Sender<String>) {
     let blocked = matches!(stall.cause, Cause::Blocked { .. });
     if stall.phase != Phase::Ended && stall.duration > BEARABLE && blocked {
@@ -23,7 +22,7 @@ async fn page(stall: Stall, pager: Sender<String>) {
     }
 }
 
-/// In a test of yours this is `#[tokio::test] async fn …`.
+/// In your own tests this is `#[tokio::test] async fn …`.
 async fn pages_only_for_a_blocked_worker_while_it_is() -> Receiver<String> {
     let (pager, pages) = channel();
     let blocked = Cause::blocked(Some(Syscall::new(9_999)));

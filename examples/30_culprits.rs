@@ -1,7 +1,7 @@
-//! Who blocks the runtime: a service with three endpoints, each of which blocks in its own way, by
-//! writing files under a lock, by computing, and by waiting for a channel of the standard library.
+//! Shows who blocks the runtime: a service has three endpoints that block in different ways, by writing
+//! files under a lock, by computing, and by waiting on a channel of the standard library.
 //! Prints each stall once, when it is over, with its cause, and with the function, file and line that
-//! are to blame.
+//! blocks.
 #![allow(clippy::disallowed_methods, reason = "it blocks by the clock")]
 
 use std::io::Write;
@@ -14,7 +14,7 @@ static JOURNAL: Mutex<()> = Mutex::new(());
 
 const A_WHILE: Duration = Duration::from_millis(600);
 
-/// Told at the threshold, while it goes on, and at the end: once is enough here.
+/// Prints only the last of several reports: those at the threshold and later ones are left out.
 async fn print_end(stalls: &mut Stalls) {
     while let Some(stall) = stalls.next().await {
         if stall.phase == Phase::Ended {
@@ -62,7 +62,7 @@ async fn await_payment() -> Result<u32, mpsc::RecvError> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let monitor = Monitor::builder().install()?;
     let mut stalls = monitor.stalls();
-    // The monitor needs a moment to meet all workers.
+    // The monitor needs a moment to learn which thread runs which worker.
     tokio::time::sleep(Duration::from_millis(100)).await;
     tokio::spawn(save_order()).await??;
     print_end(&mut stalls).await;

@@ -1,8 +1,8 @@
-//! A service that Prometheus scrapes, and that shows that it is stuck while it is.
+//! A service that Prometheus scrapes, and whose metrics show that it is stuck while it is stuck.
 //!
-//! Two runtimes are exported: `main`, which blocks for four seconds, and `workers`, which has nothing to
-//! do. While `main` is stuck, the endpoint is asked as Prometheus would. Prints where that is, and
-//! what the answer says of stalls that go on:
+//! It exports two runtimes: `main`, which blocks for four seconds, and `workers`, which is idle. While `main`
+//! is stuck, the example scrapes the endpoint as Prometheus would. Prints the address, and the metrics of
+//! stalls in progress:
 //!
 //! ```text
 //! http://127.0.0.1:44371/metrics
@@ -10,8 +10,8 @@
 //! loopmon_stall_in_progress_seconds{monitor="workers"} 0
 //! ```
 //!
-//! `40_prometheus 127.0.0.1:9000 12` listens there and goes on for ever: three seconds without work,
-//! then 12 of blocking.
+//! `40_prometheus 127.0.0.1:9000 12` listens on that address and runs for ever: it idles for three seconds,
+//! then blocks for 12, and so on.
 
 use std::env;
 use std::error::Error;
@@ -25,7 +25,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 
-// Called inside of the runtime, so that its stalls are told while they last.
+// Called inside the runtime, so that its stalls are reported while they last.
 async fn export(name: &str) -> Result<(), loopmon::Error> {
     let monitor = Monitor::builder().name(name).install()?;
     Metrics::new().start(&monitor)?;
@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         _ => (TcpListener::bind("127.0.0.1:0")?.local_addr()?, 4, false),
     };
     let lag = Matcher::Full("loopmon_lag_seconds".to_owned());
-    // Before there is a runtime: so the endpoint has a thread of its own.
+    // Before there is a runtime, so that the endpoint gets a thread of its own.
     PrometheusBuilder::new()
         .with_http_listener(address)
         .set_buckets_for_metric(lag, Metrics::BUCKETS)?

@@ -1,11 +1,11 @@
-//! Stalls in the log: `tracing`'s own console subscriber prints a blocking call when it passes the
-//! threshold, while it goes on, and when it is over, in lines such as
+//! Writes stalls to the log: the console subscriber of `tracing` prints a blocking call when it passes the
+//! threshold, while it lasts, and when it is over, in lines such as
 //!
 //! `WARN loopmon::stall: worker stalled monitor="main" worker=0 … cause="blocked" …`
 //!
-//! With the `stack` feature, the stack follows each, cut in the middle if it is long.
+//! With the `stack` feature, the stack follows each line, shortened in the middle if it is long.
 //!
-//! This subscriber waits while nobody reads the output, and then nothing is logged; a service has one that
+//! This subscriber blocks while nobody reads the output, and then logs nothing; a service needs one that
 //! drops lines instead. See `docs::operating`.
 
 use std::time::Duration;

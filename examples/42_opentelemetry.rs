@@ -1,13 +1,13 @@
-//! A service exported through OpenTelemetry over OTLP. A handler waits for a child process without
-//! async, so the whole service stands still for a second. Prints the answer to the request:
+//! Exports a service through OpenTelemetry over OTLP. A handler waits for a child process with the standard
+//! library, so the whole service is stuck for a second. Prints the answer to the request:
 //!
 //! ```text
 //! the report is done
 //! ```
 //!
-//! The rest is for the collector at `OTEL_EXPORTER_OTLP_ENDPOINT` (`http://localhost:4318` if that is
-//! not set): the instruments, also while the service stands still if `OTEL_METRIC_EXPORT_INTERVAL`
-//! is short enough, and the stall as a span. Without a collector the SDK drops them.
+//! The collector at `OTEL_EXPORTER_OTLP_ENDPOINT` (`http://localhost:4318` if not set) gets the rest: the
+//! instruments, also while the service is stuck if `OTEL_METRIC_EXPORT_INTERVAL` is short enough, and the
+//! stall as a span. Without a collector the SDK drops them.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use opentelemetry_sdk::{metrics::SdkMeterProvider, trace::SdkTracerProvider};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// `tokio::process::Command` would leave the event loop free.
+/// `tokio::process::Command` would not block the event loop.
 async fn report() -> &'static str {
     let child = Command::new("sleep").arg("1").status();
     match child.is_ok_and(|status| status.success()) {
@@ -61,7 +61,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Both send on threads of their own, and so does the blocking HTTP client.
+    // Both exporters send on threads of their own, and so does the blocking HTTP client.
     let metrics = MetricExporter::builder().with_http().build()?;
     let builder = SdkMeterProvider::builder();
     let meters = builder.with_periodic_exporter(metrics).build();
@@ -72,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     global::set_tracer_provider(tracers.clone());
 
     let served = serve();
-    // What is left is sent. It fails without a collector, which is no fault of the service.
+    // Sends what is left. Without a collector it fails, which is no fault of the service.
     meters.shutdown().ok();
     tracers.shutdown().ok();
     served

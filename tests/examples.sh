@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs every example and checks that it prints what its top comment promises.
 #
-# examples/expected/NAME.txt has a regular expression (POSIX extended) for each line, in order;
-# `{n} `, `{n,m} ` in front of it says how many such lines there are, and `<time>` is a sample's time.
-# `.` matches the end of a line, too: write what may come there instead.
+# examples/expected/NAME.txt has a regular expression (POSIX extended) for each line, in order. A prefix
+# `{n} ` or `{n,m} ` says how many such lines there are, and `<time>` stands for a sample's time. `.` would
+# also match the end of a line, so use a character class instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

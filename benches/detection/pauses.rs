@@ -56,7 +56,7 @@ pub(crate) fn run(seconds: u64) -> Budget {
             "what is done",
             "false alarms",
             "starved by the host",
-            "pauses told",
+            "pauses reported",
         ],
     );
     let mut total = 0;

@@ -59,7 +59,7 @@ impl WakeSampler {
 
 impl Sampler for WakeSampler {
     fn start(&mut self, interval: Duration) -> Result<(), Error> {
-        let alarm = Alarm::start(interval, State::Idle);
+        let alarm = Alarm::start(interval, ProbeState::Idle);
         self.alarm = Some(alarm.map_err(|refused| Error::new(Kind::ThreadRefused, refused))?);
         Ok(())
     }
@@ -71,7 +71,7 @@ impl Sampler for WakeSampler {
             .take()
             .filter(|alarm| alarm.interval == interval && alarm.probe.arm());
         let alarm = alarm.unwrap_or_else(|| {
-            Alarm::start(interval, State::armed())
+            Alarm::start(interval, ProbeState::armed())
                 .expect("loopmon: the operating system refused the wake sampler's thread")
         });
         let woken_at = poll_fn(|cx| alarm.probe.poll_woken(cx)).await;
@@ -91,7 +91,7 @@ struct Alarm {
 }
 
 impl Alarm {
-    fn start(interval: Duration, state: State) -> io::Result<Alarm> {
+    fn start(interval: Duration, state: ProbeState) -> io::Result<Alarm> {
         let probe = Arc::new(Probe(Lock::new(state)));
         let (alive, ended) = mpsc::channel();
         let shared = Arc::clone(&probe);
@@ -119,10 +119,10 @@ fn ring(probe: &Probe, interval: Duration, ended: &mpsc::Receiver<()>) {
 
 /// The state that the thread and the task share.
 #[derive(Debug)]
-struct Probe(Lock<State>);
+struct Probe(Lock<ProbeState>);
 
 #[derive(Debug)]
-enum State {
+enum ProbeState {
     Armed {
         at: Instant,
         waker: Option<Waker>,
@@ -136,9 +136,9 @@ enum State {
     Ended,
 }
 
-impl State {
-    fn armed() -> State {
-        State::Armed {
+impl ProbeState {
+    fn armed() -> ProbeState {
+        ProbeState::Armed {
             at: clock::now(),
             waker: None,
         }
@@ -149,10 +149,10 @@ impl Probe {
     /// Returns whether the thread still runs and will wake the task.
     fn arm(&self) -> bool {
         self.0.with(|state| {
-            if matches!(state, State::Ended) {
+            if matches!(state, ProbeState::Ended) {
                 return false;
             }
-            *state = State::armed();
+            *state = ProbeState::armed();
             true
         })
     }
@@ -161,16 +161,16 @@ impl Probe {
         // A waker is foreign code, so it is cloned and dropped outside of the lock.
         let mut waker = Some(cx.waker().clone());
         self.0.with(|state| match state {
-            State::Woken { at } => {
+            ProbeState::Woken { at } => {
                 let at = *at;
-                *state = State::Idle;
+                *state = ProbeState::Idle;
                 Poll::Ready(at)
             }
-            State::Armed { waker: before, .. } => {
+            ProbeState::Armed { waker: before, .. } => {
                 mem::swap(before, &mut waker);
                 Poll::Pending
             }
-            State::Idle | State::Ended => Poll::Pending,
+            ProbeState::Idle | ProbeState::Ended => Poll::Pending,
         })
     }
 
@@ -180,12 +180,12 @@ impl Probe {
         let mut waker = None;
         let next = self.0.with(|state| {
             let at = match state {
-                State::Armed { at, .. } => *at,
+                ProbeState::Armed { at, .. } => *at,
                 // The task has not run since the last ring: the runtime is stuck.
-                State::Woken { .. } => return Some(interval),
+                ProbeState::Woken { .. } => return Some(interval),
                 // To arm again takes microseconds, so the run is over.
-                State::Idle | State::Ended => {
-                    *state = State::Ended;
+                ProbeState::Idle | ProbeState::Ended => {
+                    *state = ProbeState::Ended;
                     return None;
                 }
             };
@@ -195,10 +195,10 @@ impl Probe {
             if left > interval / 8 {
                 return Some(left);
             }
-            if let State::Armed { waker: waits, .. } = state {
+            if let ProbeState::Armed { waker: waits, .. } = state {
                 waker = waits.take();
             }
-            *state = State::Woken { at: now };
+            *state = ProbeState::Woken { at: now };
             Some(interval)
         });
         if let Some(waker) = waker {
@@ -218,7 +218,7 @@ mod tests {
     const INTERVAL: Duration = Duration::from_millis(80);
 
     fn armed() -> Probe {
-        Probe(Lock::new(State::armed()))
+        Probe(Lock::new(ProbeState::armed()))
     }
 
     #[test]
@@ -241,7 +241,11 @@ mod tests {
         let left = probe.ring(early, INTERVAL).unwrap();
         assert!(left > INTERVAL / 3 && left <= INTERVAL / 2, "{left:?}");
         assert_eq!(probe.ring(early + left, INTERVAL), Some(INTERVAL));
-        assert!(probe.0.with(|state| matches!(state, State::Woken { .. })));
+        assert!(
+            probe
+                .0
+                .with(|state| matches!(state, ProbeState::Woken { .. }))
+        );
     }
 
     #[test]

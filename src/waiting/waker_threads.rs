@@ -378,13 +378,13 @@ mod tests {
         (WAKER_THREADS.get().admit().unwrap(), waker, wakes, go_on)
     }
 
+    fn wake(waker: &Arc<ForeignWaker>) {
+        let wakers = [Arc::clone(waker)].into_iter();
+        WAKER_THREADS.get().take_over(wakers);
+    }
+
     #[test]
     fn a_stuck_waker_is_not_called_again_and_delays_no_other() {
-        let wake = |waker: &Arc<ForeignWaker>| {
-            WAKER_THREADS
-                .get()
-                .take_over([Arc::clone(waker)].into_iter());
-        };
         let (stuck, waker, wakes_of_stuck, release) = foreign();
         stuck.set(waker.clone());
         wake(&stuck);
@@ -411,11 +411,6 @@ mod tests {
 
     #[test]
     fn a_stuck_waker_without_a_standby_delays_no_later_waker() {
-        let wake = |waker: &Arc<ForeignWaker>| {
-            WAKER_THREADS
-                .get()
-                .take_over([Arc::clone(waker)].into_iter());
-        };
         let (stuck, waker, wakes_of_stuck, _release) = foreign();
         stuck.set(waker);
         wake(&stuck);

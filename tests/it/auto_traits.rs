@@ -1,4 +1,4 @@
-//! What can be sent and shared between threads, and what can be moved while it is polled.
+//! Which types are `Send`, `Sync` and `Unpin`.
 
 use loopmon::{
     Builder, Callbacks, Error, Monitor, Sample, Samples, SleepSampler, Stall, Stalls, StopOnDrop,

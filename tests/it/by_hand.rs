@@ -1,4 +1,4 @@
-//! What is told can be made by hand, as users do in tests of their own, and written down.
+//! Users can make stalls and summaries by hand for their own tests, and serialise them.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ fn stall() -> Stall {
 }
 
 #[test]
-fn a_stall_made_by_hand_is_as_one_that_is_told() {
+fn a_stall_made_by_hand_equals_one_that_is_reported() {
     let stall = stall();
     assert_eq!(
         stall.to_string(),
@@ -104,7 +104,7 @@ mod serde {
         let json = r#"{"phase": "ended", "place": {"worker": 0}, "began_at": "1970-01-01T00:00:00Z",
                        "duration": {"secs": 0, "nanos": 1000000}, "cause": "many_polls"}"#;
         let read: Stall = serde_json::from_str(json).unwrap();
-        // One of its own.
+        // The stall has an id of its own.
         assert_ne!(read.id, bare.id);
         bare.id = read.id;
         assert_eq!(read, bare);

@@ -87,13 +87,13 @@ async fn calls_overlap_and_sampling_never_waits() {
     assert_eq!(recorded.len(), 10);
     assert!(most.load(Ordering::Relaxed) >= 2);
     monitor.stop();
-    // Calls in flight go on, and `stopped` waits for them.
+    // Calls in flight continue, and `stopped` waits for them.
     monitor.stopped().await;
     assert_eq!(in_flight.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callback_that_never_ends_is_bounded_and_told_what_it_lost() {
+async fn a_callback_that_never_ends_is_bounded_and_learns_what_it_lost() {
     let (hand, sampler) = manual();
     let (calls, mut called) = mpsc::unbounded_channel();
     let release = Arc::new(tokio::sync::Semaphore::new(0));
@@ -149,12 +149,12 @@ async fn panics_end_only_their_own_call() {
 
 #[test]
 fn a_panic_is_reported_by_the_panic_hook() {
-    // The hook is the process's, so the report is read from a process of its own.
+    // The panic hook belongs to the process, so the report is read from another process.
     if std::env::var_os("LOOPMON_TEST_PANICS").is_some() {
         let runtime = crate::support::paused_runtime();
         runtime.block_on(async {
             let monitor =
-                loopmon::create(millis(10), async |_| panic!("told to the hook")).unwrap();
+                loopmon::create(millis(10), async |_| panic!("reported by the hook")).unwrap();
             monitor.subscribe().next().await.unwrap();
             settle().await;
         });
@@ -169,7 +169,7 @@ fn a_panic_is_reported_by_the_panic_hook() {
         .env("LOOPMON_TEST_PANICS", "1")
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}");
-    assert!(told.contains("told to the hook"), "{told}");
+    let report = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{report}");
+    assert!(report.contains("reported by the hook"), "{report}");
 }

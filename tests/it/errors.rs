@@ -6,7 +6,7 @@ use loopmon::{Error, Hysteresis, Monitor, Percentile, StackCapture, WakeSampler}
 
 use crate::support::{Read, manual, millis, monitor, paused_runtime, read};
 
-/// The kinds of an error, by predicate.
+/// Returns all kinds of an error, by predicate.
 fn kinds(error: &Error) -> Vec<&'static str> {
     [
         ("no runtime", error.is_no_runtime()),
@@ -32,7 +32,7 @@ fn kinds(error: &Error) -> Vec<&'static str> {
     .collect()
 }
 
-/// It is of this kind alone, and its message says what to do.
+/// Asserts that the error is of this kind alone, and that its message says what to do.
 #[track_caller]
 fn assert_is<T: std::fmt::Debug>(result: Result<T, Error>, kind: &str) {
     let error = result.unwrap_err();
@@ -65,7 +65,7 @@ fn on_a_runtime_that_has_shut_down() {
         let mut samples = monitor.subscribe();
         assert_is(monitor.install_on(&handle), "shut down");
         assert!(!monitor.is_installed());
-        // The reader is not cut off by the mistake: another runtime can serve it.
+        // The mistake does not end the reader: another runtime can serve it.
         assert_eq!(read(&mut samples), Read::Nothing);
         paused_runtime().block_on(async {
             monitor.install().unwrap();
@@ -211,7 +211,7 @@ fn with_a_signal_that_is_not_for_programs() {
 #[cfg(unix)]
 fn without_file_descriptors() {
     const EMFILE: i32 = 24;
-    // They are the process's, so this takes one of its own.
+    // File descriptors belong to the process, so this test runs in another one.
     if std::env::var_os("LOOPMON_TEST_DESCRIPTORS").is_some() {
         let runtime = paused_runtime();
         let monitor = Monitor::builder()
@@ -246,6 +246,6 @@ fn without_file_descriptors() {
         .env("LOOPMON_TEST_DESCRIPTORS", "1")
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}");
+    let report = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{report}");
 }

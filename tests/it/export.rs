@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use crate::support::{Hand, manual, millis, paused_runtime, settle};
 use endpoint::endpoint;
 
-/// A runtime whose samples are taken by hand, and its monitor.
+/// A runtime whose samples the test takes by hand, and its monitor.
 struct Subject {
     runtime: Runtime,
     monitor: Monitor,

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use crate::support::{millis, settle};
 
-/// Tells by its count whether a sampler, and with it all a monitor has, is still somewhere.
+/// Shows by its count whether a sampler, and with it everything that a monitor owns, still exists.
 struct Tracked(#[expect(dead_code, reason = "only its count is of use")] Arc<()>);
 
 impl Sampler for Tracked {
@@ -68,7 +68,7 @@ async fn a_runtime_that_ends_lets_go_of_everything() {
             })
             .unwrap();
         inner.join().unwrap();
-        // Not even the call that would never have ended.
+        // The call that never ends is gone, too.
         monitor.stopped().await;
         drop((samples, monitor));
         assert_eq!(Arc::strong_count(&token), 1);

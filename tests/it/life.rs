@@ -75,7 +75,7 @@ async fn a_stopped_monitor_can_be_installed_again() {
         assert_ne!(read(&mut samples), Read::End);
         assert_ne!(read(&mut samples), Read::End);
         assert_eq!(read(&mut samples), Read::End);
-        // Before its task is gone.
+        // Before the monitor's task is gone.
         monitor.install().unwrap();
         assert!(monitor.is_installed());
         assert_eq!(read(&mut samples), Read::End);
@@ -203,7 +203,7 @@ async fn the_latest_sample_is_there_when_a_reader_has_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lag_tells_how_overdue_the_next_sample_is() {
+async fn lag_shows_how_overdue_the_next_sample_is() {
     let (hand, sampler) = manual();
     let monitor = Monitor::builder()
         .sampler(sampler)
@@ -211,7 +211,7 @@ async fn lag_tells_how_overdue_the_next_sample_is() {
         .install()
         .unwrap();
     assert_eq!(monitor.lag(), Duration::ZERO);
-    // Before the first sample, too.
+    // The first sample is 25 ms overdue.
     tokio::time::advance(millis(35)).await;
     assert_eq!(monitor.lag(), millis(25));
     hand.publish(millis(3)).await;
@@ -220,11 +220,11 @@ async fn lag_tells_how_overdue_the_next_sample_is() {
     assert_eq!(monitor.lag(), millis(3));
     tokio::time::advance(millis(100)).await;
     assert_eq!(monitor.lag(), millis(102));
-    // Once it has ended nothing is due.
+    // No sample is due once the monitor has ended.
     monitor.stop();
     assert_eq!(monitor.lag(), millis(3));
     tokio::time::advance(millis(100)).await;
-    // The next run begins without the lag of this one.
+    // The next run starts without the lag of this one.
     monitor.install().unwrap();
     assert_eq!(monitor.lag(), Duration::ZERO);
     tokio::time::advance(millis(30)).await;
@@ -270,7 +270,7 @@ async fn a_sampler_that_never_waits_leaves_others_their_turn() {
     monitor.stop();
 }
 
-/// Monitors with either sampler, not yet attached.
+/// Returns monitors with either sampler, not yet attached.
 fn of_either_sampler() -> [Monitor; 2] {
     let builder = || Monitor::builder().interval(millis(5));
     [
@@ -322,13 +322,13 @@ fn a_stopped_monitor_can_leave_a_runtime_that_is_stuck() {
         .callback(callback)
         .install_on(stuck.handle())
         .unwrap();
-    let (is_stuck, told) = mpsc::channel();
+    let (is_stuck, reported) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
     stuck.spawn(async move {
         is_stuck.send(()).unwrap();
         released.recv().unwrap();
     });
-    told.recv().unwrap();
+    reported.recv().unwrap();
     monitor.stop();
     let before = recorded.len();
     let other = paused_runtime();
@@ -341,7 +341,7 @@ fn a_stopped_monitor_can_leave_a_runtime_that_is_stuck() {
     release.send(()).unwrap();
 }
 
-/// The future of `run` is there, but nobody polls it while the other branch is at work.
+/// The future of `run` exists, but is not polled while the other branch runs.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_is_not_polled_can_be_stopped_and_restarted() {
     let monitor = Monitor::builder().interval(millis(5)).build().unwrap();
@@ -359,8 +359,8 @@ async fn a_run_that_is_not_polled_can_be_stopped_and_restarted() {
     assert!(monitor.is_installed());
 }
 
-/// Tasks are gone when `stopped` says so, also for who looks from another thread. A future is
-/// dropped before its task is off the list, so this takes many tries to see.
+/// Tasks are gone when `stopped` returns, also as seen from another thread. Tokio drops a future before it
+/// removes the task from its list, so it takes many tries to see a mistake.
 #[test]
 fn no_task_is_left_when_stopped_returns_on_multi_thread() {
     let runtime = multi_thread(2);

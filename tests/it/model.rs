@@ -34,7 +34,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..120)
 }
 
-/// What a reader should get.
+/// A model of what a reader should get.
 struct Model {
     capacity: usize,
     pending: VecDeque<Duration>,

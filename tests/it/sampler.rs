@@ -1,4 +1,4 @@
-//! What a sample is made of, and samplers of the user's own.
+//! The fields of a sample, and the user's own samplers.
 
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ async fn a_sampler_of_the_users_own_is_used() {
     let mut samples = monitor.subscribe();
     assert_eq!(samples.next().await.unwrap().lag.as_secs(), 1);
     assert_eq!(samples.next().await.unwrap().lag.as_secs(), 2);
-    // The next run goes on with the same sampler.
+    // The next run uses the same sampler.
     monitor.stop();
     monitor.install().unwrap();
     assert_eq!(monitor.subscribe().next().await.unwrap().lag.as_secs(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sample_tells_of_the_runtime() {
+async fn a_sample_describes_the_runtime() {
     let monitor = monitor(millis(10));
     let mut samples = monitor.subscribe();
     let before = Utc::now();

@@ -1,4 +1,4 @@
-//! What the nine tests of Python's `loopmon` ask for. The two that measure a real block are in
+//! What the nine tests of Python's `loopmon` require. The two that measure a real block are in
 //! `realtime`.
 
 use loopmon::Monitor;
@@ -62,7 +62,7 @@ fn has_the_name_it_was_given() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stops_when_told_and_its_task_is_gone() {
+async fn stops_on_request_and_its_task_is_gone() {
     let runtime = tokio::runtime::Handle::current();
     let monitor = monitor(millis(10));
     assert_eq!(runtime.metrics().num_alive_tasks(), 1);

@@ -26,12 +26,12 @@ fn window(samples: usize) -> NonZeroUsize {
     NonZeroUsize::new(samples).unwrap()
 }
 
-/// The time that many milliseconds into a test.
+/// Returns the time so many milliseconds after the start of a test.
 fn at(millis: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::milliseconds(millis)
 }
 
-/// Lags in milliseconds, one every 10 ms.
+/// Returns samples with these lags in milliseconds, one every 10 ms.
 fn samples(lags: impl IntoIterator<Item = u64>) -> Vec<Sample> {
     (0..)
         .zip(lags)
@@ -39,19 +39,19 @@ fn samples(lags: impl IntoIterator<Item = u64>) -> Vec<Sample> {
         .collect()
 }
 
-/// All items of a stream that never waits.
+/// Returns all items of a stream that never waits.
 fn collect<St: Stream>(stream: St) -> Vec<St::Item> {
     stream.collect().now_or_never().expect("it never waits")
 }
 
-/// The lags of a stream in milliseconds.
+/// Returns the lags of a stream in milliseconds.
 fn lags(stream: impl Stream<Item = Sample>) -> Vec<u128> {
     collect(stream.map(|sample| sample.lag.as_millis()))
 }
 
 type Boxed = Pin<Box<dyn FusedStream<Item = Sample>>>;
 
-/// Every adapter on a source of its own, with items that are not samples made into one.
+/// Returns every adapter, each on a source of its own. Items that are no samples are turned into samples.
 ///
 /// Thresholds are 50 ms, windows are 3 samples or 50 ms.
 fn every_adapter<St>(mut source: impl FnMut() -> St) -> Vec<(&'static str, Boxed)>

@@ -31,7 +31,7 @@ async fn nothing_is_lost_to_those_who_subscribed_before_install() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_reader_loses_its_oldest_and_is_told() {
+async fn a_slow_reader_loses_its_oldest_and_learns_how_many() {
     let (hand, sampler) = manual();
     let monitor = Monitor::builder()
         .sampler(sampler)
@@ -79,8 +79,8 @@ async fn a_thousand_readers_that_never_poll_cost_nothing_but_their_own_samples()
     }
 }
 
-/// Readers that are dropped while the channel overflows, and a channel closed while it is full, are
-/// where a broadcast channel's counts can go wrong.
+/// The counts of a broadcast channel can go wrong when readers are dropped while it overflows, and when it is
+/// closed while it is full.
 #[tokio::test(start_paused = true)]
 async fn readers_dropped_while_overflowing_leave_the_others_right() {
     let (hand, sampler) = manual();
@@ -95,7 +95,7 @@ async fn readers_dropped_while_overflowing_leave_the_others_right() {
         goes.push(monitor.subscribe());
         hand.publish(millis(lag)).await;
         if lag % 3 == 0 {
-            // One that lags, one that is half-way, one that has all.
+            // One reader lags, one is half-way, one has everything.
             read(&mut goes[1]);
             read(&mut goes[2]);
             read(&mut goes[2]);

@@ -1,4 +1,4 @@
-//! What several areas need.
+//! Runtimes, samplers and readers that several areas use.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -22,10 +22,10 @@ pub(crate) fn paused_runtime() -> Runtime {
         .unwrap()
 }
 
-/// A sampler that is told when to measure what.
+/// A sampler that measures when and what the test says.
 pub(crate) struct Manual(mpsc::UnboundedReceiver<Duration>);
 
-/// Tells a [`Manual`] sampler.
+/// Controls a [`Manual`] sampler.
 #[derive(Clone)]
 pub(crate) struct Hand(mpsc::UnboundedSender<Duration>);
 
@@ -44,8 +44,7 @@ impl Sampler for Manual {
 }
 
 impl Hand {
-    /// Has one sample published. The monitor must be on the current runtime, which must have one
-    /// thread.
+    /// Makes the monitor publish one sample. It must be on the current runtime, which must have one thread.
     pub(crate) async fn publish(&self, lag: Duration) {
         self.0.send(lag).unwrap();
         settle().await;
@@ -59,7 +58,7 @@ pub(crate) async fn settle() {
     }
 }
 
-/// What a reader has now.
+/// Returns what a reader has now.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Read {
     Sample { lag: Duration, missed: u64 },
@@ -78,7 +77,7 @@ pub(crate) fn read(samples: &mut Samples) -> Read {
     }
 }
 
-/// A callback that keeps every sample, and what it has kept.
+/// Returns a callback that keeps every sample, and the samples that it has kept.
 pub(crate) fn recorder() -> (
     impl Fn(Sample) -> std::future::Ready<()> + Clone + Send + 'static,
     Recorded,
@@ -101,7 +100,7 @@ impl Recorded {
     }
 }
 
-/// A monitor of the current runtime at the given interval.
+/// Returns a monitor of the current runtime at the given interval.
 pub(crate) fn monitor(interval: Duration) -> Monitor {
     Monitor::builder().interval(interval).install().unwrap()
 }
