@@ -26,9 +26,9 @@ pub struct Error {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-/// Defines the kinds of error, each with its message: what is wrong, and what to do.
+/// Defines the kinds of error, each with its predicate and its message: what is wrong, and what to do.
 macro_rules! kinds {
-    ($($kind:ident: $message:literal,)+) => {
+    ($($(#[$doc:meta])+ $is:ident, $kind:ident: $message:literal,)+) => {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Kind {
             $($kind,)+
@@ -41,56 +41,85 @@ macro_rules! kinds {
                 }
             }
         }
+
+        impl Error {
+            $(
+                $(#[$doc])+
+                #[must_use]
+                pub fn $is(&self) -> bool {
+                    self.kind == Kind::$kind
+                }
+            )+
+        }
     };
 }
 
 kinds! {
-    NoRuntime:
+    /// Whether no Tokio runtime is current on this thread.
+    is_no_runtime, NoRuntime:
         "no Tokio runtime is current on this thread: call this inside a runtime, or call \
          `install_on` with the runtime's `Handle`",
-    RuntimeShutDown:
+    /// Whether the runtime has shut down.
+    is_runtime_shut_down, RuntimeShutDown:
         "the runtime has shut down: install the monitor on one that is running",
-    TimersDisabled:
+    /// Whether the runtime was built without timers, which the default sampler needs.
+    is_timers_disabled, TimersDisabled:
         "the runtime has no timers, which the sleep sampler needs: build it with \
          `enable_time()` or `enable_all()`, or give the monitor a `WakeSampler`",
-    AlreadyInstalled:
+    /// Whether the monitor is already installed on a runtime.
+    is_already_installed, AlreadyInstalled:
         "the monitor is already installed: `stop()` it first, or build one monitor for each \
          runtime",
-    AlreadyRunning:
+    /// Whether a call of [`Monitor::run`](crate::Monitor::run) already drives the monitor.
+    is_already_running, AlreadyRunning:
         "the monitor is already driven by `run()`: `stop()` it first, or build one monitor \
          for each runtime",
-    ZeroInterval:
+    /// Whether the interval is zero.
+    is_zero_interval, ZeroInterval:
         "the interval is zero: give at least a millisecond, the resolution of Tokio's timers",
-    IntervalTooLong:
+    /// Whether the interval exceeds what Tokio's timers hold, about 2.2 years.
+    is_interval_too_long, IntervalTooLong:
         "the interval is longer than Tokio's timers hold: give at most 68719476734 ms, about \
          2.2 years",
-    ZeroCapacity:
+    /// Whether the capacity is zero.
+    is_zero_capacity, ZeroCapacity:
         "the capacity is zero: give the number of samples that a reader may lag behind",
-    CapacityTooLarge:
+    /// Whether the capacity exceeds [`Monitor::MAX_CAPACITY`](crate::Monitor::MAX_CAPACITY).
+    is_capacity_too_large, CapacityTooLarge:
         "the capacity is too large: the whole buffer is allocated at once, so give at most \
          `Monitor::MAX_CAPACITY`",
-    InvalidPercentile:
+    /// Whether the percentile is not a number from 0 to 100.
+    is_invalid_percentile, InvalidPercentile:
         "the percentile is not a number from 0 to 100: give 50.0 for the median, 99.9 for \
          the 99.9th",
-    InvertedThresholds:
+    /// Whether the threshold that raises an alert is below the one that clears it.
+    is_inverted_thresholds, InvertedThresholds:
         "the alert would be raised at a shorter lag than it is cleared at: give `raise_at` \
          first, then a `clear_at` that does not exceed it",
-    UnusableSignal:
+    /// Whether the [signal](crate::StackCapture::signal) cannot be handled or has another use.
+    is_unusable_signal, UnusableSignal:
         "the signal cannot be handled, or has another use: give SIGURG (23), SIGUSR1 (10), \
          SIGUSR2 (12) or a real-time signal from 35 to 64",
-    AlreadyExported:
+    /// Whether this exporter already exports the monitor.
+    is_already_exported, AlreadyExported:
         "the exporter already exports this monitor: export each monitor once, or `finish` the \
          other export first",
-    ZeroStallThreshold:
+    /// Whether the stall threshold is zero.
+    is_zero_stall_threshold, ZeroStallThreshold:
         "the stall threshold is zero: give at least a millisecond, the shortest tick of the \
          watchdog",
-    ThreadRefused:
+    /// Whether the operating system refused one of loopmon's threads: for stall detection, stall
+    /// callbacks, an export or the [`WakeSampler`](crate::WakeSampler).
+    is_thread_refused, ThreadRefused:
         "the operating system refused a thread, which stall detection, exports and the wake \
          sampler need: raise the limit on threads, or use none of them",
-    DescriptorsRefused:
+    /// Whether the operating system refused the file descriptors that one of loopmon's threads needs:
+    /// for stall callbacks or an export.
+    is_descriptors_refused, DescriptorsRefused:
         "the operating system refused file descriptors: stall callbacks and exports need three, \
          so raise the limit on open files, or use neither",
-    SamplerFailed:
+    /// Whether the sampler could not start.
+    is_sampler_failed, SamplerFailed:
         "the sampler could not start: fix the source of this error, or give the monitor \
          another sampler",
 }
@@ -115,110 +144,6 @@ impl Error {
     #[must_use]
     pub fn sampler_failed(reason: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
         Error::new(Kind::SamplerFailed, reason)
-    }
-
-    /// Whether the sampler could not start.
-    #[must_use]
-    pub fn is_sampler_failed(&self) -> bool {
-        self.kind == Kind::SamplerFailed
-    }
-
-    /// Whether the operating system refused the file descriptors that one of loopmon's threads needs:
-    /// for stall callbacks or an export.
-    #[must_use]
-    pub fn is_descriptors_refused(&self) -> bool {
-        self.kind == Kind::DescriptorsRefused
-    }
-
-    /// Whether no Tokio runtime is current on this thread.
-    #[must_use]
-    pub fn is_no_runtime(&self) -> bool {
-        self.kind == Kind::NoRuntime
-    }
-
-    /// Whether the runtime has shut down.
-    #[must_use]
-    pub fn is_runtime_shut_down(&self) -> bool {
-        self.kind == Kind::RuntimeShutDown
-    }
-
-    /// Whether the runtime was built without timers, which the default sampler needs.
-    #[must_use]
-    pub fn is_timers_disabled(&self) -> bool {
-        self.kind == Kind::TimersDisabled
-    }
-
-    /// Whether the monitor is already installed on a runtime.
-    #[must_use]
-    pub fn is_already_installed(&self) -> bool {
-        self.kind == Kind::AlreadyInstalled
-    }
-
-    /// Whether a call of [`Monitor::run`](crate::Monitor::run) already drives the monitor.
-    #[must_use]
-    pub fn is_already_running(&self) -> bool {
-        self.kind == Kind::AlreadyRunning
-    }
-
-    /// Whether the interval is zero.
-    #[must_use]
-    pub fn is_zero_interval(&self) -> bool {
-        self.kind == Kind::ZeroInterval
-    }
-
-    /// Whether the interval exceeds what Tokio's timers hold, about 2.2 years.
-    #[must_use]
-    pub fn is_interval_too_long(&self) -> bool {
-        self.kind == Kind::IntervalTooLong
-    }
-
-    /// Whether the capacity is zero.
-    #[must_use]
-    pub fn is_zero_capacity(&self) -> bool {
-        self.kind == Kind::ZeroCapacity
-    }
-
-    /// Whether the capacity exceeds [`Monitor::MAX_CAPACITY`](crate::Monitor::MAX_CAPACITY).
-    #[must_use]
-    pub fn is_capacity_too_large(&self) -> bool {
-        self.kind == Kind::CapacityTooLarge
-    }
-
-    /// Whether the percentile is not a number from 0 to 100.
-    #[must_use]
-    pub fn is_invalid_percentile(&self) -> bool {
-        self.kind == Kind::InvalidPercentile
-    }
-
-    /// Whether the threshold that raises an alert is below the one that clears it.
-    #[must_use]
-    pub fn is_inverted_thresholds(&self) -> bool {
-        self.kind == Kind::InvertedThresholds
-    }
-
-    /// Whether the [signal](crate::StackCapture::signal) cannot be handled or has another use.
-    #[must_use]
-    pub fn is_unusable_signal(&self) -> bool {
-        self.kind == Kind::UnusableSignal
-    }
-
-    /// Whether this exporter already exports the monitor.
-    #[must_use]
-    pub fn is_already_exported(&self) -> bool {
-        self.kind == Kind::AlreadyExported
-    }
-
-    /// Whether the stall threshold is zero.
-    #[must_use]
-    pub fn is_zero_stall_threshold(&self) -> bool {
-        self.kind == Kind::ZeroStallThreshold
-    }
-
-    /// Whether the operating system refused one of loopmon's threads: for stall detection, stall
-    /// callbacks, an export or the [`WakeSampler`](crate::WakeSampler).
-    #[must_use]
-    pub fn is_thread_refused(&self) -> bool {
-        self.kind == Kind::ThreadRefused
     }
 }
 

@@ -72,7 +72,7 @@ pub struct Stall {
     ///
     /// While the stall lasts, this is a lower bound that excludes [pauses](crate::pauses) of the
     /// process. At the end, it is an upper bound measured by Tokio: it includes pauses, and
-    /// whatever else the worker polled since it last returned to its scheduler, up to about 61 polls.
+    /// whatever else the worker polled since it last published its counters, in up to 61 turns by default.
     pub duration: Duration,
     /// Why the worker stalls, as far as the evidence shows. Later reports may correct it.
     pub cause: Cause,

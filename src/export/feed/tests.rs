@@ -50,7 +50,7 @@ fn allocations<R: Future<Output = ()> + Send + 'static>(
     allocated.count_total
 }
 
-/// A reader that waits costs one allocation for each sample: the channel's entry of whom to wake.
+/// Reading a sample allocates nothing, so neither does exporting one.
 #[test]
 fn exporting_a_sample_allocates_no_more_than_reading_it() {
     let plain = allocations(|monitor, read| {
