@@ -69,6 +69,9 @@ static EXPORTS: Exports = Exports::on("loopmon-metrics");
 /// been idle, and starts them again at 0, which for a counter looks like a restart of the process. When a
 /// recorder has forgotten the metrics of samples, it misses up to ten seconds of further samples.
 ///
+/// The recorder of `metrics-exporter-prometheus` (0.18) may lose a sample's lag that it is given in the moment
+/// in which a scrape empties the histogram.
+///
 /// The recorder chooses the buckets of a histogram. Some recorders compute quantiles instead, which
 /// cannot be aggregated over processes. [`BUCKETS`](Self::BUCKETS) suit lag:
 ///

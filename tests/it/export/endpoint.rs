@@ -3,14 +3,14 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use loopmon::export::Metrics;
 use metrics::{
-    Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SetRecorderError, SharedString,
-    Unit,
+    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SetRecorderError,
+    SharedString, Unit,
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
 
@@ -53,7 +53,21 @@ impl Recorder for Touchy {
     }
 
     fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
-        self.0.register_histogram(key, metadata)
+        let histogram = self.0.register_histogram(key, metadata);
+        Histogram::from_arc(Arc::new(BetweenScrapes(histogram)))
+    }
+}
+
+/// Held by each scrape, and while a histogram is written to: the exporter (0.18) loses what is recorded in the
+/// moment in which a scrape empties the histogram, and tests of one process scrape for one another.
+static SCRAPING: Mutex<()> = Mutex::new(());
+
+struct BetweenScrapes(Histogram);
+
+impl HistogramFn for BetweenScrapes {
+    fn record(&self, value: f64) {
+        let _scraping = SCRAPING.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.record(value);
     }
 }
 
@@ -113,6 +127,7 @@ impl Endpoint {
 
     /// Returns the body of the answer, if it arrives in time.
     pub(crate) fn try_scrape(&self, timeout: Duration) -> std::io::Result<String> {
+        let _scraping = SCRAPING.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stream = TcpStream::connect(self.0)?;
         stream.set_read_timeout(Some(timeout))?;
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
@@ -147,18 +162,26 @@ impl Endpoint {
     /// Waits until a metric of a monitor has the expected value.
     #[track_caller]
     pub(crate) fn await_value(&self, name: &str, monitor: &str, expected: f64) {
-        eventually(|| self.value(name, monitor) == Some(expected));
+        let seen = || self.value(name, monitor) == Some(expected);
+        eventually_or(seen, || format!("{:#?}", self.series_of(monitor)));
     }
 }
 
 /// Waits until `condition` is true.
 #[track_caller]
 pub(crate) fn eventually(condition: impl Fn() -> bool) {
+    eventually_or(condition, String::new);
+}
+
+/// Waits until `condition` is true. If it does not become so, the panic shows what there is instead.
+#[track_caller]
+pub(super) fn eventually_or(condition: impl Fn() -> bool, instead: impl Fn() -> String) {
     let began = Instant::now();
     while !condition() {
         assert!(
             began.elapsed() < TIMEOUT,
-            "the condition has not become true"
+            "the condition has not become true {}",
+            instead()
         );
         thread::sleep(millis(10));
     }

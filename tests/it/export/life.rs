@@ -3,7 +3,7 @@
 use loopmon::Monitor;
 use loopmon::export::Metrics;
 
-use super::endpoint::eventually;
+use super::endpoint::eventually_or;
 use super::{Subject, endpoint};
 
 #[test]
@@ -35,16 +35,20 @@ fn monitors_of_one_name_have_series_of_their_own() {
         let found = series.iter().find_map(|line| line.strip_prefix(&start));
         found.map(str::to_owned)
     };
+    let await_series = |name: &str, second: bool, expected: &str| {
+        let seen = || series(name, second).as_deref() == Some(expected);
+        eventually_or(seen, || format!("{:#?}", endpoint().series_of("twins")));
+    };
     // The gauges are set after the histogram.
-    eventually(|| series("loopmon_tasks", true).as_deref() == Some("1"));
-    eventually(|| series("loopmon_lag_seconds_count", false).as_deref() == Some("3"));
+    await_series("loopmon_tasks", true, "1");
+    await_series("loopmon_lag_seconds_count", false, "3");
     assert_eq!(series("loopmon_tasks", false).unwrap(), "2");
     assert_eq!(series("loopmon_lag_seconds_count", true).unwrap(), "1");
     let [export, other] = exports;
     first.end(export);
     // The other continues.
     second.publish(1);
-    eventually(|| series("loopmon_lag_seconds_count", true).as_deref() == Some("2"));
+    await_series("loopmon_lag_seconds_count", true, "2");
     assert_eq!(series("loopmon_tasks", true).unwrap(), "1");
     assert_eq!(series("loopmon_tasks", false).unwrap(), "0");
     second.end(other);
