@@ -82,9 +82,11 @@ mod error;
 #[cfg(feature = "_export")]
 pub mod export;
 mod foreign;
+mod instrument;
 mod monitor;
 mod own_thread;
 mod per_process;
+mod polls;
 mod procfs;
 mod runtime;
 mod sample;
@@ -106,6 +108,7 @@ pub use chrono;
 
 pub use callback::{Callback, Callbacks, IntoCallbacks};
 pub use error::Error;
+pub use instrument::Instrumented;
 pub use monitor::{Builder, Monitor, Samples, Stalls, StopOnDrop};
 pub use sample::Sample;
 pub use sampler::{Sampler, SleepSampler, WakeSampler};

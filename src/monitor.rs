@@ -19,6 +19,7 @@ mod stop_on_drop;
 mod weak;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub(crate) use weak::WeakMonitor;
 
 use crate::clock;
 use crate::error::{Error, Kind};
+use crate::instrument::Instrumented;
 use crate::sample::Sample;
 use attachment::{Channels, Driver};
 use run::Run;
@@ -246,6 +248,64 @@ impl Monitor {
             .attachment
             .with(|attachment| attachment.samples());
         Samples::new(publisher.subscribe())
+    }
+
+    /// Wraps a future, so that its polls are watched: on every executor and thread, and on every system that
+    /// Rust's standard library has.
+    ///
+    /// A poll that lasts for the [threshold](Builder::stall_threshold) is a stall with
+    /// [`Place::Future`](crate::Place::Future), on the monitor's streams, callbacks and exports. It is reported
+    /// while it lasts, and its duration at the end is exact. No runtime is needed, and the monitor need not be
+    /// attached: a stream of [`stalls`](Self::stalls) is enough. Callbacks and exports want it attached.
+    ///
+    /// Use it for futures that no worker of the monitored runtime polls: the future of `main` on a
+    /// `multi_thread` runtime, a `LocalSet` beside one, another executor. On a worker, the stall of the future
+    /// is reported beside that of the worker.
+    ///
+    /// If one instrumented future polls another of the same monitor, a stall is the innermost one's. The outer
+    /// one is stalled if it takes for the threshold apart from that. Eight futures within each other are told
+    /// apart.
+    ///
+    /// ```
+    /// use std::thread;
+    /// use std::time::Duration;
+    /// use loopmon::{Monitor, Phase, Place};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let monitor = Monitor::builder()
+    ///     .stall_threshold(Duration::from_millis(50))
+    ///     .build()?;
+    /// let mut stalls = monitor.stalls();
+    /// // This thread is about to be stuck, so another one listens.
+    /// let listener = thread::spawn(move || futures::executor::block_on(stalls.next()));
+    ///
+    /// futures::executor::block_on(monitor.instrument("import", async {
+    ///     // Never do this in async code.
+    ///     thread::sleep(Duration::from_millis(300));
+    /// }));
+    ///
+    /// let stall = listener.join().unwrap().unwrap();
+    /// assert_eq!((stall.phase, stall.place), (Phase::Started, Place::Future("import".into())));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Limits
+    ///
+    /// Of each monitor, 256 polls are reported while they last; further ones are reported when they end. With a
+    /// threshold below 5 ms, a poll may be over before it could be seen: it is then reported when it ends,
+    /// without a cause. A poll is also not seen if the watchdog itself gets no CPU time for as long as it
+    /// lasts. The drop of the future is not watched.
+    ///
+    /// # Cost
+    ///
+    /// While nobody wants stalls, a poll costs a load. Otherwise it costs a clock read and a few stores to
+    /// memory that no other thread writes; no lock and no allocation. The first poll on a thread allocates.
+    pub fn instrument<F: Future>(&self, name: impl Into<Arc<str>>, future: F) -> Instrumented<F> {
+        let future = Instrumented::new(name.into(), Arc::clone(&self.shared.demand), future);
+        // If the system refuses the threads, the next call tries again.
+        self.shared.ensure_future_detection().ok();
+        future
     }
 
     /// Returns a stream of all stalls from now on: which worker does not return to its scheduler, since when

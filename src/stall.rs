@@ -19,8 +19,8 @@ pub use thread::OsThread;
 
 use crate::stack::StackTrace;
 
-/// A report of one worker of a monitored runtime that has not returned to its scheduler for longer
-/// than the threshold, from [`Monitor::stalls`](crate::Monitor::stalls).
+/// A report of one worker that has not returned to its scheduler, or of one instrumented future that has not
+/// returned from a poll, for longer than the threshold. From [`Monitor::stalls`](crate::Monitor::stalls).
 ///
 /// A stall is reported when it crosses the threshold, at doubling durations, and when it ends. All
 /// reports of one stall have the same `id`, `place` and `began_at`.
@@ -54,7 +54,7 @@ pub struct Stall {
     pub monitor: Option<Arc<str>>,
     /// Where the stall is.
     pub place: Place,
-    /// The thread that runs the worker. `None` if it is not [certain](crate::docs::stalls) which
+    /// The thread that runs the worker, or polls the future. `None` if it is not [certain](crate::docs::stalls) which
     /// thread does.
     #[cfg_attr(feature = "serde", serde(default))]
     pub thread: Option<OsThread>,
@@ -71,10 +71,12 @@ pub struct Stall {
     /// How long the stall has lasted: so far, or in all once it has ended.
     ///
     /// While the stall lasts, this is a lower bound that excludes [pauses](crate::pauses) of the
-    /// process. At the end, it is an upper bound measured by Tokio: it includes pauses, and
-    /// whatever else the worker polled since it last published its counters, in up to 61 turns by default.
+    /// process. At the end of a worker's stall, it is an upper bound measured by Tokio: it includes pauses, and
+    /// whatever else the worker polled since it last published its counters, in up to 61 turns by default. At
+    /// the end of an instrumented future's stall, it is the length of the poll, without pauses and without
+    /// the stalls of instrumented futures within.
     pub duration: Duration,
-    /// Why the worker stalls, as far as the evidence shows. Later reports may correct it.
+    /// Why, as far as the evidence shows. Later reports may correct it.
     pub cause: Cause,
     /// The stack of the thread, where it can be captured.
     ///
@@ -192,7 +194,8 @@ impl fmt::Display for Stall {
             self.duration.as_secs_f64(),
             self.cause,
         )?;
-        if self.cause == Cause::OnCpu && self.task.is_none() {
+        let is_poll_known = matches!(self.place, Place::Future(_)) || self.task.is_some();
+        if self.cause == Cause::OnCpu && !is_poll_known {
             // Up to `event_interval` polls look like one.
             f.write_str(", in one long poll or up to 61 shorter ones")?;
         }

@@ -1,11 +1,15 @@
-//! The one switch between the standard library's locks and those of loom, which explores every
+//! The one switch between the standard library's locks and atomics and those of loom, which explores every
 //! interleaving of them; and the lock that is used wherever no thread waits for another's news.
 
 use std::sync::PoisonError;
 
 #[cfg(not(loopmon_loom))]
+pub(crate) use std::sync::atomic;
+#[cfg(not(loopmon_loom))]
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 
+#[cfg(loopmon_loom)]
+pub(crate) use loom::sync::atomic;
 #[cfg(loopmon_loom)]
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
 

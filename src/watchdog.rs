@@ -16,7 +16,7 @@
 //! 3. At each tick of a runtime (`runtime_watch.rs`), the detector of each worker (`detector.rs`) compares
 //!    what Tokio's counters show with the tick before. A worker that is not parked and whose counters do not
 //!    move is stuck.
-//! 4. The watch of the worker (`worker_watch.rs`) keeps its case. When the worker is stuck for half the
+//! 4. The watch of the worker (`worker_watch.rs`) keeps its case (`case.rs`). When the worker is stuck for half the
 //!    threshold, it is *suspected*, and the watchdog commands the inspector to investigate. At the threshold
 //!    the case is *open*: the watchdog reports the stall, and commands the inspector to answer the report. It
 //!    does so again at twice the threshold, four times, and so on, and when the worker is back.
@@ -30,20 +30,30 @@
 //! 6. The reporter (`reporter.rs`) holds the report back until the inspector has answered and the stack is
 //!    resolved, but not for long (`reporter/pending.rs`). `verdict.rs` weighs the evidence, and decides which
 //!    thread and which cause the report names.
-//! 7. The reporter publishes the report on the monitor's channel.
+//! 7. The reporter publishes the report on the monitor's channel (`outlet.rs`).
+//!
+//! The polls of instrumented futures pass through fewer files. Their threads record them (`polls.rs`). The
+//! watch of a monitor's futures (`poll_subject.rs`, `poll_watch.rs`) finds those that last, and tells the time
+//! of those that have ended by what the process did not run (`lost_time.rs`). The inspector knows the thread
+//! of such a poll, so it only has to find out what the thread does (`inspector/poll_investigation.rs`).
 //!
 //! When a watch ends, the watchdog sends the end of the channel to the reporter, and the watch itself to the
 //! inspector, which has it dropped: the watchdog's thread frees nothing.
 
 mod awake_clock;
+mod case;
 mod detector;
 mod evidence;
 mod gap;
 mod inbox;
 mod inspector;
+mod lost_time;
 mod mailboxes;
 mod messages;
+mod outlet;
 mod pauses;
+mod poll_subject;
+mod poll_watch;
 mod probe;
 mod queue;
 mod reporter;
@@ -57,7 +67,9 @@ mod worker_watch;
 use std::io;
 use std::sync::Arc;
 
+pub(crate) use outlet::Outlet;
 pub use pauses::{Pause, Pauses, pauses};
+pub(crate) use poll_subject::PollRequest;
 pub(crate) use subject::Request;
 
 use crate::per_process::PerProcess;
@@ -66,42 +78,66 @@ use crate::threads;
 use inbox::Inbox;
 use mailboxes::Mailboxes;
 use messages::{Command, Event};
+use poll_subject::PollSubject;
+use poll_watch::PollWatch;
 use runtime_watch::RuntimeWatch;
 use subject::Subject;
-use thread::Arrival;
+use thread::{AnyWatch, Arrival};
 
 static INBOX: PerProcess<Inbox<Arrival, Mailboxes>> = PerProcess::new(Inbox::new);
 
-/// The watch of one runtime. When this is dropped, the watchdog looks at the runtime a last time, closes the
-/// channel and drops the runtime's handle.
+/// The watch of one runtime, or of a monitor's instrumented futures. When this is dropped, the watchdog looks a
+/// last time, and drops what it watched. The channel is closed with the last watch that publishes there.
 #[derive(Debug)]
-pub(crate) struct Watch(Option<Arc<Subject>>);
+pub(crate) struct Watch(Watched);
+
+#[derive(Debug)]
+enum Watched {
+    Nothing,
+    Runtime(Arc<Subject>),
+    Polls(Arc<PollSubject>),
+}
 
 impl Watch {
-    /// Fails if the operating system refuses a thread.
+    /// Watches a runtime. Fails if the operating system refuses a thread.
     pub(crate) fn start(request: Request) -> io::Result<Watch> {
         if !runtime::ARE_PUBLISHED {
             // Tokio publishes nothing here, so there is nothing to find.
-            request.publisher.close();
-            return Ok(Watch(None));
+            return Ok(Watch(Watched::Nothing));
         }
         let subject = Subject::new(request);
-        let inbox = INBOX.get();
         let watch = Box::new(RuntimeWatch::new(Arc::clone(&subject)));
-        inbox
-            .arrive(|| start(inbox), |mailboxes| Arrival::new(watch, mailboxes))
-            .inspect_err(|_| subject.probe.end())?;
-        Ok(Watch(Some(subject)))
+        arrive(AnyWatch::Runtime(watch), &subject.outlet).inspect_err(|_| subject.probe.end())?;
+        Ok(Watch(Watched::Runtime(subject)))
+    }
+
+    /// Watches a monitor's instrumented futures. Fails if the operating system refuses a thread.
+    pub(crate) fn start_polls(request: PollRequest) -> io::Result<Watch> {
+        let subject = PollSubject::new(request);
+        let watch = Box::new(PollWatch::new(Arc::clone(&subject)));
+        arrive(AnyWatch::Polls(watch), &subject.outlet).inspect_err(|_| subject.end())?;
+        Ok(Watch(Watched::Polls(subject)))
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let Some(subject) = self.0.take() {
-            subject.end();
-            INBOX.get().leave();
+        match &self.0 {
+            Watched::Nothing => return,
+            Watched::Runtime(subject) => subject.end(),
+            Watched::Polls(subject) => subject.end(),
         }
+        INBOX.get().leave();
     }
+}
+
+fn arrive(watch: AnyWatch, outlet: &Arc<Outlet>) -> io::Result<()> {
+    let inbox = INBOX.get();
+    outlet.begin_watch();
+    let prepare = |mailboxes: &Mailboxes| Arrival::new(watch, mailboxes);
+    inbox
+        .arrive(|| start(inbox), prepare)
+        .inspect_err(|_| outlet.withdraw_watch())
 }
 
 /// Starts the three threads. The watchdog ends the other two.

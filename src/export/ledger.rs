@@ -12,6 +12,12 @@ use open_stalls::OpenStalls;
 
 use crate::stall::{Cause, Place, Stall};
 
+/// With so many series, futures with further names share one.
+const MOST_SERIES: usize = 512;
+
+/// The name of the series that they share.
+const OTHER: &str = "other";
+
 /// The stalls of one monitor.
 #[derive(Debug)]
 pub(super) struct StallLedger<S> {
@@ -65,9 +71,9 @@ impl<S> StallLedger<S> {
         now: Instant,
         sink: &mut impl StallSink<Series = S>,
     ) {
+        let place = self.series_of(&stall.place);
         // First, as a sink may panic.
-        let change = self.open.update(stall, now);
-        let place = self.per_place.then(|| stall.place.clone());
+        let change = self.open.update(stall, place.clone(), now);
         let series = self.series.entry(place);
         let series = series.or_insert_with_key(|place| sink.create(place.as_ref()));
         if change.is_new {
@@ -77,17 +83,29 @@ impl<S> StallLedger<S> {
         self.tick(now, sink);
     }
 
+    /// The key in `series`. A program may have any number of futures, but not of series.
+    fn series_of(&self, place: &Place) -> Option<Place> {
+        if !self.per_place {
+            return None;
+        }
+        let place = Some(place.clone());
+        let is_future = matches!(place, Some(Place::Future(_)));
+        if is_future && self.series.len() >= MOST_SERIES && !self.series.contains_key(&place) {
+            return Some(Place::Future(OTHER.into()));
+        }
+        place
+    }
+
     /// Writes what has changed as time passed.
     pub(super) fn tick(&mut self, now: Instant, sink: &mut impl StallSink<Series = S>) {
         for stall in self.open.iter_mut() {
-            let place = self.per_place.then(|| stall.place.clone());
-            if let Some(series) = self.series.get_mut(&place) {
+            if let Some(series) = self.series.get_mut(&stall.series) {
                 sink.add_time(series, stall.grow(now));
             }
         }
         sink.set_open(self.open.iter().count());
         for (place, series) in &self.series {
-            sink.set_longest(series, self.open.longest(place.as_ref(), now));
+            sink.set_longest(series, self.open.longest(place, now));
         }
     }
 

@@ -155,9 +155,9 @@ impl Exporter for ToSubscriber {
 
 fn log(name: &Name, stall: &Stall, suppressed: u64) {
     let (phase, message) = match stall.phase {
-        Phase::Started => ("started", "worker stalled"),
-        Phase::Ongoing => ("ongoing", "worker still stalled"),
-        Phase::Ended => ("ended", "worker was stalled"),
+        Phase::Started => ("started", "stalled"),
+        Phase::Ongoing => ("ongoing", "still stalled"),
+        Phase::Ended => ("ended", "was stalled"),
     };
     let thread = stall.thread.as_ref();
     warn!(
@@ -165,6 +165,7 @@ fn log(name: &Name, stall: &Stall, suppressed: u64) {
         monitor = name.monitor,
         index = name.index(),
         worker = stall.worker(),
+        future = stall.place.future().map(|name| &**name),
         stall = %stall.id,
         phase,
         duration_seconds = stall.duration.as_secs_f64(),
@@ -177,7 +178,8 @@ fn log(name: &Name, stall: &Stall, suppressed: u64) {
         missed = some_if_any(stall.missed),
         suppressed = some_if_any(suppressed),
         stack = stall.trace.as_deref().map(|trace| ::tracing::field::display(Excerpt(trace))),
-        "{message}"
+        "{} {message}",
+        stall.place.kind()
     );
 }
 

@@ -150,6 +150,11 @@ impl Attachment {
         Some((post, run.runtime.clone()))
     }
 
+    /// Returns who wants reports of stalls, of a runtime or not.
+    pub(super) fn wanted_anyway(&self) -> Option<Post> {
+        self.channels.stalls.as_ref()?.post()
+    }
+
     /// Returns whether this is the current run.
     pub(super) fn is_current(&self, id: RunId) -> bool {
         self.run.as_ref().is_some_and(|run| run.id == id)

@@ -16,6 +16,7 @@ use super::shared::Shared;
 use crate::callback::{Callback, Callbacks, IntoCallbacks};
 use crate::clock;
 use crate::error::{Error, Kind};
+use crate::polls::Demand;
 use crate::runtime::Tasks;
 use crate::sampler::{LONGEST_INTERVAL, Sampler, SleepSampler};
 use crate::stack::StackCapture;
@@ -234,6 +235,7 @@ impl Builder {
                 stall_threshold: self.stall_threshold,
                 rescue_timers: self.rescue_timers,
                 stack_capture: self.stack_capture,
+                demand: Arc::new(Demand::new(self.stall_threshold)),
                 tasks: Tasks::default(),
             }),
         }

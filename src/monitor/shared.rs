@@ -1,6 +1,7 @@
 //! What all handles on one monitor share: its settings, and what it is attached to. A run is in `run.rs`; what
 //! users call is in `monitor.rs`.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +13,16 @@ use super::engine::Engine;
 use super::exclusive::Exclusive;
 use super::latest;
 use super::stall_channel::Post;
+use super::stalls::WatchKind;
 use crate::error::{Error, Kind};
 use crate::own_thread::{OwnThread, SharedThread};
+use crate::polls::Demand;
 use crate::runtime::{TaskTracker, Tasks};
 use crate::sample::Sample;
 use crate::stack::StackCapture;
 use crate::stall::Stall;
 use crate::sync::Lock;
-use crate::watchdog::{Request, Watch};
+use crate::watchdog::{PollRequest, Request, Watch};
 
 static STALL_CALLBACKS: SharedThread = SharedThread::new("loopmon-callbacks");
 
@@ -37,6 +40,8 @@ pub(super) struct Shared {
     pub(super) stall_threshold: Duration,
     pub(super) rescue_timers: bool,
     pub(super) stack_capture: StackCapture,
+    /// What the monitor's instrumented futures need to know.
+    pub(super) demand: Arc<Demand>,
     pub(super) tasks: Tasks,
 }
 
@@ -108,23 +113,46 @@ impl Shared {
         Ok(())
     }
 
-    /// Starts the detection of stalls if there is a current run, and a stream or callback.
+    /// Starts the detection of stalls if there is a stream or callback: of a runtime if there is a current run,
+    /// and of futures if there are any.
     pub(super) fn ensure_detection(&self) -> Result<(), Error> {
         let wanted = self.attachment.with(|attachment| attachment.wanted());
-        let Some((post, runtime)) = wanted else {
-            return Ok(());
-        };
-        let watched = post.ensure_started(|publisher| {
-            Watch::start(Request {
-                tasks: self.own_tasks(&runtime),
-                runtime,
-                name: self.name.clone(),
-                threshold: self.stall_threshold,
-                rescue_timers: self.rescue_timers,
-                stack_capture: self.stack_capture,
-                publisher,
+        let watched = wanted.map_or(Ok(()), |(post, runtime)| {
+            post.ensure_started(WatchKind::Runtime, |outlet| {
+                Watch::start(Request {
+                    tasks: self.own_tasks(&runtime),
+                    runtime,
+                    name: self.name.clone(),
+                    threshold: self.stall_threshold,
+                    rescue_timers: self.rescue_timers,
+                    stack_capture: self.stack_capture,
+                    outlet,
+                })
             })
         });
-        watched.map_err(|refused| Error::new(Kind::ThreadRefused, refused))
+        watched
+            .and_then(|()| self.ensure_future_detection())
+            .map_err(|refused| Error::new(Kind::ThreadRefused, refused))
+    }
+
+    /// Starts the detection of stalls of futures, if there are any, and a stream or callback.
+    pub(super) fn ensure_future_detection(&self) -> io::Result<()> {
+        if !self.demand.is_unmet() {
+            return Ok(());
+        }
+        let wanted = self
+            .attachment
+            .with(|attachment| attachment.wanted_anyway());
+        wanted.map_or(Ok(()), |post| {
+            post.ensure_started(WatchKind::Futures, |outlet| {
+                Watch::start_polls(PollRequest {
+                    demand: Arc::clone(&self.demand),
+                    name: self.name.clone(),
+                    threshold: self.stall_threshold,
+                    stack_capture: self.stack_capture,
+                    outlet,
+                })
+            })
+        })
     }
 }

@@ -3,22 +3,20 @@
 use std::io;
 use std::sync::{Arc, Weak};
 
-use super::stalls::{SharedWatch, Stalls};
-use crate::broadcast::Publisher;
-use crate::stall::Stall;
-use crate::watchdog::Watch;
+use super::stalls::{SharedWatch, Stalls, WatchKind};
+use crate::watchdog::{Outlet, Watch};
 
 /// The channel of stalls of the present or the next run.
 #[derive(Debug)]
 pub(super) struct Channel {
-    publisher: Arc<Publisher<Stall>>,
+    outlet: Arc<Outlet>,
     watch: Weak<SharedWatch>,
 }
 
 /// The channel in the hands of somebody who wants its stalls.
 #[derive(Debug, Clone)]
 pub(super) struct Post {
-    publisher: Arc<Publisher<Stall>>,
+    outlet: Arc<Outlet>,
     watch: Arc<SharedWatch>,
 }
 
@@ -28,7 +26,7 @@ impl Channel {
         let watch = self.watch.upgrade()?;
         let has_ended = watch.has_ended();
         let post = Post {
-            publisher: Arc::clone(&self.publisher),
+            outlet: Arc::clone(&self.outlet),
             watch,
         };
         (!has_ended).then_some(post)
@@ -38,7 +36,7 @@ impl Channel {
     pub(super) fn end(self) {
         match self.post() {
             Some(post) => post.end(),
-            None => self.publisher.close(),
+            None => self.outlet.close_if_unwatched(),
         }
     }
 }
@@ -46,32 +44,33 @@ impl Channel {
 impl Post {
     pub(super) fn open(capacity: usize) -> Post {
         Post {
-            publisher: Arc::new(Publisher::new(capacity)),
+            outlet: Arc::new(Outlet::new(capacity)),
             watch: Arc::default(),
         }
     }
 
     pub(super) fn channel(&self) -> Channel {
         Channel {
-            publisher: Arc::clone(&self.publisher),
+            outlet: Arc::clone(&self.outlet),
             watch: Arc::downgrade(&self.watch),
         }
     }
 
     pub(super) fn subscribe(&self) -> Stalls {
-        Stalls::new(self.publisher.subscribe(), Arc::clone(&self.watch))
+        Stalls::new(self.outlet.subscribe(), Arc::clone(&self.watch))
     }
 
-    /// Begins to detect stalls, unless that has begun.
+    /// Begins to detect the stalls of a runtime or of futures, unless that has begun.
     pub(super) fn ensure_started(
         &self,
-        start: impl FnOnce(Arc<Publisher<Stall>>) -> io::Result<Watch>,
+        kind: WatchKind,
+        start: impl FnOnce(Arc<Outlet>) -> io::Result<Watch>,
     ) -> io::Result<()> {
-        self.watch.ensure_started(&self.publisher, start)
+        self.watch.ensure_started(kind, &self.outlet, start)
     }
 
     /// Ends the streams. If there is a watch, the watchdog looks a last time before.
     pub(super) fn end(&self) {
-        self.watch.end(&self.publisher);
+        self.watch.end(&self.outlet);
     }
 }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use tokio_stream::StreamExt;
 
-use crate::broadcast::{Item, Publisher, Subscription, stream_of_subscription};
+use crate::broadcast::{Item, Subscription, stream_of_subscription};
 use crate::foreign;
 use crate::stall::Stall;
 use crate::sync::Lock;
-use crate::watchdog::Watch;
+use crate::watchdog::{Outlet, Watch};
 
 /// One reader's stream of stalls, from [`Monitor::stalls`](crate::Monitor::stalls).
 ///
@@ -68,10 +68,25 @@ impl Item for Stall {
     }
 }
 
-/// The watch that the streams of one channel share. It ends with the last of them, or when the monitor is
+/// The watches that the streams of one channel share. They end with the last of them, or when the monitor is
 /// detached.
 #[derive(Debug, Default)]
-pub(super) struct SharedWatch(Lock<Stage>);
+pub(super) struct SharedWatch(Lock<Watches>);
+
+#[derive(Debug, Default)]
+struct Watches {
+    runtime: Stage,
+    futures: Stage,
+    /// Whether the monitor has been detached.
+    has_ended: bool,
+}
+
+/// What is watched.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum WatchKind {
+    Runtime,
+    Futures,
+}
 
 #[derive(Debug, Default)]
 enum Stage {
@@ -80,25 +95,38 @@ enum Stage {
     /// Somebody starts the watch, without the lock: that spawns tasks.
     Starting,
     Watched(Watch),
-    /// The monitor has been detached.
-    Ended,
+}
+
+impl Watches {
+    fn stage(&mut self, kind: WatchKind) -> &mut Stage {
+        match kind {
+            WatchKind::Runtime => &mut self.runtime,
+            WatchKind::Futures => &mut self.futures,
+        }
+    }
+
+    fn is_starting(&self) -> bool {
+        let is_starting = |stage: &Stage| matches!(stage, Stage::Starting);
+        is_starting(&self.runtime) || is_starting(&self.futures)
+    }
 }
 
 impl SharedWatch {
     pub(super) fn has_ended(&self) -> bool {
-        self.0.with(|stage| matches!(stage, Stage::Ended))
+        self.0.with(|watches| watches.has_ended)
     }
 
-    /// Starts a watch, if there is none. If the channel ends meanwhile, so does the watch.
+    /// Starts a watch, if there is none of this kind. If the channel ends meanwhile, so does the watch.
     pub(super) fn ensure_started(
         &self,
-        publisher: &Arc<Publisher<Stall>>,
-        start: impl FnOnce(Arc<Publisher<Stall>>) -> io::Result<Watch>,
+        kind: WatchKind,
+        outlet: &Arc<Outlet>,
+        start: impl FnOnce(Arc<Outlet>) -> io::Result<Watch>,
     ) -> io::Result<()> {
-        let starts = self.0.with(|stage| {
-            let starts = matches!(stage, Stage::Unwatched);
+        let starts = self.0.with(|watches| {
+            let starts = matches!(watches.stage(kind), Stage::Unwatched) && !watches.has_ended;
             if starts {
-                *stage = Stage::Starting;
+                *watches.stage(kind) = Stage::Starting;
             }
             starts
         });
@@ -106,35 +134,46 @@ impl SharedWatch {
             return Ok(());
         }
         // Spawning runs the runtime's hooks, which may panic.
-        let started = foreign::call(|| start(Arc::clone(publisher)));
+        let started = foreign::call(|| start(Arc::clone(outlet)));
         let (mut watch, result) = match started {
             Ok(Ok(watch)) => (Some(watch), Ok(Ok(()))),
             Ok(Err(refused)) => (None, Ok(Err(refused))),
             Err(panic) => (None, Err(panic)),
         };
-        let has_ended = self.0.with(|stage| {
-            let has_ended = matches!(stage, Stage::Ended);
-            if !has_ended {
-                *stage = watch.take().map_or(Stage::Unwatched, Stage::Watched);
-            }
-            has_ended
+        let closes = self.0.with(|watches| {
+            let keeps = !watches.has_ended;
+            *watches.stage(kind) = match watch.take_if(|_| keeps) {
+                Some(watch) => Stage::Watched(watch),
+                None => Stage::Unwatched,
+            };
+            watches.has_ended && !watches.is_starting()
         });
-        if has_ended && watch.is_none() {
-            publisher.close();
+        // If the watch is still here, the channel ends with it.
+        let had_watch = watch.take().is_some();
+        if closes && !had_watch {
+            outlet.close_if_unwatched();
         }
-        // If the watch is still here, this closes the channel.
-        drop(watch);
         result.unwrap_or_else(|panic| panic.resume())
     }
 
     /// Ends the streams. If there is a watch, the watchdog looks a last time before.
-    pub(super) fn end(&self, publisher: &Publisher<Stall>) {
-        let before = self.0.with(|stage| mem::replace(stage, Stage::Ended));
-        match before {
-            Stage::Watched(watch) => drop(watch),
-            Stage::Unwatched | Stage::Ended => publisher.close(),
-            // Whoever starts the watch ends it.
-            Stage::Starting => {}
+    pub(super) fn end(&self, outlet: &Outlet) {
+        let (watched, is_starting) = self.0.with(|watches| {
+            watches.has_ended = true;
+            let mut take = |kind| match mem::take(watches.stage(kind)) {
+                Stage::Watched(watch) => Some(watch),
+                stage => {
+                    *watches.stage(kind) = stage;
+                    None
+                }
+            };
+            let watched = [take(WatchKind::Runtime), take(WatchKind::Futures)];
+            (watched, watches.is_starting())
+        });
+        drop(watched);
+        // Whoever starts a watch ends it.
+        if !is_starting {
+            outlet.close_if_unwatched();
         }
     }
 }

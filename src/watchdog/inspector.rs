@@ -9,6 +9,7 @@
 mod candidates;
 mod census;
 mod investigation;
+mod poll_investigation;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use super::awake_clock::AwakeInstant;
 use super::mailboxes::Mailboxes;
-use super::messages::{Command, Garbage, Stamp};
+use super::messages::{Command, Due, Garbage, Stamp, Suspect};
+use super::poll_subject::PollSubject;
 use super::subject::Subject;
 use super::throttle::Throttle;
 use crate::clock;
@@ -26,6 +28,7 @@ use crate::threads;
 use candidates::Candidates;
 use census::Census;
 use investigation::Investigation;
+use poll_investigation::PollInvestigation;
 
 /// How long the inspector waits for all threads together in one go.
 const LONGEST_WAIT: Duration = Duration::from_millis(10);
@@ -38,6 +41,7 @@ pub(super) fn run(mailboxes: &Arc<Mailboxes>) {
     let mut inspector = Inspector {
         mailboxes: Arc::clone(mailboxes),
         cases: Vec::new(),
+        polls: Vec::new(),
         censuses: HashMap::new(),
         throttle: Throttle::default(),
         at: Stamp::new(AwakeInstant::START),
@@ -45,7 +49,8 @@ pub(super) fn run(mailboxes: &Arc<Mailboxes>) {
     };
     inspector.throttle.update(clock::now());
     loop {
-        let follow_at = (!inspector.cases.is_empty()).then_some(inspector.follow_at);
+        let is_idle = inspector.cases.is_empty() && inspector.polls.is_empty();
+        let follow_at = (!is_idle).then_some(inspector.follow_at);
         let due = follow_at
             .into_iter()
             .chain(inspector.throttle.due_at())
@@ -57,6 +62,7 @@ pub(super) fn run(mailboxes: &Arc<Mailboxes>) {
         // A bug of loopmon costs what has been found out, and the panic hook has reported it.
         if foreign::call(|| inspector.act(command)).is_err() {
             inspector.cases.clear();
+            inspector.polls.clear();
         }
     }
 }
@@ -65,6 +71,8 @@ struct Inspector {
     mailboxes: Arc<Mailboxes>,
     /// The workers that are suspected or stalled.
     cases: Vec<Investigation>,
+    /// The polls that are.
+    polls: Vec<PollInvestigation>,
     /// For each runtime, the last two censuses, the older one first.
     censuses: HashMap<*const Subject, [Option<Census>; 2]>,
     throttle: Throttle,
@@ -81,14 +89,19 @@ impl Inspector {
         }
         let now = clock::now();
         if now >= self.follow_at {
-            let tick = self.cases.iter().map(Investigation::tick).min();
-            self.follow_at = now + tick.unwrap_or(LONGEST_WAIT);
+            let ticks = self.cases.iter().map(Investigation::tick);
+            let ticks = ticks.chain(self.polls.iter().map(PollInvestigation::tick));
+            self.follow_at = now + ticks.min().unwrap_or(LONGEST_WAIT);
             let until = now + LONGEST_WAIT;
             for case in &mut self.cases {
                 case.follow(self.at, until);
             }
+            for poll in &mut self.polls {
+                poll.follow(until);
+            }
             // The command that ends a case may have been refused.
             self.cases.retain(|case| !case.is_abandoned(now));
+            self.polls.retain(|poll| !poll.is_abandoned(now));
         }
         self.throttle.update(now);
     }
@@ -96,42 +109,70 @@ impl Inspector {
     fn follow_command(&mut self, command: Command) {
         let until = clock::now() + LONGEST_WAIT;
         match command {
-            Command::Suspect {
-                id,
-                subject,
-                worker,
-                frozen,
-                at,
-            } => {
-                self.at = at;
-                let candidates = Candidates::new(self.census_before(&subject, at));
-                let mut case = Investigation::new(id, subject, worker, frozen, candidates);
-                case.begin(at, until);
-                self.follow_at = self.follow_at.min(clock::now() + case.tick());
-                self.cases.push(case);
+            Command::Suspect { id, suspect, at } => self.suspect(id, suspect, at, until),
+            Command::Conclude { id, due } => self.conclude(id, due, until),
+            Command::End { id, due, began } => self.end(id, due, began),
+            Command::Clear(id) => {
+                self.cases.retain(|case| case.id() != id);
+                self.polls.retain(|poll| poll.id() != id);
             }
-            Command::Conclude { id, due } => {
-                self.at = due.at;
-                if let Some(index) = self.position(id) {
-                    let is_only_worker = self.is_only_worker(index);
-                    self.cases[index].conclude(due, is_only_worker, until, &self.mailboxes);
-                }
-            }
-            Command::End { id, due, began } => {
-                self.at = due.at;
-                if let Some(index) = self.position(id) {
-                    let is_only_worker = self.is_only_worker(index);
-                    let case = self.cases.swap_remove(index);
-                    case.end(due, began, is_only_worker, &self.mailboxes);
-                }
-            }
-            Command::Clear(id) => self.cases.retain(|case| case.id() != id),
             Command::WakeProbe(subject) => subject.probe.wake(),
             Command::ObserveAll(subject) => subject.probe.observe_all(),
             Command::TakeCensus(subject) => self.take_census(&subject),
             Command::Free(memory) => drop(memory),
             Command::Dispose { subject, watch } => self.dispose(subject, watch),
+            Command::DisposePolls { subject, watch } => self.dispose_polls(subject, watch),
             Command::Stop => {}
+        }
+    }
+
+    fn suspect(&mut self, id: StallId, suspect: Suspect, at: Stamp, until: Instant) {
+        self.at = at;
+        let tick = match suspect {
+            Suspect::Worker {
+                subject,
+                worker,
+                frozen,
+            } => {
+                let candidates = Candidates::new(self.census_before(&subject, at));
+                let mut case = Investigation::new(id, subject, worker, frozen, candidates);
+                case.begin(at, until);
+                let tick = case.tick();
+                self.cases.push(case);
+                tick
+            }
+            Suspect::Poll { subject, poll } => {
+                let mut poll = PollInvestigation::new(id, subject, poll);
+                poll.begin(at, until);
+                let tick = poll.tick();
+                self.polls.push(poll);
+                tick
+            }
+        };
+        self.follow_at = self.follow_at.min(clock::now() + tick);
+    }
+
+    fn conclude(&mut self, id: StallId, due: Due, until: Instant) {
+        self.at = due.at;
+        if let Some(index) = self.position(id) {
+            let is_only_worker = self.is_only_worker(index);
+            self.cases[index].conclude(due, is_only_worker, until, &self.mailboxes);
+        }
+        if let Some(poll) = self.polls.iter_mut().find(|poll| poll.id() == id) {
+            poll.conclude(due, until, &self.mailboxes);
+        }
+    }
+
+    fn end(&mut self, id: StallId, due: Due, began: AwakeInstant) {
+        self.at = due.at;
+        if let Some(index) = self.position(id) {
+            let is_only_worker = self.is_only_worker(index);
+            let case = self.cases.swap_remove(index);
+            case.end(due, began, is_only_worker, &self.mailboxes);
+        }
+        if let Some(index) = self.polls.iter().position(|poll| poll.id() == id) {
+            let poll = self.polls.swap_remove(index);
+            poll.end(due, began, &self.mailboxes);
         }
     }
 
@@ -170,6 +211,12 @@ impl Inspector {
                 *older = newer.replace(census);
             }
         }
+    }
+
+    fn dispose_polls(&mut self, subject: Arc<PollSubject>, watch: Garbage) {
+        self.polls.retain(|poll| !poll.is_of(&subject));
+        self.mailboxes.give_slot_back();
+        drop((subject, watch));
     }
 
     /// Drops a watch elsewhere: that may drop what the runtime's hooks own, which is foreign code.

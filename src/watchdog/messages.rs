@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use tokio::task;
 
 use super::awake_clock::AwakeInstant;
+use super::outlet::Outlet;
+use super::poll_subject::PollSubject;
 use super::subject::Subject;
 use super::verdict::CaseEvidence;
-use crate::broadcast::Publisher;
 use crate::clock;
+use crate::polls::PollId;
 use crate::runtime::WorkerCounters;
 use crate::stack::StackSnapshot;
 use crate::stall::{Cause, OsThread, Stall, StallId};
@@ -24,13 +26,10 @@ pub(super) type Garbage = Box<dyn Debug + Send>;
 /// From the watchdog to the inspector.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Investigate a worker that is stuck.
+    /// Investigate what is stuck.
     Suspect {
         id: StallId,
-        subject: Arc<Subject>,
-        worker: usize,
-        /// The worker is stuck for as long as its counters are these.
-        frozen: WorkerCounters,
+        suspect: Suspect,
         at: Stamp,
     },
     /// Answer a report of a stall that goes on.
@@ -58,8 +57,29 @@ pub(super) enum Command {
         subject: Arc<Subject>,
         watch: Garbage,
     },
+    /// Drop the watch of a monitor's futures, which has ended.
+    DisposePolls {
+        subject: Arc<PollSubject>,
+        watch: Garbage,
+    },
     /// The last command.
     Stop,
+}
+
+/// What is stuck.
+#[derive(Debug)]
+pub(super) enum Suspect {
+    Worker {
+        subject: Arc<Subject>,
+        worker: usize,
+        /// The worker is stuck for as long as its counters are these.
+        frozen: WorkerCounters,
+    },
+    /// A poll of an instrumented future.
+    Poll {
+        subject: Arc<PollSubject>,
+        poll: PollId,
+    },
 }
 
 /// A report that is due, as far as the watchdog knows.
@@ -110,19 +130,19 @@ pub(super) enum Event {
     Answer(Answer),
     /// The inspector has taken the stack that its answer announced.
     Stack(Stack),
-    /// The watchdog no longer watches the runtime of this channel.
-    End(Arc<Publisher<Stall>>),
+    /// A watch that publishes there has ended.
+    End(Arc<Outlet>),
     /// A stack has been resolved.
     Resolved,
     /// The last event.
     Stop,
 }
 
-/// One report of a stall. The channel is shared, not cloned: cloning it, or dropping its last clone, takes
+/// One report of a stall. The outlet is shared, not cloned: cloning it, or dropping its last clone, takes
 /// its lock.
 #[derive(Debug)]
 pub(super) struct Report {
-    pub(super) publisher: Arc<Publisher<Stall>>,
+    pub(super) outlet: Arc<Outlet>,
     /// The number of the report among those of its worker.
     pub(super) number: u32,
     /// How long to wait for the inspector's answer. `None` if the inspector was not asked.

@@ -56,10 +56,10 @@ fn handle(
             resolve(resolver, stack.snapshot.as_ref());
             pending.stack(stack);
         }
-        Some(Event::End(publisher)) => {
+        Some(Event::End(outlet)) => {
             mailboxes.reporter.release();
-            pending.end(&publisher, now);
-            publisher.close();
+            pending.end(&outlet, now);
+            outlet.end_watch();
         }
         Some(Event::Resolved | Event::Stop) | None => {}
     }

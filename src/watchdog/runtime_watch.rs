@@ -175,7 +175,7 @@ impl RuntimeWatch {
     /// Has the channel closed, and the watch dropped on another thread.
     pub(super) fn end(self: Box<Self>, mailboxes: &Mailboxes) {
         let subject = Arc::clone(&self.subject);
-        mailboxes.event_reserved(Event::End(Arc::clone(&subject.publisher)));
+        mailboxes.event_reserved(Event::End(Arc::clone(&subject.outlet)));
         mailboxes.command_reserved(Command::Dispose {
             subject,
             watch: self,

@@ -7,16 +7,21 @@ use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor, RuntimeMetrics, worker_index};
 
+use super::outlet::Outlet;
 use super::probe::task::{Barriers, Probe};
-use crate::broadcast::Publisher;
 use crate::runtime::{TaskTracker, WorkerCounters, WorkerThreads};
 use crate::stack::StackCapture;
-use crate::stall::{OsThread, Stall};
+use crate::stall::OsThread;
 
 /// How many ticks there are in a threshold.
 const TICKS_PER_THRESHOLD: u32 = 5;
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 const LONGEST_TICK: Duration = Duration::from_millis(20);
+
+/// The time between two looks for stalls of this threshold.
+pub(super) fn tick_of(threshold: Duration) -> Duration {
+    (threshold / TICKS_PER_THRESHOLD).clamp(SHORTEST_TICK, LONGEST_TICK)
+}
 
 /// A runtime to be watched, and where to publish its stalls.
 pub(crate) struct Request {
@@ -26,7 +31,7 @@ pub(crate) struct Request {
     pub(crate) threshold: Duration,
     pub(crate) rescue_timers: bool,
     pub(crate) stack_capture: StackCapture,
-    pub(crate) publisher: Arc<Publisher<Stall>>,
+    pub(crate) outlet: Arc<Outlet>,
 }
 
 #[derive(Debug)]
@@ -38,7 +43,7 @@ pub(super) struct Subject {
     pub(super) threshold: Duration,
     pub(super) rescue_timers: bool,
     pub(super) stack_capture: StackCapture,
-    pub(super) publisher: Arc<Publisher<Stall>>,
+    pub(super) outlet: Arc<Outlet>,
     pub(super) has_many_workers: bool,
     pub(super) probe: Arc<Probe>,
     /// The worker that requested the watch, if that was one of this runtime.
@@ -72,7 +77,7 @@ impl Subject {
             threshold: request.threshold,
             rescue_timers: request.rescue_timers,
             stack_capture: request.stack_capture,
-            publisher: request.publisher,
+            outlet: request.outlet,
             has_many_workers,
             probe,
             inside,
@@ -124,7 +129,7 @@ impl Subject {
 
     /// The time between two ticks of the runtime.
     pub(super) fn tick(&self) -> Duration {
-        (self.threshold / TICKS_PER_THRESHOLD).clamp(SHORTEST_TICK, LONGEST_TICK)
+        tick_of(self.threshold)
     }
 
     /// Asks the watchdog to watch the runtime no longer.

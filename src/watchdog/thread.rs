@@ -1,4 +1,4 @@
-//! The watchdog's thread: when it looks at which runtime, and how runtimes come and go.
+//! The watchdog's thread: when it looks at what, and how that comes and goes.
 //!
 //! Once it watches, it neither allocates nor frees memory, starts no thread, takes no lock that is held
 //! while foreign code runs, and asks Tokio for nothing but counters. So it goes on whatever the program is
@@ -12,11 +12,14 @@ use std::time::Duration;
 use super::awake_clock::{AwakeClock, AwakeInstant};
 use super::gap::{self, Gap, GapEvidence, OwnTimes};
 use super::inbox::Inbox;
+use super::lost_time::LostTime;
 use super::mailboxes::{Mailboxes, SPARE_SLOTS};
 use super::messages::{Command, Event};
 use super::pauses;
+use super::poll_watch::{Pass, PollWatch};
 use super::runtime_watch::RuntimeWatch;
 use crate::clock;
+use crate::polls::{self, Polls};
 
 /// The system's timers are no more precise.
 const SHORTEST_WAIT: Duration = Duration::from_micros(100);
@@ -24,17 +27,17 @@ const SHORTEST_WAIT: Duration = Duration::from_micros(100);
 /// How long the watchdog sleeps if nothing is due.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
 
-/// A runtime for the watchdog to watch.
+/// Something for the watchdog to watch.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    watch: Box<RuntimeWatch>,
-    /// Larger room for all runtimes, if the watchdog lacks it. In a box, so that the watchdog can send the
+    watch: AnyWatch,
+    /// Larger room for all watches, if the watchdog lacks it. In a box, so that the watchdog can send the
     /// former room away without an allocation.
     room: Option<Box<Slots>>,
 }
 
 impl Arrival {
-    pub(super) fn new(watch: Box<RuntimeWatch>, mailboxes: &Mailboxes) -> Arrival {
+    pub(super) fn new(watch: AnyWatch, mailboxes: &Mailboxes) -> Arrival {
         mailboxes.reserve();
         let room = mailboxes.take_slot();
         Arrival {
@@ -47,12 +50,42 @@ impl Arrival {
 #[derive(Debug)]
 struct Slots(Vec<Slot>);
 
-/// One of the watched runtimes.
+/// One of the watches.
 #[derive(Debug)]
 struct Slot {
-    /// When the runtime is looked at next.
+    /// When it is looked at next.
     due: AwakeInstant,
-    watch: Box<RuntimeWatch>,
+    watch: AnyWatch,
+}
+
+/// A watched runtime, or the instrumented futures of a monitor.
+#[derive(Debug)]
+pub(super) enum AnyWatch {
+    Runtime(Box<RuntimeWatch>),
+    Polls(Box<PollWatch>),
+}
+
+impl AnyWatch {
+    fn polls(&mut self) -> Option<&mut PollWatch> {
+        match self {
+            AnyWatch::Runtime(_) => None,
+            AnyWatch::Polls(watch) => Some(watch),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self {
+            AnyWatch::Runtime(watch) => watch.subject().is_over(),
+            AnyWatch::Polls(watch) => watch.subject().is_over(),
+        }
+    }
+
+    fn end(self, mailboxes: &Mailboxes) {
+        match self {
+            AnyWatch::Runtime(watch) => watch.end(mailboxes),
+            AnyWatch::Polls(watch) => watch.end(mailboxes),
+        }
+    }
 }
 
 /// Watches until there is nothing left to watch.
@@ -62,17 +95,23 @@ pub(super) fn run(inbox: &Inbox<Arrival, Mailboxes>, mailboxes: &Arc<Mailboxes>)
         slots: Vec::with_capacity(SPARE_SLOTS),
         clock: AwakeClock::new(clock::now()),
         own_times: OwnTimes::begin(),
+        lost: LostTime::new(),
+        polls: Polls::get(),
     };
     loop {
         let in_pass = watchdog.clock.worked(clock::now());
         let wait = watchdog.wait();
         let has_left = inbox.wait(wait);
-        let in_sleep = watchdog.clock.slept(clock::now(), wait);
+        let now = clock::now();
+        let in_sleep = watchdog.clock.slept(now, wait);
+        watchdog.lost.update(now, watchdog.clock.time().lost);
+        polls::tick();
         while let Some(arrival) = inbox.next() {
             watchdog.take(arrival);
         }
         let is_late = in_pass.is_some() || in_sleep.is_some();
-        let is_faulty = watchdog.observe(is_late || has_left);
+        let mut is_faulty = watchdog.observe(is_late || has_left);
+        is_faulty |= watchdog.observe_polls(is_late || has_left);
         watchdog.judge_gap(in_pass, in_sleep);
         if has_left || is_faulty {
             watchdog.end_watches();
@@ -90,6 +129,8 @@ struct Watchdog {
     slots: Vec<Slot>,
     clock: AwakeClock,
     own_times: OwnTimes,
+    lost: LostTime,
+    polls: &'static Polls,
 }
 
 impl Watchdog {
@@ -122,17 +163,44 @@ impl Watchdog {
         let (time, mailboxes) = (self.clock.time(), &self.mailboxes);
         let mut is_faulty = false;
         for slot in &mut self.slots {
+            let AnyWatch::Runtime(watch) = &mut slot.watch else {
+                continue;
+            };
             if all || slot.due <= time.now {
-                let observe = AssertUnwindSafe(|| slot.watch.observe(time, mailboxes));
+                let observe = AssertUnwindSafe(|| watch.observe(time, mailboxes));
                 match catch_unwind(observe) {
                     Ok(due) => slot.due = due,
                     // A bug of loopmon costs this one watch, and the panic hook has reported it.
                     Err(_) => {
-                        slot.watch.subject().end();
+                        watch.subject().end();
                         is_faulty = true;
                     }
                 }
             }
+        }
+        is_faulty
+    }
+
+    /// Observes the polls of instrumented futures, if that is due for one monitor or if `always`: all threads
+    /// in one pass. Returns whether that has failed.
+    fn observe_polls(&mut self, always: bool) -> bool {
+        let now = self.clock.time().now;
+        let is_due = |slot: &mut Slot| slot.watch.polls().is_some() && (always || slot.due <= now);
+        if !self.slots.iter_mut().any(is_due) {
+            return false;
+        }
+        let pass = Pass {
+            time: self.clock.time(),
+            now: clock::now(),
+            lost: &self.lost,
+            mailboxes: &self.mailboxes,
+            polls: self.polls,
+        };
+        let slots = &mut self.slots;
+        let is_faulty = catch_unwind(AssertUnwindSafe(|| poll_pass(slots, &pass))).is_err();
+        if is_faulty {
+            let polls = slots.iter_mut().filter_map(|slot| slot.watch.polls());
+            polls.for_each(|watch| watch.subject().end());
         }
         is_faulty
     }
@@ -155,9 +223,44 @@ impl Watchdog {
 
     /// Ends the watches that are no longer wanted.
     fn end_watches(&mut self) {
-        let is_over = |slot: &Slot| slot.watch.subject().is_over();
+        let is_over = |slot: &Slot| slot.watch.is_over();
         while let Some(index) = self.slots.iter().position(is_over) {
             self.slots.swap_remove(index).watch.end(&self.mailboxes);
         }
     }
+}
+
+/// A shorter poll is no stall, whatever the threshold.
+const SHORTEST_POLL: Duration = Duration::from_micros(100);
+
+/// Hands the polls that have ended, and those that go on, to the watches that want them.
+fn poll_pass(slots: &mut [Slot], pass: &Pass<'_>) {
+    while let Some(ended) = pass.polls.next_ended() {
+        match poll_watch(slots, ended.watch) {
+            Some(watch) => watch.ended(ended, pass),
+            None => pass
+                .polls
+                .drop_elsewhere(Some(ended.name), Some(ended.thread)),
+        }
+    }
+    pass.polls.for_each_thread(pass.now, |thread| {
+        for (index, running) in thread.iter().enumerate() {
+            let is_long = running.lasted >= SHORTEST_POLL;
+            let watch = is_long.then(|| poll_watch(slots, running.watch)).flatten();
+            if let Some(watch) = watch {
+                watch.see(thread, index, pass);
+            }
+        }
+    });
+    for slot in slots {
+        if let Some(watch) = slot.watch.polls() {
+            let due = watch.settle(pass);
+            slot.due = due;
+        }
+    }
+}
+
+fn poll_watch(slots: &mut [Slot], number: u32) -> Option<&mut PollWatch> {
+    let mut watches = slots.iter_mut().filter_map(|slot| slot.watch.polls());
+    watches.find(|watch| watch.subject().watch == number)
 }

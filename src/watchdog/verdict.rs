@@ -3,6 +3,7 @@
 //! A cause is what a thread does. So it must first be certain that this thread runs the worker at that
 //! moment. The evidence, the strongest first; weaker evidence never overrules stronger:
 //!
+//! 0. The thread itself has recorded that it is in this poll of an instrumented future: nothing else counts.
 //! 1. The thread itself has said which worker it runs, when a signal asked it.
 //! 2. The stack of the thread shows that it polls a task as a worker, or that it has handed its worker
 //!    over.
@@ -25,6 +26,8 @@ use crate::stall::Cause;
 pub(super) struct CaseEvidence {
     /// The cause as far as the worker's counters and its observations show it.
     pub(super) hint: Option<Cause>,
+    /// Whether the thread has recorded that it is in the poll.
+    pub(super) is_recorded: bool,
     /// Whether the thread says that it runs this worker. `None` if it was not asked.
     pub(super) says_worker: Option<bool>,
     /// Whether the thread says that it polls another task than before.
@@ -57,8 +60,23 @@ pub(super) struct Verdict {
     pub(super) is_runner: bool,
 }
 
+/// What a thread does that did `last` at the report before. A thread that is about to come back no longer
+/// sleeps, but the call that it slept in is known.
+pub(super) fn with_the_call(behaviour: Cause, last: Option<CaseEvidence>) -> Cause {
+    match (behaviour, last.map(|last| last.behaviour)) {
+        (Cause::Blocked { syscall: None }, Some(seen @ Cause::Blocked { .. })) => seen,
+        _ => behaviour,
+    }
+}
+
 /// Weighs the evidence: no other place does.
 pub(super) fn weigh(evidence: CaseEvidence) -> Verdict {
+    if evidence.is_recorded {
+        return Verdict {
+            cause: evidence.behaviour,
+            is_runner: true,
+        };
+    }
     let is_runner = match (evidence.says_worker, evidence.stack) {
         (_, Some(Shows::HandedOver)) => false,
         (Some(says_worker), _) => says_worker,
@@ -106,10 +124,10 @@ pub(super) fn weigh_at_end(live: Verdict, evidence: CaseEvidence, is_unattended:
     weigh(evidence)
 }
 
-/// Evidence of nothing but that the thread slept.
-#[cfg(test)]
+/// Evidence of nothing but that a thread slept.
 pub(super) const NO_EVIDENCE: CaseEvidence = CaseEvidence {
     hint: None,
+    is_recorded: false,
     says_worker: None,
     changed_task: false,
     stack: None,

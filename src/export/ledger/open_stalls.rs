@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::stall::{Phase, Place, Stall, StallId};
 
-/// The open stalls of one monitor, at most one for each worker.
+/// The open stalls of one monitor: at most one for each worker, and any number for futures.
 #[derive(Debug, Default)]
 pub(in crate::export) struct OpenStalls(Vec<OpenStall>);
 
@@ -12,7 +12,9 @@ pub(in crate::export) struct OpenStalls(Vec<OpenStall>);
 #[derive(Debug)]
 pub(in crate::export) struct OpenStall {
     pub(in crate::export) id: StallId,
-    pub(super) place: Place,
+    place: Place,
+    /// The series that the stall is counted in.
+    pub(super) series: Option<Place>,
     /// The stall's duration in its latest report, and when the exporter received that.
     reported: Duration,
     reported_at: Instant,
@@ -32,10 +34,11 @@ pub(super) struct Change {
 }
 
 impl OpenStall {
-    fn new(stall: &Stall, now: Instant) -> OpenStall {
+    fn new(stall: &Stall, series: Option<Place>, now: Instant) -> OpenStall {
         OpenStall {
             id: stall.id,
             place: stall.place.clone(),
+            series,
             reported: Duration::ZERO,
             reported_at: now,
             counted: Duration::ZERO,
@@ -48,6 +51,17 @@ impl OpenStall {
     pub(in crate::export) fn lasted(&self, now: Instant) -> Duration {
         let since = now.saturating_duration_since(self.reported_at);
         self.reported.saturating_add(since.min(self.reported))
+    }
+
+    /// Whether this is over, now that another stall is reported.
+    fn is_surely_over(&self, newer: &Stall, now: Instant) -> bool {
+        if self.place.worker().is_some() {
+            // A worker is in one stall at a time.
+            return self.place == newer.place;
+        }
+        // The next report is overdue, and its end may be lost.
+        let since = now.saturating_duration_since(self.reported_at);
+        self.in_doubt && since > self.reported.saturating_mul(2)
     }
 
     /// Returns the stalled time that was not counted before.
@@ -64,17 +78,16 @@ impl OpenStall {
 
 impl OpenStalls {
     /// Applies a report.
-    pub(super) fn update(&mut self, stall: &Stall, now: Instant) -> Change {
+    pub(super) fn update(&mut self, stall: &Stall, series: Option<Place>, now: Instant) -> Change {
         if stall.missed > 0 {
             self.0.iter_mut().for_each(|open| open.in_doubt = true);
         }
         let known = self.0.iter().position(|open| open.id == stall.id);
         let mut open = match known {
             Some(index) => self.0.swap_remove(index),
-            None => OpenStall::new(stall, now),
+            None => OpenStall::new(stall, series, now),
         };
-        // A worker is in one stall at a time.
-        self.0.retain(|other| other.place != stall.place);
+        self.0.retain(|other| !other.is_surely_over(stall, now));
         open.reported = stall.duration;
         open.reported_at = now;
         open.in_doubt = false;
@@ -97,10 +110,10 @@ impl OpenStalls {
         self.0.iter_mut().filter(|open| !open.in_doubt)
     }
 
-    /// Returns the duration of the longest open stall: of one place, or of all.
-    pub(super) fn longest(&self, place: Option<&Place>, now: Instant) -> Duration {
+    /// Returns the duration of the longest open stall of a series.
+    pub(super) fn longest(&self, series: &Option<Place>, now: Instant) -> Duration {
         self.iter()
-            .filter(|stall| place.is_none_or(|place| *place == stall.place))
+            .filter(|stall| stall.series == *series)
             .map(|stall| stall.lasted(now))
             .max()
             .unwrap_or_default()

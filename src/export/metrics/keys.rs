@@ -1,6 +1,7 @@
 //! The names, labels and descriptions of the metrics. Their values come from elsewhere.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ::metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 
@@ -109,10 +110,12 @@ impl Keys {
     pub(super) fn of_stalls(&self, place: Option<&Place>) -> StallKeys {
         let worker = place.and_then(Place::worker);
         let worker = worker.map(|worker| Label::new("worker", worker.to_string()));
+        let future = place.and_then(Place::future);
+        let place = worker.or_else(|| Some(Label::new("future", Arc::clone(future?))));
         let key = |name, cause: Option<&'static str>| {
             let cause = cause.map(|cause| Label::new("cause", cause));
             let mut labels = self.labels.clone();
-            labels.extend(worker.clone().into_iter().chain(cause));
+            labels.extend(place.clone().into_iter().chain(cause));
             Key::from_parts(name, labels)
         };
         StallKeys {

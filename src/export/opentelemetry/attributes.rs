@@ -1,5 +1,7 @@
 //! The attributes that instruments and spans share. What only one of them has stays there.
 
+use std::sync::Arc;
+
 use ::opentelemetry::KeyValue;
 
 use crate::export::names::Name;
@@ -15,7 +17,9 @@ pub(super) fn monitor(name: &Name) -> Vec<KeyValue> {
 
 pub(super) fn place(place: &Place) -> Option<KeyValue> {
     let worker = place.worker();
-    worker.map(|index| numbered("loopmon.worker.index", index))
+    let worker = worker.map(|index| numbered("loopmon.worker.index", index));
+    let future = place.future();
+    worker.or_else(|| future.map(|name| KeyValue::new("loopmon.future.name", Arc::clone(name))))
 }
 
 pub(super) fn cause(label: &'static str) -> KeyValue {

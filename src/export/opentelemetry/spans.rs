@@ -21,6 +21,9 @@ pub(super) struct Spans {
     open: Vec<OpenSpan>,
 }
 
+/// With more open spans, the oldest is ended: the ends of some stalls are lost.
+const MOST_OPEN: usize = 1_024;
+
 struct OpenSpan {
     span: BoxedSpan,
     /// The latest report of the stall.
@@ -38,15 +41,20 @@ impl Spans {
 
     /// Applies a report.
     pub(super) fn update(&mut self, stall: &Stall) {
-        let of_place = |open: &OpenSpan| open.latest.place == stall.place;
-        let known = self.open.iter().position(of_place);
-        let known = known.map(|index| self.open.swap_remove(index));
+        // A worker is in one stall at a time: the end of the other was lost.
+        let replaces = |open: &OpenSpan| {
+            open.latest.id == stall.id
+                || (stall.worker().is_some() && open.latest.place == stall.place)
+        };
+        let is_full = self.open.len() >= MOST_OPEN;
+        let known = self.open.iter().position(replaces);
+        let known = known.or_else(|| is_full.then_some(0));
+        let known = known.map(|index| self.open.remove(index));
         let mut open = match known {
             Some(mut open) if open.latest.id == stall.id => {
                 open.latest = stall.clone();
                 open
             }
-            // A worker is in one stall at a time: the end of the other was lost.
             other => {
                 if let Some(other) = other {
                     let lasted = other.latest.duration;

@@ -1,15 +1,18 @@
 //! Limits how many stalls are logged when there are many. It logs nothing itself.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::stall::{Phase, Place, Stall, StallId};
+use crate::stall::{Phase, Stall, StallId};
 
 /// How many stalls may be logged at once.
 pub(super) const BURST: u32 = 10;
 
 /// How long it takes until one more may be logged.
 pub(super) const REFILL: Duration = Duration::from_secs(1);
+
+/// How many stalls are remembered until they end. The ends of some are lost.
+const MOST_ADMITTED: usize = 1_024;
 
 /// A token bucket. A stall that was admitted once is admitted to its end, and so is every `Ongoing`
 /// report.
@@ -18,8 +21,8 @@ pub(super) struct Limit {
     tokens: u32,
     /// When the last token was added, or the bucket was full.
     filled_at: Instant,
-    /// The stall of each place that is logged to its end.
-    admitted: HashMap<Place, StallId>,
+    /// The latest stalls that are logged to their end.
+    admitted: VecDeque<StallId>,
     suppressed: u64,
 }
 
@@ -28,7 +31,7 @@ impl Limit {
         Limit {
             tokens: BURST,
             filled_at: now,
-            admitted: HashMap::new(),
+            admitted: VecDeque::new(),
             suppressed: 0,
         }
     }
@@ -38,8 +41,8 @@ impl Limit {
     pub(super) fn admit(&mut self, stall: &Stall, now: Instant) -> Option<u64> {
         self.refill(now);
         // The longest stalls are the worst, and report themselves ever more rarely.
-        let is_admitted =
-            stall.phase == Phase::Ongoing || self.admitted.get(&stall.place) == Some(&stall.id);
+        let known = self.admitted.iter().position(|id| *id == stall.id);
+        let is_admitted = stall.phase == Phase::Ongoing || known.is_some();
         if !is_admitted {
             let Some(left) = self.tokens.checked_sub(1) else {
                 self.suppressed += 1;
@@ -47,10 +50,14 @@ impl Limit {
             };
             self.tokens = left;
         }
-        if stall.phase == Phase::Ended {
-            self.admitted.remove(&stall.place);
-        } else {
-            self.admitted.insert(stall.place.clone(), stall.id);
+        if let Some(known) = known {
+            self.admitted.remove(known);
+        }
+        if stall.phase != Phase::Ended {
+            self.admitted.push_back(stall.id);
+        }
+        if self.admitted.len() > MOST_ADMITTED {
+            self.admitted.pop_front();
         }
         Some(std::mem::take(&mut self.suppressed))
     }

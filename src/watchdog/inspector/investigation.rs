@@ -17,10 +17,10 @@ use crate::watchdog::pauses;
 use crate::watchdog::probe::pool::PoolProbe;
 use crate::watchdog::probe::thread::ThreadProbe;
 use crate::watchdog::subject::Subject;
-use crate::watchdog::verdict::CaseEvidence;
+use crate::watchdog::verdict::{CaseEvidence, with_the_call};
 
 /// How long after the worker has gone on an investigation waits for the command that ends it.
-const ABANDONED_AFTER: Duration = Duration::from_secs(10);
+pub(super) const ABANDONED_AFTER: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Investigation {
@@ -169,7 +169,7 @@ impl Investigation {
             self.candidates.update(is_stuck);
         }
         let behaviour = evidence.cause_since(self.first, self.subject.threshold);
-        let behaviour = self.with_the_call(behaviour);
+        let behaviour = with_the_call(behaviour, self.last);
         let evidence = self.case_evidence(due, is_only_worker, evidence, behaviour);
         if !self.is_stuck() {
             // The evidence may be from after the end of the stall.
@@ -181,15 +181,6 @@ impl Investigation {
         self.answer(due.number, findings, mailboxes);
         if stack_follows {
             self.take_stack(due.number, until, mailboxes);
-        }
-    }
-
-    /// A thread that is about to come back no longer sleeps; an earlier report has the call that it slept
-    /// in.
-    fn with_the_call(&self, behaviour: Cause) -> Cause {
-        match (behaviour, self.last.map(|last| last.behaviour)) {
-            (Cause::Blocked { syscall: None }, Some(seen @ Cause::Blocked { .. })) => seen,
-            _ => behaviour,
         }
     }
 
@@ -272,6 +263,7 @@ impl Investigation {
         let has_stayed = evidence.has_stayed_since(self.first);
         CaseEvidence {
             hint: due.hint,
+            is_recorded: false,
             says_worker: self.probe.says(self.worker),
             changed_task: false,
             stack: self.probe.stack_shows(),

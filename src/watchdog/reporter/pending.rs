@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use tokio::task;
 
-use crate::broadcast::Publisher;
 use crate::stall::{Cause, OsThread, Phase, Stall, StallId};
 use crate::watchdog::messages::{Answer, Ending, Findings, Report, Stack};
+use crate::watchdog::outlet::Outlet;
 use crate::watchdog::verdict::{self, CaseEvidence};
 
 /// Long enough to read the debug information of a large program on a crowded machine. Readers feel this
@@ -36,7 +36,7 @@ pub(super) struct PendingReports {
 
 #[derive(Debug, Clone)]
 struct Reported {
-    publisher: Arc<Publisher<Stall>>,
+    outlet: Arc<Outlet>,
     cause: Cause,
     thread: Option<OsThread>,
     task: Option<task::Id>,
@@ -63,10 +63,14 @@ impl PendingReports {
     /// Adds a report. An earlier one of the same worker waits no longer.
     pub(super) fn arrive(&mut self, report: Report, now: Instant) {
         let is_of_same_worker = |other: &Report| {
-            Arc::ptr_eq(&other.publisher, &report.publisher)
-                && other.stall.place == report.stall.place
+            let worker = report.stall.worker();
+            Arc::ptr_eq(&other.outlet, &report.outlet)
+                && worker.is_some_and(|worker| other.stall.worker() == Some(worker))
         };
-        self.release(|waiting| is_of_same_worker(&waiting.report));
+        // Several futures of one name may be stuck at once.
+        self.release(|Waiting { report: other, .. }| {
+            other.stall.id == report.stall.id || is_of_same_worker(other)
+        });
         let (until, findings) = match report.answer_within {
             Some(wait) => (now + wait, None),
             None => (now, Some(Findings::Nothing)),
@@ -112,11 +116,11 @@ impl PendingReports {
     }
 
     /// Publishes all that waits for a channel, which is about to be closed.
-    pub(super) fn end(&mut self, publisher: &Arc<Publisher<Stall>>, now: Instant) {
-        self.release(|waiting| Arc::ptr_eq(&waiting.report.publisher, publisher));
+    pub(super) fn end(&mut self, outlet: &Arc<Outlet>, now: Instant) {
+        self.release(|waiting| Arc::ptr_eq(&waiting.report.outlet, outlet));
         self.publish(now);
         self.reported
-            .retain(|_, reported| !Arc::ptr_eq(&reported.publisher, publisher));
+            .retain(|_, reported| !Arc::ptr_eq(&reported.outlet, outlet));
     }
 
     /// Publishes the reports that are complete, or have waited long enough.
@@ -124,10 +128,9 @@ impl PendingReports {
         self.release(|waiting| waiting.is_complete() || waiting.until <= now);
         let mut due = mem::take(&mut self.due);
         for waiting in due.drain(..) {
-            let publisher = Arc::clone(&waiting.report.publisher);
+            let outlet = Arc::clone(&waiting.report.outlet);
             if let Some(stall) = self.complete(waiting) {
-                // A closed channel has no reader.
-                publisher.publish(stall).ok();
+                outlet.publish(stall);
             }
         }
         self.due = due;
@@ -150,7 +153,7 @@ impl PendingReports {
         }
         if stall.phase != Phase::Ended {
             let reported = Reported {
-                publisher: waiting.report.publisher,
+                outlet: waiting.report.outlet,
                 cause: stall.cause,
                 thread: stall.thread.clone(),
                 task: stall.task,

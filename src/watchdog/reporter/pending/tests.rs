@@ -10,25 +10,25 @@ const THRESHOLD: Duration = Duration::from_millis(60);
 
 struct Reports {
     pending: PendingReports,
-    publisher: Arc<Publisher<Stall>>,
+    outlet: Arc<Outlet>,
     reader: Subscription<Stall>,
     now: Instant,
 }
 
 impl Reports {
     fn new() -> Reports {
-        let publisher = Arc::new(Publisher::new(16));
+        let outlet = Arc::new(Outlet::new(16));
         Reports {
             pending: PendingReports::new(),
-            reader: publisher.subscribe(),
-            publisher,
+            reader: outlet.subscribe(),
+            outlet,
             now: clock::now(),
         }
     }
 
     fn arrive(&mut self, stall: &Stall, number: u32, is_asked: bool) {
         let report = Report {
-            publisher: Arc::clone(&self.publisher),
+            outlet: Arc::clone(&self.outlet),
             number,
             answer_within: is_asked.then_some(THRESHOLD),
             stall: stall.clone(),
@@ -221,11 +221,11 @@ fn a_stack_is_waited_for_until_the_next_report_or_for_so_long() {
 fn all_is_published_before_the_end() {
     let mut reports = Reports::new();
     reports.arrive(&stall(0, Phase::Started), 1, true);
-    let other = Arc::new(Publisher::new(1));
+    let other = Arc::new(Outlet::new(1));
     reports.pending.end(&other, reports.now);
     assert_eq!(reports.published(), []);
-    let publisher = Arc::clone(&reports.publisher);
-    reports.pending.end(&publisher, reports.now);
+    let outlet = Arc::clone(&reports.outlet);
+    reports.pending.end(&outlet, reports.now);
     assert_eq!(reports.published().len(), 1);
     assert!(reports.pending.reported.is_empty());
 }

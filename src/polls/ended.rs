@@ -1,0 +1,77 @@
+//! The polls that have ended after more than the threshold: handed from the threads that polled to the
+//! watchdog, exactly measured.
+//!
+//! The lock is held for a move in or out, never while memory is allocated or freed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::slot::PollId;
+use crate::stall::OsThread;
+use crate::sync::Lock;
+
+/// How many may wait for the watchdog, which takes all of them at each tick.
+const MOST: usize = 1_024;
+
+/// Names that are no longer needed.
+type Spent = (Option<Arc<str>>, Option<OsThread>);
+
+/// A poll that has ended after more than the threshold.
+#[derive(Debug)]
+pub(crate) struct EndedPoll {
+    pub(crate) poll: PollId,
+    /// The watch that wanted it.
+    pub(crate) watch: u32,
+    pub(crate) name: Arc<str>,
+    pub(crate) thread: OsThread,
+    pub(crate) began: Instant,
+    pub(crate) ended: Instant,
+    /// For how long futures within this one were being polled whose polls were reported themselves.
+    pub(crate) reported_within: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Ended(Lock<State>);
+
+#[derive(Debug)]
+struct State {
+    waiting: VecDeque<EndedPoll>,
+    /// What the watchdog must not drop, as that may free memory.
+    spent: Vec<Spent>,
+}
+
+impl Ended {
+    pub(super) fn new() -> Ended {
+        Ended(Lock::new(State {
+            waiting: VecDeque::with_capacity(MOST),
+            spent: Vec::with_capacity(MOST),
+        }))
+    }
+
+    /// Hands a poll over. If the watchdog is far behind, it finds out by itself that the poll has ended.
+    pub(super) fn push(&self, poll: EndedPoll) {
+        let mut poll = Some(poll);
+        let mut spent = Vec::with_capacity(MOST);
+        self.0.with(|state| {
+            if state.waiting.len() < MOST {
+                state.waiting.extend(poll.take());
+            }
+            std::mem::swap(&mut state.spent, &mut spent);
+        });
+    }
+
+    pub(super) fn pop(&self) -> Option<EndedPoll> {
+        self.0.with(|state| state.waiting.pop_front())
+    }
+
+    /// Has the next thread that hands a poll over drop this.
+    pub(super) fn drop_elsewhere(&self, name: Option<Arc<str>>, thread: Option<OsThread>) {
+        let mut spent = Some((name, thread));
+        self.0.with(|state| {
+            if state.spent.len() < MOST {
+                state.spent.extend(spent.take());
+            }
+        });
+    }
+}

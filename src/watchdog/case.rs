@@ -1,0 +1,162 @@
+//! The life of one stall: clear → suspected → open → clear, and what the other threads are sent of it. When
+//! it passes from one to the other is decided by `detector.rs` for workers, and by `poll_watch.rs` for
+//! instrumented futures.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::awake_clock::AwakeInstant;
+use super::mailboxes::Mailboxes;
+use super::messages::{Command, Due, Event, Report, Stamp, Suspect};
+use super::outlet::Outlet;
+use super::queue::Full;
+use crate::clock;
+use crate::stall::{Cause, OsThread, Phase, Place, Stall, StallId};
+
+/// On a crowded machine the inspector may wait for a CPU for that long.
+const SHORTEST_ANSWER: Duration = Duration::from_millis(100);
+
+/// What the other threads have been sent of a place's present stall.
+#[derive(Debug, Default)]
+pub(super) enum Case {
+    #[default]
+    Clear,
+    /// A suspicion: nothing has been reported.
+    Suspected { id: StallId, is_inspected: bool },
+    /// A stall, as it was reported last.
+    Open { stall: Stall, is_inspected: bool },
+}
+
+/// Where the stalls of one watch are reported.
+#[derive(Debug)]
+pub(super) struct Desk<'a> {
+    pub(super) mailboxes: &'a Mailboxes,
+    pub(super) outlet: &'a Arc<Outlet>,
+    pub(super) monitor: Option<&'a Arc<str>>,
+    pub(super) threshold: Duration,
+    /// Counts the reports that were refused since the last one that was not.
+    pub(super) lost_reports: &'a mut u64,
+}
+
+impl Case {
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Case::Open { .. })
+    }
+
+    /// Clear → suspected: the inspector begins to gather evidence.
+    pub(super) fn suspect(&mut self, suspect: Suspect, at: Stamp, mailboxes: &Mailboxes) {
+        let id = StallId::next();
+        let is_inspected = mailboxes.command(Command::Suspect { id, suspect, at });
+        *self = Case::Suspected { id, is_inspected };
+    }
+
+    /// Suspected → clear: the poll ended in time.
+    pub(super) fn clear(&mut self, mailboxes: &Mailboxes) {
+        if let Case::Suspected {
+            id,
+            is_inspected: true,
+        } = mem::take(self)
+        {
+            mailboxes.command(Command::Clear(id));
+        }
+    }
+
+    /// Suspected or open → open: the place is stuck for the threshold, or for twice as long as at the last
+    /// report.
+    pub(super) fn report_live(
+        &mut self,
+        phase: Phase,
+        place: impl FnOnce() -> Place,
+        due: Due,
+        desk: &mut Desk<'_>,
+    ) {
+        let (stall, is_inspected) = self.take(phase, place, due, desk);
+        let id = stall.id;
+        // The report must be sent before the inspector is asked, which may answer at once.
+        desk.report(stall.clone(), due, is_inspected);
+        if is_inspected {
+            desk.mailboxes.command(Command::Conclude { id, due });
+        }
+        *self = Case::Open {
+            stall,
+            is_inspected,
+        };
+    }
+
+    /// Any → clear: the poll is over, and lasted for the threshold or longer. `thread` is the one that was in
+    /// the poll, if it has said so.
+    pub(super) fn report_end(
+        &mut self,
+        began: AwakeInstant,
+        place: impl FnOnce() -> Place,
+        thread: Option<OsThread>,
+        due: Due,
+        desk: &mut Desk<'_>,
+    ) {
+        let (mut stall, is_inspected) = self.take(Phase::Ended, place, due, desk);
+        stall.thread = thread;
+        let id = stall.id;
+        desk.report(stall, due, is_inspected);
+        if is_inspected {
+            desk.mailboxes.command(Command::End { id, due, began });
+        }
+    }
+
+    /// Returns the stall as it is to be reported now, and whether the inspector investigates it. The case is
+    /// clear then.
+    fn take(
+        &mut self,
+        phase: Phase,
+        place: impl FnOnce() -> Place,
+        due: Due,
+        desk: &Desk<'_>,
+    ) -> (Stall, bool) {
+        let new = |id| Stall {
+            id,
+            monitor: desk.monitor.cloned(),
+            ..Stall::new(
+                phase,
+                place(),
+                Cause::Unknown,
+                clock::utc_now() - due.lasted,
+                due.lasted,
+            )
+        };
+        let (stall, is_inspected) = match mem::take(self) {
+            Case::Clear => (new(StallId::next()), false),
+            Case::Suspected { id, is_inspected } => (new(id), is_inspected),
+            Case::Open {
+                stall,
+                is_inspected,
+            } => (stall, is_inspected),
+        };
+        let stall = Stall {
+            phase,
+            duration: due.lasted,
+            // What the counters alone show, until the inspector has said more.
+            cause: due.hint.unwrap_or(Cause::Unknown),
+            ..stall
+        };
+        (stall, is_inspected)
+    }
+}
+
+impl Desk<'_> {
+    /// If the inspector's queue is full, the report waits for an answer in vain, for a while.
+    fn report(&mut self, stall: Stall, due: Due, is_inspected: bool) {
+        let report = Report {
+            outlet: Arc::clone(self.outlet),
+            number: due.number,
+            answer_within: is_inspected.then_some(self.threshold.max(SHORTEST_ANSWER)),
+            stall: Stall {
+                missed: *self.lost_reports,
+                ..stall
+            },
+        };
+        match self.mailboxes.event(Event::Report(report)) {
+            Ok(()) => *self.lost_reports = 0,
+            Err(Full) => *self.lost_reports += 1,
+        }
+    }
+}

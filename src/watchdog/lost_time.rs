@@ -1,0 +1,76 @@
+//! When the process did not run, for times that were not measured by the watchdog's own clock. Pure: what that
+//! clock has lost is passed in.
+
+use std::time::{Duration, Instant};
+
+/// How many gaps are remembered. A poll that begins before all of them is known to the watchdog by then.
+const REMEMBERED: usize = 64;
+
+/// The latest gaps, each with its end and how long it was.
+#[derive(Debug)]
+pub(super) struct LostTime {
+    gaps: [Option<(Instant, Duration)>; REMEMBERED],
+    next: usize,
+    /// How much time was lost in all.
+    lost: Duration,
+}
+
+impl LostTime {
+    pub(super) fn new() -> LostTime {
+        LostTime {
+            gaps: [None; REMEMBERED],
+            next: 0,
+            lost: Duration::ZERO,
+        }
+    }
+
+    /// `lost` is how much time was lost until `now`, in all.
+    pub(super) fn update(&mut self, now: Instant, lost: Duration) {
+        if lost > self.lost {
+            self.gaps[self.next] = Some((now, lost - self.lost));
+            self.next = (self.next + 1) % REMEMBERED;
+            self.lost = lost;
+        }
+    }
+
+    /// How much time was lost between two times.
+    pub(super) fn between(&self, from: Instant, to: Instant) -> Duration {
+        let overlap = |&(end, lost): &(Instant, Duration)| {
+            let after = to.min(end).saturating_duration_since(from);
+            after
+                .min(lost)
+                .saturating_sub(end.saturating_duration_since(to))
+        };
+        self.gaps.iter().flatten().map(overlap).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn what_was_lost_between_two_times() {
+        let began = clock::now();
+        let at = |millis| began + Duration::from_millis(millis);
+        let ms = Duration::from_millis;
+        let mut lost = LostTime::new();
+        lost.update(at(0), ms(0));
+        // From 100 to 400, and from 500 to 550.
+        lost.update(at(400), ms(300));
+        lost.update(at(450), ms(300));
+        lost.update(at(550), ms(350));
+        for (from, to, expected) in [
+            (0, 1_000, 350),
+            (0, 90, 0),
+            (450, 460, 0),
+            (200, 1_000, 250),
+            (450, 1_000, 50),
+            (150, 250, 100),
+            (600, 1_000, 0),
+        ] {
+            assert_eq!(lost.between(at(from), at(to)), ms(expected), "{from} {to}");
+        }
+    }
+}
