@@ -1,13 +1,14 @@
 //! Which instrumented futures are being polled, on which threads, and since when. What a future looks like to
 //! its user: `instrument.rs`. When a poll counts as a stall: `watchdog/poll_watch.rs`.
 //!
-//! Each thread has a slot (`polls/slot.rs`). The thread writes it at the start and the end of a poll, and the
-//! watchdog reads it: neither takes a lock or allocates. Slots, and the names of the futures, are in tables
+//! Each thread has a slot (`polls/slot.rs`). The thread writes it at the start and the end of a poll
+//! (`polls/future.rs`, `polls/here.rs`), and the watchdog reads it: neither takes a lock or allocates. Slots, and the names of the futures, are in tables
 //! that only grow (`polls/table.rs`). A thread that sees the watchdog tick during a poll measures that poll,
 //! and reports it if it was too long (`polls/ended.rs`).
 
 mod ended;
 mod future;
+mod here;
 mod slot;
 mod table;
 
@@ -17,14 +18,14 @@ use std::time::Instant;
 
 pub(crate) use ended::EndedPoll;
 pub(crate) use future::{Demand, PolledFuture};
-pub(crate) use slot::{LEVELS, PollId, Running};
+pub(crate) use slot::{PollId, Running};
 
 use crate::clock;
 use crate::per_process::PerProcess;
 use crate::stall::OsThread;
 use crate::sync::Lock;
 use ended::Ended;
-use slot::ThreadSlot;
+use slot::{LEVELS, ThreadSlot};
 use table::Table;
 
 static POLLS: PerProcess<Polls> = PerProcess::new(Polls::new);
@@ -50,8 +51,8 @@ impl Polls {
         Polls {
             generation: GENERATION.fetch_add(1, Ordering::Relaxed) + 1,
             epoch: clock::now(),
-            threads: Table::new(ThreadSlot::default),
-            names: Table::new(Lock::default),
+            threads: Table::new(),
+            names: Table::new(),
             ended: Ended::new(),
         }
     }
@@ -62,10 +63,9 @@ impl Polls {
 
     /// Calls `see` with the polls of each thread that polls, the outermost first. Takes no lock.
     pub(crate) fn for_each_thread(&'static self, now: Instant, mut see: impl FnMut(&[Running])) {
-        let now = slot::micros(self.epoch, now);
-        for (thread, slot) in self.threads.iter() {
-            let mut running = [Running::NONE; LEVELS];
-            let depth = slot.read(thread, now, &mut running);
+        for slot in self.threads.iter() {
+            let mut running = [Running::default(); LEVELS];
+            let depth = slot.read(slot.micros(now), &mut running);
             if depth > 0 {
                 see(&running[..depth]);
             }
@@ -102,7 +102,40 @@ impl Polls {
     }
 }
 
+/// What the threads that poll use.
+impl Polls {
+    fn take_slot(&self) -> Option<&ThreadSlot> {
+        let new = |index| ThreadSlot::new(index, self.generation, self.epoch);
+        self.threads.take(new).map(|(_, slot)| slot)
+    }
+
+    fn give_slot_back(&self, slot: &ThreadSlot) {
+        self.threads.give_back(slot.index);
+    }
+
+    fn take_name(&self, name: Arc<str>) -> Option<usize> {
+        let (index, entry) = self.names.take(|_| Lock::default())?;
+        let mut name = Some(name);
+        entry.with(|entry| std::mem::swap(entry, &mut name));
+        Some(index)
+    }
+
+    fn give_name_back(&self, index: usize) {
+        let entry = self.names.get(index);
+        drop(entry.map(|entry| entry.with(Option::take)));
+        self.names.give_back(index);
+    }
+
+    fn end(&self, poll: EndedPoll) {
+        self.ended.push(poll);
+    }
+}
+
 /// The watchdog ticks.
 pub(crate) fn tick() {
     TICKS.fetch_add(1, Ordering::Relaxed);
+}
+
+fn ticks() -> usize {
+    TICKS.load(Ordering::Relaxed)
 }

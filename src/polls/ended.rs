@@ -5,9 +5,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::slot::PollId;
+use super::slot::Running;
 use crate::stall::OsThread;
 use crate::sync::Lock;
 
@@ -20,15 +20,10 @@ type Spent = (Option<Arc<str>>, Option<OsThread>);
 /// A poll that has ended after more than the threshold.
 #[derive(Debug)]
 pub(crate) struct EndedPoll {
-    pub(crate) poll: PollId,
-    /// The watch that wanted it.
-    pub(crate) watch: u32,
+    pub(crate) poll: Running,
     pub(crate) name: Arc<str>,
     pub(crate) thread: OsThread,
-    pub(crate) began: Instant,
     pub(crate) ended: Instant,
-    /// For how long futures within this one were being polled whose polls were reported themselves.
-    pub(crate) reported_within: Duration,
 }
 
 #[derive(Debug)]

@@ -1,16 +1,15 @@
-//! An instrumented future, and what a poll of it costs the thread that polls it: a clock read, and a few stores
-//! that no other thread competes for. What is read of that, and by whom: `polls.rs`.
+//! An instrumented future, apart from the future: its name, who wants its stalls, and the guard of a poll. What
+//! a thread notes of a poll: `here.rs`.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::ended::EndedPoll;
-use super::slot::{Beginning, PollId, ThreadSlot, micros};
-use super::{GENERATION, Polls, TICKS};
+use super::here::HERE;
+use super::slot::{Beginning, ThreadSlot};
+use super::{GENERATION, Polls, ticks};
 use crate::clock;
-use crate::stack;
 use crate::stall::OsThread;
 
 /// With a shorter threshold, a poll may be too long without a tick of the watchdog in it.
@@ -23,7 +22,7 @@ const NONE: u32 = 0;
 #[derive(Debug)]
 pub(crate) struct Demand {
     threshold: Duration,
-    /// Whether the end of each poll is measured.
+    /// Whether the beginning and the end of each poll are measured.
     is_exact: bool,
     /// Whether there ever was a future.
     has_futures: AtomicBool,
@@ -73,8 +72,9 @@ pub(crate) struct PolledFuture {
 /// The name's place in the table of this generation.
 #[derive(Debug)]
 struct Entry {
-    polls: &'static Polls,
+    generation: u32,
     index: usize,
+    polls: &'static Polls,
 }
 
 impl PolledFuture {
@@ -99,124 +99,67 @@ impl PolledFuture {
         if watch == NONE {
             return None;
         }
-        let generation = GENERATION.load(Ordering::Relaxed);
-        let here = HERE.try_with(Cell::get).ok()?;
-        let (here, index) = match (here, &self.entry) {
-            (Some(here), Some(entry))
-                if here.generation == generation && entry.polls.generation == generation =>
-            {
-                (here, entry.index)
+        HERE.with(|here| {
+            let generation = GENERATION.load(Ordering::Relaxed);
+            let (slot, future) = match (here.slot.get(), &self.entry) {
+                (Some(slot), Some(entry))
+                    if slot.generation == generation && entry.generation == generation =>
+                {
+                    (slot, entry.index)
+                }
+                _ => self.enter_generation()?,
+            };
+            let (level, ticks) = (here.depth.get(), ticks());
+            let beginning = Beginning {
+                number: here.next_number(),
+                watch,
+                future,
+                began: here.began(slot, ticks, self.demand.is_exact),
+            };
+            if !slot.begin(level, beginning) {
+                return None;
             }
-            _ => self.enter_generation()?,
-        };
-        let began = clock::now();
-        let beginning = Beginning {
-            watch,
-            future: index,
-            began: micros(here.epoch, began),
-        };
-        let number = here.slot.begin(here.depth, beginning)?;
-        HERE.set(Some(Here {
-            depth: here.depth + 1,
-            ..here
-        }));
-        Some(PollGuard {
-            future: self,
-            here,
-            number,
-            watch,
-            began,
-            ticks: TICKS.load(Ordering::Relaxed),
+            here.depth.set(level + 1);
+            Some(PollGuard {
+                future: self,
+                slot,
+                level,
+                ticks,
+            })
         })
     }
 
     /// The first instrumented poll on this thread, or in this process.
     #[cold]
-    fn enter_generation(&mut self) -> Option<(Here, usize)> {
+    fn enter_generation(&mut self) -> Option<(&'static ThreadSlot, usize)> {
         let polls = Polls::get();
-        if self
-            .entry
-            .as_ref()
-            .is_none_or(|entry| entry.polls.generation != polls.generation)
-        {
+        let is_old = |entry: &Entry| entry.generation != polls.generation;
+        if self.entry.as_ref().is_none_or(is_old) {
             self.entry = Entry::new(&self.name);
         }
-        let entry = self.entry.as_ref()?;
-        Some((Here::enter(polls)?, entry.index))
+        let index = self.entry.as_ref()?.index;
+        let here = HERE.with(|here| match here.slot.get() {
+            Some(slot) if slot.generation == polls.generation => Some(slot),
+            _ => here.enter(polls),
+        });
+        Some((here?, index))
     }
 }
 
 impl Entry {
     fn new(name: &Arc<str>) -> Option<Entry> {
         let polls = Polls::get();
-        let mut name = Some(Arc::clone(name));
-        let (index, entry) = polls.names.take()?;
-        entry.with(|entry| std::mem::swap(entry, &mut name));
-        Some(Entry { polls, index })
+        Some(Entry {
+            generation: polls.generation,
+            index: polls.take_name(Arc::clone(name))?,
+            polls,
+        })
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let entry = self.polls.names.get(self.index);
-        drop(entry.map(|entry| entry.with(Option::take)));
-        self.polls.names.give_back(self.index);
-    }
-}
-
-/// The calling thread's slot.
-#[derive(Debug, Clone, Copy)]
-struct Here {
-    generation: u32,
-    slot: &'static ThreadSlot,
-    /// The slot's index.
-    thread: usize,
-    epoch: Instant,
-    /// How many polls the thread is in.
-    depth: usize,
-}
-
-thread_local! {
-    static HERE: Cell<Option<Here>> = const { Cell::new(None) };
-    /// Gives the slot back when the thread ends.
-    static LEASE: Cell<Option<Lease>> = const { Cell::new(None) };
-}
-
-struct Lease {
-    polls: &'static Polls,
-    thread: usize,
-}
-
-impl Here {
-    /// Takes a slot for the calling thread. `None` while the thread ends.
-    fn enter(polls: &'static Polls) -> Option<Here> {
-        // So that the watchdog may ask the thread for its stack.
-        stack::introduce();
-        let (thread, slot) = polls.threads.take()?;
-        let lease = Lease { polls, thread };
-        // If the thread ends, this gives the slot back at once.
-        LEASE.try_with(|leased| leased.replace(Some(lease))).ok()?;
-        slot.set_thread(Some(OsThread::current()));
-        let here = Here {
-            generation: polls.generation,
-            slot,
-            thread,
-            epoch: polls.epoch,
-            depth: 0,
-        };
-        HERE.try_with(|current| current.set(Some(here))).ok()?;
-        Some(here)
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(slot) = self.polls.threads.get(self.thread) {
-            slot.set_thread(None);
-        }
-        // A guard that is still to be dropped knows the slot by itself.
-        HERE.try_with(|here| here.set(None)).ok();
-        self.polls.threads.give_back(self.thread);
+        self.polls.give_name_back(self.index);
     }
 }
 
@@ -224,10 +167,8 @@ impl Drop for Lease {
 #[derive(Debug)]
 pub(crate) struct PollGuard<'a> {
     future: &'a PolledFuture,
-    here: Here,
-    number: usize,
-    watch: u32,
-    began: Instant,
+    slot: &'static ThreadSlot,
+    level: usize,
     /// The ticks of the watchdog when the poll began.
     ticks: usize,
 }
@@ -237,27 +178,20 @@ impl PollGuard<'_> {
     #[cold]
     fn measure(&self) {
         let ended = clock::now();
-        let lasted = ended.saturating_duration_since(self.began);
-        let Here { slot, depth, .. } = self.here;
-        let poll = PollId {
-            thread: self.here.thread,
-            level: depth,
-            number: self.number,
+        let (slot, demand) = (self.slot, &self.future.demand);
+        let Some(poll) = slot.own(self.level, slot.micros(ended)) else {
+            return;
         };
-        let reported_within = slot.reported_within(poll);
-        let reported = lasted.saturating_sub(reported_within);
-        if reported < self.future.demand.threshold {
+        if poll.lasted.saturating_sub(poll.reported_within) < demand.threshold {
             return;
         }
-        slot.add_reported(depth, self.watch, reported);
-        Polls::get().ended.push(EndedPoll {
+        let reported = poll.at_most.saturating_sub(poll.reported_within);
+        slot.add_reported(self.level, poll.watch, reported);
+        Polls::get().end(EndedPoll {
             poll,
-            watch: self.watch,
             name: Arc::clone(&self.future.name),
             thread: OsThread::current(),
-            began: self.began,
             ended,
-            reported_within,
         });
     }
 }
@@ -265,11 +199,11 @@ impl PollGuard<'_> {
 impl Drop for PollGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.ticks != TICKS.load(Ordering::Relaxed) || self.future.demand.is_exact {
+        if self.ticks != ticks() || self.future.demand.is_exact {
             self.measure();
         }
-        self.here.slot.end(self.here.depth);
-        HERE.set(Some(self.here));
+        self.slot.end(self.level);
+        HERE.with(|here| here.depth.set(self.level));
     }
 }
 
@@ -375,7 +309,7 @@ mod tests {
             let thread = std::thread::Builder::new().spawn(move || {
                 let mut future = PolledFuture::new("short".into(), demand);
                 let polling = future.begin().unwrap();
-                polling.here.thread
+                polling.slot.index
             });
             thread.unwrap().join().unwrap()
         };

@@ -16,28 +16,27 @@ pub(super) struct Table<T> {
     /// The number of entries that were ever taken.
     taken: AtomicUsize,
     free: Lock<Vec<usize>>,
-    new: fn() -> T,
 }
 
 impl<T> Table<T> {
-    pub(super) fn new(new: fn() -> T) -> Table<T> {
+    pub(super) fn new() -> Table<T> {
         Table {
             segments: [const { OnceLock::new() }; SEGMENTS],
             taken: AtomicUsize::new(0),
             free: Lock::default(),
-            new,
         }
     }
 
-    /// Takes an entry that nobody uses. `None` if there are a billion.
-    pub(super) fn take(&self) -> Option<(usize, &T)> {
+    /// Takes an entry that nobody uses. `new` makes an entry from its index. `None` if there are a billion.
+    pub(super) fn take(&self, new: impl Fn(usize) -> T) -> Option<(usize, &T)> {
         let index = self
             .free
             .with(Vec::pop)
             .unwrap_or_else(|| self.taken.fetch_add(1, Ordering::Relaxed));
         let (segment, offset) = place(index);
-        let new = || (0..FIRST << segment).map(|_| (self.new)()).collect();
-        let entries = self.segments.get(segment)?.get_or_init(new);
+        let first = index - offset;
+        let all_new = || (first..first + (FIRST << segment)).map(new).collect();
+        let entries = self.segments.get(segment)?.get_or_init(all_new);
         Some((index, entries.get(offset)?))
     }
 
@@ -53,13 +52,10 @@ impl<T> Table<T> {
     }
 
     /// All entries that were ever taken. Takes no lock.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         let taken = self.taken.load(Ordering::Relaxed);
         let segments = self.segments.iter().map_while(OnceLock::get);
-        segments
-            .flat_map(|entries| entries.iter())
-            .take(taken)
-            .enumerate()
+        segments.flat_map(|entries| entries.iter()).take(taken)
     }
 }
 
@@ -87,17 +83,12 @@ mod tests {
 
     #[test]
     fn entries_stay_and_are_used_again() {
-        let table = Table::new(|| AtomicUsize::new(0));
-        let taken: Vec<_> = (0..200).map(|_| table.take().unwrap()).collect();
-        for (index, entry) in &taken {
-            entry.store(*index, Ordering::Relaxed);
-        }
-        let read = table
-            .iter()
-            .map(|(index, entry)| (index, entry.load(Ordering::Relaxed)));
-        assert!(read.eq((0..200).map(|index| (index, index))));
+        let table = Table::new();
+        (0..200).for_each(|_| assert!(table.take(AtomicUsize::new).is_some()));
+        let read = table.iter().map(|entry| entry.load(Ordering::Relaxed));
+        assert!(read.eq(0..200));
         table.give_back(17);
-        let (index, entry) = table.take().unwrap();
+        let (index, entry) = table.take(AtomicUsize::new).unwrap();
         assert_eq!((index, entry.load(Ordering::Relaxed)), (17, 17));
         assert!(std::ptr::eq(table.get(17).unwrap(), entry));
         assert!(table.get(1 << 40).is_none());

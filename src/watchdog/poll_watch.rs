@@ -52,14 +52,11 @@ pub(super) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// For how long the process has run since the poll began.
-    fn awake(&self, running: &Running) -> Duration {
-        let Some(began) = self.now.checked_sub(running.lasted) else {
-            return Duration::ZERO;
-        };
-        running
-            .lasted
-            .saturating_sub(self.lost.between(began, self.now))
+    /// For how long the process has run in the last `passed` until `until`.
+    fn awake(&self, passed: Duration, until: Instant) -> Duration {
+        let began = until.checked_sub(passed);
+        let lost = began.map_or(Duration::ZERO, |began| self.lost.between(began, until));
+        passed.saturating_sub(lost)
     }
 }
 
@@ -81,10 +78,10 @@ impl PollWatch {
     pub(super) fn see(&mut self, thread: &[Running], index: usize, pass: &Pass<'_>) {
         let running = thread[index];
         let threshold = self.subject.threshold;
-        let mut lasted = pass.awake(&running);
+        let mut lasted = pass.awake(running.lasted, pass.now);
         let mut within = thread[index + 1..].iter();
         if let Some(inner) = within.find(|inner| inner.watch == running.watch) {
-            let inner = pass.awake(inner);
+            let inner = pass.awake(inner.lasted, pass.now);
             if inner >= threshold / 2 {
                 lasted = lasted.saturating_sub(inner);
             }
@@ -160,36 +157,40 @@ impl PollWatch {
     /// A poll that was too long has ended.
     pub(super) fn ended(&mut self, ended: EndedPoll, pass: &Pass<'_>) {
         let EndedPoll {
-            began, ended: over, ..
+            poll,
+            name,
+            thread,
+            ended: over,
         } = ended;
-        let lasted = over.saturating_duration_since(began);
-        let lasted = lasted
-            .saturating_sub(ended.reported_within)
-            .saturating_sub(pass.lost.between(began, over));
-        let known = self.long.iter().position(|long| long.poll == ended.poll);
+        let awake = |passed| {
+            pass.awake(passed, over)
+                .saturating_sub(poll.reported_within)
+        };
+        let known = self.long.iter().position(|long| long.poll == poll.poll);
         let mut long = match known {
             Some(known) => self.long.swap_remove(known),
             None => LongPoll {
-                poll: ended.poll,
+                poll: poll.poll,
                 case: Case::Clear,
                 reports: 0,
-                lasted,
+                lasted: Duration::ZERO,
                 next: Duration::ZERO,
                 unseen: 0,
             },
         };
-        long.lasted = lasted;
-        let (mut name, thread) = (Some(ended.name), Some(ended.thread));
-        if lasted < self.subject.threshold && !long.case.is_open() {
+        long.lasted = awake(poll.at_most);
+        if awake(poll.lasted) < self.subject.threshold && !long.case.is_open() {
             // The process was paused meanwhile.
             long.case.clear(pass.mailboxes);
-            return pass.polls.drop_elsewhere(name, thread);
+            return pass.polls.drop_elsewhere(Some(name), Some(thread));
         }
+        let mut name = Some(name);
         let due = long.due(pass);
-        let began = due.at.awake_at(began);
+        let began = due.at.awake_at(over) - poll.at_most;
         let mut desk = desk(&self.subject, &mut self.lost_reports, pass.mailboxes);
         let place = || place(name.take());
-        long.case.report_end(began, place, thread, due, &mut desk);
+        long.case
+            .report_end(began, place, Some(thread), due, &mut desk);
         pass.polls.drop_elsewhere(name, None);
     }
 

@@ -236,7 +236,7 @@ const SHORTEST_POLL: Duration = Duration::from_micros(100);
 /// Hands the polls that have ended, and those that go on, to the watches that want them.
 fn poll_pass(slots: &mut [Slot], pass: &Pass<'_>) {
     while let Some(ended) = pass.polls.next_ended() {
-        match poll_watch(slots, ended.watch) {
+        match poll_watch(slots, ended.poll.watch) {
             Some(watch) => watch.ended(ended, pass),
             None => pass
                 .polls

@@ -1,6 +1,6 @@
 use super::*;
 use crate::clock;
-use crate::polls::{Demand, PolledFuture};
+use crate::polls::{Demand, PolledFuture, Running};
 use crate::stack::StackCapture;
 use crate::stall::{OsThread, Stall};
 use crate::watchdog::outlet::Outlet;
@@ -79,27 +79,34 @@ impl Bench {
         self.told()
     }
 
-    /// The poll with this index has ended. Returns what is reported.
-    fn ended(&mut self, name: &str, poll: PollId, lasted: u64, within: u64) -> Vec<Told> {
-        let ended = EndedPoll {
-            poll,
-            watch: self.watch.subject.watch,
+    /// What a thread hands over that was in this poll.
+    fn over(&self, name: &str, poll: Running, lasted: u64, within: u64) -> EndedPoll {
+        EndedPoll {
+            poll: Running {
+                lasted: units(lasted),
+                at_most: units(lasted),
+                reported_within: units(within),
+                ..poll
+            },
             name: name.into(),
             thread: OsThread::current(),
-            began: self.began,
             ended: self.began + units(lasted),
-            reported_within: units(within),
-        };
+        }
+    }
+
+    /// The poll has ended. Returns what is reported.
+    fn ended(&mut self, name: &str, poll: Running, lasted: u64, within: u64) -> Vec<Told> {
+        let ended = self.over(name, poll, lasted, within);
         self.pass(lasted, |watch, pass| watch.ended(ended, pass));
         self.told()
     }
 
     /// The polls of this thread, the outermost first.
-    fn polls(&self) -> Vec<PollId> {
+    fn polls(&self) -> Vec<Running> {
         let (number, mut polls) = (self.watch.subject.watch, Vec::new());
         Polls::get().for_each_thread(clock::now(), |thread| {
-            let wanted = thread.iter().filter(|poll| poll.watch == number);
-            polls.extend(wanted.map(|poll| poll.poll));
+            let wanted = thread.iter().filter(|poll| poll.watch == number).copied();
+            polls.extend(wanted);
         });
         polls
     }
@@ -172,15 +179,7 @@ fn a_poll_that_ends_unseen_is_reported_with_its_thread() {
     let polling = future.begin();
     let poll = bench.polls()[0];
     drop(polling);
-    let ended = EndedPoll {
-        poll,
-        watch: bench.watch.subject.watch,
-        name: "slow".into(),
-        thread: OsThread::current(),
-        began: bench.began,
-        ended: bench.began + units(120),
-        reported_within: Duration::ZERO,
-    };
+    let ended = bench.over("slow", poll, 120, 0);
     bench.pass(125, |watch, pass| watch.ended(ended, pass));
     let reports = bench.reports();
     assert_eq!(reports.len(), 1);
@@ -255,18 +254,8 @@ fn a_pass_neither_allocates_nor_frees() {
     let (mut outer, mut inner) = (bench.future("outer"), bench.future("inner"));
     let polling = [outer.begin(), inner.begin()];
     let polls = bench.polls();
-    let name: Arc<str> = "inner".into();
-    let ended = EndedPoll {
-        poll: polls[1],
-        watch: bench.watch.subject.watch,
-        name: Arc::clone(&name),
-        thread: OsThread::current(),
-        began: bench.began,
-        ended: bench.began + units(120),
-        reported_within: Duration::ZERO,
-    };
-    // The only one left is the watchdog's.
-    drop(name);
+    // Whoever drops it frees its name.
+    let ended = bench.over("inner", polls[1], 120, 0);
     let number = bench.watch.subject.watch;
     let mut see = |at| {
         bench.pass(at, |watch, pass| {
