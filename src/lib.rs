@@ -124,6 +124,9 @@ pub use watchdog::{Pause, Pauses, pauses};
 
 /// Builds a monitor, installs it on the current runtime and returns at once.
 ///
+/// On a `multi_thread` runtime, the future of `main` is polled on a thread that is no worker. The lag does not
+/// show a block there, which delays nothing else; [`Monitor::instrument`] reports it as a stall.
+///
 /// Each callback is called with each sample; `()` means no callback. [`Monitor::builder`] has more
 /// settings.
 ///

@@ -99,6 +99,9 @@ impl Monitor {
 
     /// Starts monitoring the current runtime, in a task of its own. Returns at once.
     ///
+    /// On a `multi_thread` runtime, no worker polls the future of `main`, or any other that `block_on` drives:
+    /// [`instrument`](Self::instrument) it to have its stalls reported.
+    ///
     /// # Errors
     ///
     /// If no runtime is current, if the monitor is attached already, if its sampler cannot
@@ -344,9 +347,9 @@ impl Monitor {
     /// # }
     /// ```
     ///
-    /// [`docs::stalls`](crate::docs::stalls) lists what is detected and what is not. The stream ends at once
-    /// on targets without 64-bit atomics, where Tokio does not publish the counters that detection needs. It
-    /// also ends at once if the monitor is attached and the operating system refuses a thread.
+    /// [`docs::stalls`](crate::docs::stalls) lists what is detected and what is not. On targets without 64-bit
+    /// atomics, Tokio does not publish the counters of workers, and only instrumented futures are watched. The
+    /// stream ends at once if the operating system refuses a thread.
     ///
     /// # Cost
     ///

@@ -2,6 +2,7 @@
 
 mod export;
 mod hostile;
+mod instrument;
 #[cfg(feature = "histogram")]
 mod interval;
 mod lag;

@@ -20,8 +20,8 @@ use tokio::time::sleep;
 
 use crate::support::millis;
 
-const THRESHOLD: Duration = millis(60);
-const BLOCK: Duration = millis(300);
+pub(super) const THRESHOLD: Duration = millis(60);
+pub(super) const BLOCK: Duration = millis(300);
 
 /// Longer than anything here takes, however slow the machine.
 const FOR_EVER: Duration = Duration::from_secs(30);
@@ -39,7 +39,7 @@ pub(super) fn current_thread() -> Runtime {
         .unwrap()
 }
 
-fn multi_thread(workers: usize) -> Runtime {
+pub(super) fn multi_thread(workers: usize) -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()
@@ -56,7 +56,7 @@ pub(super) fn block() {
     std::thread::sleep(BLOCK);
 }
 
-fn spin(duration: Duration) {
+pub(super) fn spin(duration: Duration) {
     let began = std::time::Instant::now();
     while began.elapsed() < duration {
         std::hint::spin_loop();
@@ -64,7 +64,7 @@ fn spin(duration: Duration) {
 }
 
 /// The reports that a thread has received which reads nothing else.
-struct Heard {
+pub(super) struct Heard {
     reports: Arc<(Mutex<Reports>, Condvar)>,
 }
 
@@ -75,7 +75,7 @@ struct Reports {
 }
 
 impl Heard {
-    fn of(mut stalls: Stalls) -> Heard {
+    pub(super) fn of(mut stalls: Stalls) -> Heard {
         let reports = Arc::new((Mutex::new(Reports::default()), Condvar::new()));
         let shared = Arc::clone(&reports);
         std::thread::Builder::new()
@@ -111,12 +111,12 @@ impl Heard {
 
     /// Waits for as many reports of a phase.
     #[track_caller]
-    fn wait_for(&self, phase: Phase, count: usize) -> Vec<Stall> {
+    pub(super) fn wait_for(&self, phase: Phase, count: usize) -> Vec<Stall> {
         self.wait_until(|reports| in_phase(&reports.stalls, phase).count() >= count)
     }
 
     #[track_caller]
-    fn all_to_the_end(&self) -> Vec<Stall> {
+    pub(super) fn all_to_the_end(&self) -> Vec<Stall> {
         self.wait_until(|reports| reports.ended)
     }
 
