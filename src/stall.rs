@@ -73,8 +73,8 @@ pub struct Stall {
     /// While the stall lasts, this is a lower bound that excludes [pauses](crate::pauses) of the
     /// process. At the end of a worker's stall, it is an upper bound measured by Tokio: it includes pauses, and
     /// whatever else the worker polled since it last published its counters, in up to 61 turns by default. At
-    /// the end of an instrumented future's stall, it is the length of the poll, without pauses and without
-    /// the stalls of instrumented futures within.
+    /// the end of an instrumented future's stall, it is the length of the poll, without the stalls of
+    /// instrumented futures within.
     pub duration: Duration,
     /// Why, as far as the evidence shows. Later reports may correct it.
     pub cause: Cause,

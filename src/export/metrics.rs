@@ -47,7 +47,7 @@ static EXPORTS: Exports = Exports::on("loopmon-metrics");
 /// | `loopmon_stalls_total` | counter | stalls | stalls, counted at the first report, by the `cause` in that report |
 /// | `loopmon_stall_seconds_total` | counter | seconds | how long workers were stalled; grows during a stall |
 /// | `loopmon_stall_in_progress_seconds` | gauge | seconds | how long the longest open stall has lasted; 0 if none is open |
-/// | `loopmon_stalled_workers` | gauge | workers | workers that are stalled now |
+/// | `loopmon_stalled_workers` | gauge | workers | workers, and instrumented futures, that are stalled now |
 /// | `loopmon_stall_reports_missed_total` | counter | reports | reports of stalls this exporter was too slow for |
 ///
 /// Each metric has the label `monitor`: the [name](crate::Builder::name) of the monitor, or `unnamed`.
@@ -55,7 +55,8 @@ static EXPORTS: Exports = Exports::on("loopmon-metrics");
 /// have the label `index`. `loopmon_stalls_total` also has the label `cause`: `blocked`, `on_cpu`,
 /// `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
 /// [`per_worker`](Self::per_worker), `loopmon_stalls_total`, `loopmon_stall_seconds_total` and
-/// `loopmon_stall_in_progress_seconds` have the label `worker`.
+/// `loopmon_stall_in_progress_seconds` have the label `worker`, or `future` with the name of an instrumented
+/// future; when a monitor has more than 500 of these, `other`.
 ///
 /// Counters of the `metrics` crate are whole numbers, so `loopmon_stall_seconds_total` counts whole
 /// seconds; the fraction that is left of one stall is added to the next. Metrics of open stalls are

@@ -52,7 +52,7 @@ static EXPORTS: Exports = Exports::on("loopmon-otel");
 /// | `loopmon.stall.count` | counter | `{stall}` | stalls, counted at the first report, by the cause in that report |
 /// | `loopmon.stall.time` | counter | `s` | how long workers were stalled; grows during a stall |
 /// | `loopmon.stall.age` | gauge | `s` | how long the longest open stall has lasted; 0 if none is open |
-/// | `loopmon.stall.active` | up-down counter | `{worker}` | workers that are stalled now |
+/// | `loopmon.stall.active` | up-down counter | `{worker}` | workers, and instrumented futures, that are stalled now |
 /// | `loopmon.stall.report.missed` | counter | `{report}` | reports of stalls this exporter was too slow for |
 ///
 /// Each instrument has the attribute `loopmon.monitor.name`: the [name](crate::Builder::name) of the
@@ -61,7 +61,8 @@ static EXPORTS: Exports = Exports::on("loopmon-otel");
 /// `loopmon.stall.count` also has `loopmon.stall.cause`: `blocked`, `on_cpu`, `many_polls`,
 /// `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
 /// [`per_worker`](Self::per_worker), `loopmon.stall.count`, `.time` and `.age` have
-/// `loopmon.worker.index`.
+/// `loopmon.worker.index`, or `loopmon.future.name` with the name of an instrumented future; when a monitor has
+/// more than 500 of these, `other`.
 ///
 /// The histogram suggests boundaries from a millisecond to ten seconds; a view of the SDK may set
 /// others. Instruments of open stalls are updated ten times a second. When the monitor is detached,
@@ -74,7 +75,7 @@ static EXPORTS: Exports = Exports::on("loopmon-otel");
 ///
 /// | attribute | of | what |
 /// |---|---|---|
-/// | `loopmon.monitor.name`, `loopmon.monitor.index`, `loopmon.worker.index` | span | the monitor and the worker |
+/// | `loopmon.monitor.name`, `loopmon.monitor.index`, `loopmon.worker.index` or `loopmon.future.name` | span | the monitor, and the worker or the instrumented future |
 /// | `loopmon.stall.id` | span | the [id](crate::StallId) of the stall, as the logs of `export::Tracing` show it |
 /// | `thread.id`, `thread.name` | span | the thread's id in the operating system, and its name in the program |
 /// | `loopmon.task.id` | span | the task that was polled, if it is known |

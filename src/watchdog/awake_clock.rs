@@ -9,7 +9,7 @@ use std::ops::{Add, Sub};
 use std::time::{Duration, Instant};
 
 /// A sleep that is late by less is everyday jitter of the system.
-const EVERYDAY_LATENESS: Duration = Duration::from_millis(20);
+pub(super) const EVERYDAY_LATENESS: Duration = Duration::from_millis(20);
 
 /// How much of one pass over all workers counts as awake time.
 const LONGEST_PASS: Duration = Duration::from_millis(10);

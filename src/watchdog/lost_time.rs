@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::awake_clock::EVERYDAY_LATENESS;
+
 /// How many gaps are remembered. A poll that begins before all of them is known to the watchdog by then.
 const REMEMBERED: usize = 64;
 
@@ -26,20 +28,19 @@ impl LostTime {
 
     /// `lost` is how much time was lost until `now`, in all.
     pub(super) fn update(&mut self, now: Instant, lost: Duration) {
-        if lost > self.lost {
-            self.gaps[self.next] = Some((now, lost - self.lost));
+        let gap = lost.saturating_sub(self.lost);
+        self.lost = lost;
+        if gap >= EVERYDAY_LATENESS {
+            self.gaps[self.next] = Some((now, gap));
             self.next = (self.next + 1) % REMEMBERED;
-            self.lost = lost;
         }
     }
 
     /// How much time was lost between two times.
     pub(super) fn between(&self, from: Instant, to: Instant) -> Duration {
         let overlap = |&(end, lost): &(Instant, Duration)| {
-            let after = to.min(end).saturating_duration_since(from);
-            after
-                .min(lost)
-                .saturating_sub(end.saturating_duration_since(to))
+            let began = end.checked_sub(lost).map_or(from, |began| began.max(from));
+            to.min(end).saturating_duration_since(began)
         };
         self.gaps.iter().flatten().map(overlap).sum()
     }
@@ -59,8 +60,9 @@ mod tests {
         lost.update(at(0), ms(0));
         // From 100 to 400, and from 500 to 550.
         lost.update(at(400), ms(300));
-        lost.update(at(450), ms(300));
-        lost.update(at(550), ms(350));
+        // Jitter.
+        lost.update(at(450), ms(310));
+        lost.update(at(550), ms(360));
         for (from, to, expected) in [
             (0, 1_000, 350),
             (0, 90, 0),

@@ -162,10 +162,6 @@ impl PollWatch {
             thread,
             ended: over,
         } = ended;
-        let awake = |passed| {
-            pass.awake(passed, over)
-                .saturating_sub(poll.reported_within)
-        };
         let known = self.long.iter().position(|long| long.poll == poll.poll);
         let mut long = match known {
             Some(known) => self.long.swap_remove(known),
@@ -178,8 +174,10 @@ impl PollWatch {
                 unseen: 0,
             },
         };
-        long.lasted = awake(poll.at_most);
-        if awake(poll.lasted) < self.subject.threshold && !long.case.is_open() {
+        long.lasted = poll.at_most.saturating_sub(poll.reported_within);
+        let awake = pass.awake(poll.lasted, over);
+        let certain = awake.saturating_sub(poll.reported_within);
+        if certain < self.subject.threshold && !long.case.is_open() {
             // The process was paused meanwhile.
             long.case.clear(pass.mailboxes);
             return pass.polls.drop_elsewhere(Some(name), Some(thread));

@@ -227,7 +227,7 @@ fn a_monitor_goes_on_after_a_stop() {
             Poll::<()>::Pending
         }),
     ));
-    let mut poll = || drop(futures::FutureExt::now_or_never(&mut future));
+    let mut poll = || assert!(futures::FutureExt::now_or_never(&mut future).is_none());
     poll();
     assert_one(&all(&monitor, &heard), "twice", BLOCK);
     // Nobody wants to know.
