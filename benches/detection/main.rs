@@ -3,7 +3,7 @@
 //! `cargo bench --bench detection` takes under three minutes and prints a table for each question,
 //! then each budget with its measured value beside it. `-- --long` takes some twenty minutes and has
 //! the numbers of samples that the last percentiles need. Any other argument is a section to run
-//! alone: `recall`, `healthy`, `pauses` or `cost`.
+//! alone: `recall`, `instrumented`, `healthy`, `pauses` or `cost`.
 #![allow(
     clippy::disallowed_methods,
     missing_docs,
@@ -12,6 +12,7 @@
 
 mod cost;
 mod healthy;
+mod instrumented;
 mod load;
 mod pauses;
 mod recall;
@@ -42,6 +43,9 @@ fn main() {
     let mut budgets: Vec<Budget> = Vec::new();
     if wants("recall") {
         budgets.extend(recall::run(if long { 400 } else { 30 }));
+    }
+    if wants("instrumented") {
+        budgets.extend(instrumented::run(if long { 400 } else { 30 }));
     }
     if wants("healthy") {
         let each = Duration::from_secs(if long { 60 } else { 3 });
