@@ -103,7 +103,10 @@ pub trait IntoCallbacks<T = Sample> {
 }
 
 /// A collection of callbacks of any types.
-pub struct Callbacks<T = Sample>(Vec<Box<dyn Subscriber<T>>>);
+pub struct Callbacks<T = Sample>(Vec<Subscriber<T>>);
+
+/// A callback with its type erased. Returns a call, or nothing if the callback has no room for it.
+type Subscriber<T> = Box<dyn FnMut(T) -> Option<BoxFuture<'static, ()>> + Send>;
 
 impl Callbacks {
     /// How many calls of one callback may be in flight at once.
@@ -135,17 +138,28 @@ impl<T> Callbacks<T> {
     {
         self.0
             .iter_mut()
-            .filter_map(move |subscriber| subscriber.offer(item.clone()))
+            .filter_map(move |subscriber| subscriber(item.clone()))
     }
 
     pub(crate) fn push(&mut self, callback: impl Callback<T>)
     where
         T: Item,
     {
-        self.0.push(Box::new(Calls {
-            callback,
-            free: Arc::new(Semaphore::new(Callbacks::MAX_CALLS_IN_FLIGHT)),
-            missed: 0,
+        let free = Arc::new(Semaphore::new(Callbacks::MAX_CALLS_IN_FLIGHT));
+        // Counts the items that were dropped since the latest call.
+        let mut missed = 0;
+        self.0.push(Box::new(move |mut item| {
+            missed += std::mem::take(item.missed_mut());
+            let Ok(permit) = Arc::clone(&free).try_acquire_owned() else {
+                missed += 1;
+                return None;
+            };
+            *item.missed_mut() = std::mem::take(&mut missed);
+            let call = foreign::call(|| callback.call(item)).ok()?;
+            Some(Box::pin(async move {
+                let _permit = permit;
+                Foreign::new(call).await.ok();
+            }))
         }));
     }
 }
@@ -161,34 +175,6 @@ impl<T> fmt::Debug for Callbacks<T> {
         f.debug_struct("Callbacks")
             .field("len", &self.len())
             .finish()
-    }
-}
-
-/// A callback with its type erased.
-trait Subscriber<T>: Send {
-    fn offer(&mut self, item: T) -> Option<BoxFuture<'static, ()>>;
-}
-
-struct Calls<C> {
-    callback: C,
-    free: Arc<Semaphore>,
-    /// How many items were dropped since the latest call.
-    missed: u64,
-}
-
-impl<T: Item, C: Callback<T>> Subscriber<T> for Calls<C> {
-    fn offer(&mut self, mut item: T) -> Option<BoxFuture<'static, ()>> {
-        self.missed += std::mem::take(item.missed_mut());
-        let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
-            self.missed += 1;
-            return None;
-        };
-        *item.missed_mut() = std::mem::take(&mut self.missed);
-        let call = foreign::call(|| self.callback.call(item)).ok()?;
-        Some(Box::pin(async move {
-            let _permit = permit;
-            Foreign::new(call).await.ok();
-        }))
     }
 }
 

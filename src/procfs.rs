@@ -95,18 +95,8 @@ impl Thread {
         times(self.line("schedstat").ok()?.text())
     }
 
-    #[cfg(all(
-        feature = "stack",
-        not(loopmon_loom),
-        target_os = "linux",
-        any(target_arch = "x86_64", target_arch = "aarch64")
-    ))]
-    pub(crate) fn read(self, file: &str) -> io::Result<String> {
-        fs::read_to_string(format!("/proc/self/task/{}/{file}", self.0))
-    }
-
     /// Reads the beginning of a file, without allocating.
-    fn line(self, file: &str) -> io::Result<Line> {
+    pub(crate) fn line(self, file: &str) -> io::Result<Line> {
         let mut path = [0; 64];
         let mut rest = &mut path[..];
         write!(rest, "/proc/self/task/{}/{file}", self.0)?;

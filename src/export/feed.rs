@@ -5,7 +5,6 @@
 mod tests;
 
 use std::future::{self, Future};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use super::Export;
 use super::names::{Name, Names};
 use crate::clock;
 use crate::error::Error;
+use crate::foreign;
 use crate::monitor::{Monitor, Samples, Stalls, WeakMonitor};
 use crate::own_thread::SharedThread;
 use crate::sample::Sample;
@@ -191,5 +191,5 @@ fn dispatch(event: &Event, exporter: &mut impl Exporter) {
 
 /// Catches a panic of a recorder, a subscriber or an SDK. The panic hook has reported it.
 pub(super) fn guard<R>(call: impl FnOnce() -> R) -> Option<R> {
-    catch_unwind(AssertUnwindSafe(call)).ok()
+    foreign::call(call).ok()
 }

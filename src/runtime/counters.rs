@@ -18,8 +18,17 @@ pub(crate) struct WorkerCounters {
 
 impl WorkerCounters {
     /// Reads the counters of a worker. Takes no lock.
+    #[cfg(target_has_atomic = "64")]
     pub(crate) fn of(metrics: &RuntimeMetrics, worker: usize) -> WorkerCounters {
-        published::counters(metrics, worker)
+        WorkerCounters {
+            parks_and_unparks: metrics.worker_park_unpark_count(worker),
+            busy: metrics.worker_total_busy_duration(worker),
+        }
+    }
+
+    #[cfg(not(target_has_atomic = "64"))]
+    pub(crate) fn of(_: &RuntimeMetrics, _: usize) -> WorkerCounters {
+        WorkerCounters::default()
     }
 
     pub(crate) fn is_parked(self) -> bool {
@@ -33,25 +42,4 @@ pub(crate) fn total_busy(metrics: &RuntimeMetrics) -> Duration {
     workers
         .map(|worker| WorkerCounters::of(metrics, worker).busy)
         .sum()
-}
-
-#[cfg(target_has_atomic = "64")]
-mod published {
-    use super::{RuntimeMetrics, WorkerCounters};
-
-    pub(super) fn counters(metrics: &RuntimeMetrics, worker: usize) -> WorkerCounters {
-        WorkerCounters {
-            parks_and_unparks: metrics.worker_park_unpark_count(worker),
-            busy: metrics.worker_total_busy_duration(worker),
-        }
-    }
-}
-
-#[cfg(not(target_has_atomic = "64"))]
-mod published {
-    use super::{RuntimeMetrics, WorkerCounters};
-
-    pub(super) fn counters(_: &RuntimeMetrics, _: usize) -> WorkerCounters {
-        WorkerCounters::default()
-    }
 }

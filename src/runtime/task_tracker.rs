@@ -97,11 +97,6 @@ impl Tasks {
         })
         .await;
     }
-
-    fn count_one(&self) -> Counted {
-        self.0.count.fetch_add(1, Ordering::Relaxed);
-        Counted(self.clone())
-    }
 }
 
 /// Counts one task for as long as it lives.
@@ -138,9 +133,10 @@ impl TaskTracker {
 
     pub(crate) fn token(&self) -> TaskToken {
         self.runtime.count.fetch_add(1, Ordering::Relaxed);
+        self.tasks.0.count.fetch_add(1, Ordering::Relaxed);
         TaskToken {
             runtime: Arc::clone(&self.runtime),
-            counted: Some(self.tasks.count_one()),
+            counted: Some(Counted(self.tasks.clone())),
         }
     }
 }

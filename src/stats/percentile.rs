@@ -27,25 +27,21 @@ const WHOLE: u32 = 1_000_000_000;
 
 impl Percentile {
     /// The median.
-    pub const P50: Percentile = Percentile {
-        billionths: WHOLE / 100 * 50,
-    };
+    pub const P50: Percentile = Percentile::thousandths(500);
     /// The 90th percentile.
-    pub const P90: Percentile = Percentile {
-        billionths: WHOLE / 100 * 90,
-    };
+    pub const P90: Percentile = Percentile::thousandths(900);
     /// The 95th percentile.
-    pub const P95: Percentile = Percentile {
-        billionths: WHOLE / 100 * 95,
-    };
+    pub const P95: Percentile = Percentile::thousandths(950);
     /// The 99th percentile.
-    pub const P99: Percentile = Percentile {
-        billionths: WHOLE / 100 * 99,
-    };
+    pub const P99: Percentile = Percentile::thousandths(990);
     /// The 99.9th percentile.
-    pub const P999: Percentile = Percentile {
-        billionths: WHOLE / 1_000 * 999,
-    };
+    pub const P999: Percentile = Percentile::thousandths(999);
+
+    const fn thousandths(thousandths: u32) -> Percentile {
+        Percentile {
+            billionths: WHOLE / 1_000 * thousandths,
+        }
+    }
 
     /// The percentile `percent`, rounded to seven decimals.
     ///

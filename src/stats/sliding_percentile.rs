@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::Percentile;
-use heap::{Entry, Heap, High, Low, Place};
+use heap::{Entry, High, Low, Place};
 
 /// A percentile of the last `window` lags, by nearest rank, in logarithmic time per lag.
 ///
@@ -20,8 +20,8 @@ use heap::{Entry, Heap, High, Low, Place};
 pub(crate) struct SlidingPercentile {
     window: NonZeroUsize,
     percentile: Percentile,
-    low: Heap<Low>,
-    high: Heap<High>,
+    low: Low,
+    high: High,
     /// Locates the lag of each slot in the heaps.
     places: Vec<Place>,
     /// Names the slot of the oldest lag, once the window is full.
@@ -33,8 +33,8 @@ impl SlidingPercentile {
         SlidingPercentile {
             window,
             percentile,
-            low: Heap::default(),
-            high: Heap::default(),
+            low: Low::default(),
+            high: High::default(),
             places: Vec::new(),
             oldest: 0,
         }

@@ -73,9 +73,12 @@ impl<St: Stream<Item = Sample>, R: Rule> FusedStream for Adapter<St, R> {
     }
 }
 
-/// Defines the public type of an adapter: the stream of a rule's items.
+/// Defines the public type of an adapter: the stream of a rule's items. Its arguments make the rule.
 macro_rules! adapter {
-    ($(#[$docs:meta])* $Name:ident: $Rule:ty => $Item:ty) => {
+    (
+        $(#[$docs:meta])*
+        $Name:ident($($argument:ident: $Argument:ty),+): $Rule:ty => $Item:ty { $rule:expr }
+    ) => {
         pin_project_lite::pin_project! {
             $(#[$docs])*
             #[derive(Debug)]
@@ -83,6 +86,14 @@ macro_rules! adapter {
             pub struct $Name<St> {
                 #[pin]
                 adapter: $crate::stream::adapter::Adapter<St, $Rule>,
+            }
+        }
+
+        impl<St: futures::Stream> $Name<St> {
+            pub(super) fn new(source: St, $($argument: $Argument),+) -> $Name<St> {
+                $Name {
+                    adapter: $crate::stream::adapter::Adapter::new(source, $rule),
+                }
             }
         }
 

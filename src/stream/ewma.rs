@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
-use futures::Stream;
-
 use crate::sample::Sample;
 use crate::stats;
 
-use super::adapter::{Adapter, adapter};
+use super::adapter::adapter;
 use super::elapsed::Elapsed;
 use super::smooth::{Figure, Smooth};
 
 adapter! {
     /// The stream of [`ewma`](super::SampleStreamExt::ewma).
-    Ewma: Smooth<OverTime> => Sample
+    Ewma(half_life: Duration): Smooth<OverTime> => Sample {
+        Smooth(OverTime {
+            average: stats::Ewma::new(half_life),
+            elapsed: Elapsed::default(),
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -26,17 +29,5 @@ impl Figure for OverTime {
     fn follow(&mut self, sample: &Sample) -> Duration {
         let elapsed = self.elapsed.until(sample);
         self.average.push(sample.lag, elapsed)
-    }
-}
-
-impl<St: Stream> Ewma<St> {
-    pub(super) fn new(source: St, half_life: Duration) -> Ewma<St> {
-        let over_time = OverTime {
-            average: stats::Ewma::new(half_life),
-            elapsed: Elapsed::default(),
-        };
-        Ewma {
-            adapter: Adapter::new(source, Smooth(over_time)),
-        }
     }
 }

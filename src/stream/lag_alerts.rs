@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use futures::Stream;
-
 use crate::error::{Error, Kind};
 use crate::sample::Sample;
 
-use super::adapter::{Adapter, Rule, SizeHint, adapter};
+use super::adapter::{Rule, SizeHint, adapter};
 use super::filter::{Filter, Gate};
 
 adapter! {
     /// The stream of [`lag_alerts`](super::SampleStreamExt::lag_alerts).
-    LagAlerts: Alerts => Alert
+    LagAlerts(thresholds: Hysteresis): Alerts => Alert {
+        Alerts {
+            changes: Filter::new(Changes { thresholds, raised: false }),
+        }
+    }
 }
 
 /// A change of the alert of [`lag_alerts`](super::SampleStreamExt::lag_alerts).
@@ -109,17 +111,5 @@ impl Gate for Changes {
         let changes = if self.raised { clear } else { raise };
         self.raised ^= changes;
         changes
-    }
-}
-
-impl<St: Stream> LagAlerts<St> {
-    pub(super) fn new(source: St, thresholds: Hysteresis) -> LagAlerts<St> {
-        let changes = Filter::new(Changes {
-            thresholds,
-            raised: false,
-        });
-        LagAlerts {
-            adapter: Adapter::new(source, Alerts { changes }),
-        }
     }
 }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use futures::Stream;
-
 use crate::sample::Sample;
 
-use super::adapter::{Adapter, adapter};
+use super::adapter::adapter;
 use super::filter::{Filter, Gate};
 
 adapter! {
     /// The stream of [`lag_below`](super::SampleStreamExt::lag_below).
-    LagBelow: Filter<Below> => Sample
+    LagBelow(threshold: Duration): Filter<Below> => Sample {
+        Filter::new(Below { threshold })
+    }
 }
 
 #[derive(Debug)]
@@ -22,13 +22,5 @@ struct Below {
 impl Gate for Below {
     fn passes(&mut self, sample: &Sample) -> bool {
         sample.lag < self.threshold
-    }
-}
-
-impl<St: Stream> LagBelow<St> {
-    pub(super) fn new(source: St, threshold: Duration) -> LagBelow<St> {
-        LagBelow {
-            adapter: Adapter::new(source, Filter::new(Below { threshold })),
-        }
     }
 }

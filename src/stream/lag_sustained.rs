@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
-use futures::Stream;
-
 use crate::sample::Sample;
 
-use super::adapter::{Adapter, adapter};
+use super::adapter::adapter;
 use super::elapsed::Elapsed;
 use super::filter::{Filter, Gate};
 
 adapter! {
     /// The stream of [`lag_sustained`](super::SampleStreamExt::lag_sustained).
-    LagSustained: Filter<Sustained> => Sample
+    LagSustained(threshold: Duration, for_at_least: Duration): Filter<Sustained> => Sample {
+        Filter::new(Sustained {
+            threshold,
+            for_at_least,
+            elapsed: Elapsed::default(),
+            above_for: None,
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -36,19 +41,5 @@ impl Gate for Sustained {
             .map_or(Duration::ZERO, |before| before.saturating_add(elapsed));
         self.above_for = Some(above_for);
         above_for >= self.for_at_least
-    }
-}
-
-impl<St: Stream> LagSustained<St> {
-    pub(super) fn new(source: St, threshold: Duration, for_at_least: Duration) -> LagSustained<St> {
-        let sustained = Sustained {
-            threshold,
-            for_at_least,
-            elapsed: Elapsed::default(),
-            above_for: None,
-        };
-        LagSustained {
-            adapter: Adapter::new(source, Filter::new(sustained)),
-        }
     }
 }

@@ -3,29 +3,21 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use futures::Stream;
-
 use crate::sample::Sample;
 use crate::stats::SlidingMax;
 
-use super::adapter::{Adapter, adapter};
+use super::adapter::adapter;
 use super::smooth::{Figure, Smooth};
 
 adapter! {
     /// The stream of [`moving_max`](super::SampleStreamExt::moving_max).
-    MovingMax: Smooth<SlidingMax> => Sample
+    MovingMax(window: NonZeroUsize): Smooth<SlidingMax> => Sample {
+        Smooth(SlidingMax::new(window))
+    }
 }
 
 impl Figure for SlidingMax {
     fn follow(&mut self, sample: &Sample) -> Duration {
         self.push(sample.lag)
-    }
-}
-
-impl<St: Stream> MovingMax<St> {
-    pub(super) fn new(source: St, window: NonZeroUsize) -> MovingMax<St> {
-        MovingMax {
-            adapter: Adapter::new(source, Smooth(SlidingMax::new(window))),
-        }
     }
 }

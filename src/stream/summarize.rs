@@ -4,25 +4,20 @@ mod interval;
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use futures::Stream;
 
 use crate::sample::Sample;
 use crate::stats::{LagHistogram, from_nanos};
 
-use super::adapter::{Adapter, Rule, SizeHint, adapter};
+use super::adapter::{Rule, SizeHint, adapter};
 use super::elapsed::Elapsed;
 use super::lag_summary::LagSummary;
 use interval::Interval;
 
 adapter! {
     /// The stream of [`summarize`](super::SampleStreamExt::summarize).
-    Summarize: Windows => LagSummary
-}
-
-impl<St: Stream> Summarize<St> {
-    pub(super) fn new(source: St, every: Duration) -> Summarize<St> {
-        let windows = Windows {
+    Summarize(every: Duration): Windows => LagSummary {
+        Windows {
             every,
             elapsed: Elapsed::default(),
             into: Duration::ZERO,
@@ -30,12 +25,11 @@ impl<St: Stream> Summarize<St> {
             lags: LagHistogram::new(),
             window: None,
             uncorrected: None,
-        };
-        Summarize {
-            adapter: Adapter::new(source, windows),
         }
     }
+}
 
+impl<St: Stream> Summarize<St> {
     /// Corrects by `interval` instead of the one learnt from the samples.
     ///
     /// Use it for samples that do not come as a sampler takes them: filtered, averaged, or read from a file.
@@ -64,19 +58,11 @@ struct Windows {
     interval: Interval,
     /// Counts the lags of the window.
     lags: LagHistogram,
-    window: Option<Window>,
+    /// Summarizes the samples of the window, but for their lags.
+    window: Option<LagSummary>,
     /// Keeps the longest lag of the window from before the interval was known. Usually that is the
     /// first sample's lag, as the second sample shows the interval.
     uncorrected: Option<Duration>,
-}
-
-/// What the samples of a window have in common.
-#[derive(Debug)]
-struct Window {
-    first_at: DateTime<Utc>,
-    last_at: DateTime<Utc>,
-    count: u64,
-    missed: u64,
 }
 
 impl Windows {
@@ -94,13 +80,9 @@ impl Windows {
 
     fn add(&mut self, sample: &Sample) {
         self.lags.record(sample.lag);
-        let window = self.window.get_or_insert(Window {
-            first_at: sample.data_at,
-            last_at: sample.data_at,
-            count: 0,
-            missed: 0,
-        });
-        window.last_at = sample.data_at;
+        let at = sample.data_at;
+        let window = self.window.get_or_insert(LagSummary::new(at, at, 0));
+        window.last_at = at;
         window.count += 1;
         window.missed = window.missed.saturating_add(sample.missed);
     }
@@ -108,10 +90,6 @@ impl Windows {
     fn close(&mut self) -> Option<LagSummary> {
         let window = self.window.take()?;
         let summary = LagSummary {
-            first_at: window.first_at,
-            last_at: window.last_at,
-            count: window.count,
-            missed: window.missed,
             min: self.lags.min(),
             mean: self.lags.mean(),
             p50: self.lags.quantile(0.5),
@@ -119,6 +97,7 @@ impl Windows {
             p99: self.lags.quantile(0.99),
             p999: self.lags.quantile(0.999),
             max: self.lags.max(),
+            ..window
         };
         self.lags.clear();
         self.uncorrected = None;
@@ -137,11 +116,7 @@ impl Rule for Windows {
                 self.lags.record_omitted(lag, interval);
             }
         }
-        let summary = if self.leave(elapsed) {
-            self.close()
-        } else {
-            None
-        };
+        let summary = self.leave(elapsed).then(|| self.close()).flatten();
         self.add(&sample);
         match interval {
             Some(interval) => self.lags.record_omitted(sample.lag, interval),

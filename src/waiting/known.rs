@@ -3,11 +3,12 @@
 //! They are recognised by their vtables. Those of Tokio are learnt from a small runtime.
 
 use std::future::{Future, poll_fn};
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 use std::task::{Poll, RawWakerVTable, Waker};
-use std::thread;
 
 use futures::task::noop_waker_ref;
+
+use crate::threads;
 
 static KNOWN: OnceLock<Vec<&'static RawWakerVTable>> = OnceLock::new();
 
@@ -28,11 +29,12 @@ pub(super) fn is_known(waker: &Waker) -> bool {
 /// Learns the known vtables. `None` if the system refuses a thread.
 fn learn() -> Option<&'static Vec<&'static RawWakerVTable>> {
     // On another thread: this may be a thread of a runtime, which must not drive another runtime.
-    let learning = thread::Builder::new()
-        .name("loopmon-learns".to_owned())
-        .spawn(of_tokio)
-        .ok()?;
-    let mut known = learning.join().ok()?;
+    let (learner, learnt) = mpsc::channel();
+    threads::spawn("loopmon-learns", move || {
+        learner.send(of_tokio()).ok();
+    })
+    .ok()?;
+    let mut known = learnt.recv().ok()?;
     known.extend([
         Waker::noop().clone().vtable(),
         noop_waker_ref().clone().vtable(),

@@ -20,9 +20,9 @@ use crate::threads;
 /// For how long one call may delay other foreign wakers.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-pub(super) static WAKER_THREADS: PerProcess<WakerThreads> = PerProcess::new(WakerThreads::new);
+pub(super) static WAKER_THREADS: PerProcess<WakerThreads> = PerProcess::new(WakerThreads::default);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct WakerThreads {
     state: Mutex<State>,
     /// Wakes the leader when the queue is not empty.
@@ -31,7 +31,7 @@ pub(super) struct WakerThreads {
     overdue: Condvar,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Arc<ForeignWaker>>,
     /// Counts the foreign wakers, queued or not.
@@ -69,20 +69,6 @@ impl State {
 }
 
 impl WakerThreads {
-    fn new() -> WakerThreads {
-        WakerThreads {
-            state: Mutex::new(State {
-                queue: VecDeque::new(),
-                wakers: 0,
-                threads: 0,
-                leader: None,
-                turns: 0,
-            }),
-            work: Condvar::new(),
-            overdue: Condvar::new(),
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

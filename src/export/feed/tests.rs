@@ -188,6 +188,17 @@ fn an_exporter_that_panics_in_every_call_costs_its_own_calls_alone() {
 }
 
 #[test]
+fn a_panic_that_carries_another_ends_the_call_alone() {
+    struct Payload;
+    impl Drop for Payload {
+        fn drop(&mut self) {
+            panic!("asked for by a test");
+        }
+    }
+    assert_eq!(guard(|| std::panic::panic_any(Payload)), None::<()>);
+}
+
+#[test]
 fn an_exporter_may_call_all_of_loopmon() {
     let monitor = Monitor::builder().name("called").build().unwrap();
     let kept = monitor.clone();

@@ -34,18 +34,6 @@ pub(super) struct Change {
 }
 
 impl OpenStall {
-    fn new(stall: &Stall, series: Option<Place>, now: Instant) -> OpenStall {
-        OpenStall {
-            id: stall.id,
-            place: stall.place.clone(),
-            series,
-            reported: Duration::ZERO,
-            reported_at: now,
-            counted: Duration::ZERO,
-            in_doubt: false,
-        }
-    }
-
     /// Returns how long the stall has certainly lasted by now. At twice the reported duration the
     /// next report is due; without it the stall is over, or the process has been paused.
     pub(in crate::export) fn lasted(&self, now: Instant) -> Duration {
@@ -83,16 +71,19 @@ impl OpenStalls {
             self.0.iter_mut().for_each(|open| open.in_doubt = true);
         }
         let known = self.0.iter().position(|open| open.id == stall.id);
-        let mut open = match known {
-            Some(index) => self.0.swap_remove(index),
-            None => OpenStall::new(stall, series, now),
-        };
+        let counted = known.map(|index| self.0.swap_remove(index).counted);
         self.0.retain(|other| !other.is_surely_over(stall, now));
-        open.reported = stall.duration;
-        open.reported_at = now;
-        open.in_doubt = false;
+        let mut open = OpenStall {
+            id: stall.id,
+            place: stall.place.clone(),
+            series,
+            reported: stall.duration,
+            reported_at: now,
+            counted: counted.unwrap_or_default(),
+            in_doubt: false,
+        };
         let change = Change {
-            is_new: known.is_none(),
+            is_new: counted.is_none(),
             grown: open.grow_to(stall.duration),
         };
         if stall.phase != Phase::Ended {

@@ -134,23 +134,19 @@ impl OpenSpan {
 
     fn describe(&mut self) {
         let latest = &self.latest;
-        if let Some(thread) = &latest.thread {
-            let id = thread
-                .id
-                .map(|id| KeyValue::new("thread.id", i64::from(id)));
-            let name = thread.name.clone();
-            let name = name.map(|name| KeyValue::new("thread.name", name));
-            self.span.set_attributes(id.into_iter().chain(name));
-        }
-        if let Some(task) = latest.task {
-            let task = KeyValue::new("loopmon.task.id", task.to_string());
-            self.span.set_attribute(task);
-        }
-        if let Some(trace) = &latest.trace {
-            let trace = KeyValue::new("code.stacktrace", trace.to_string());
-            self.span.set_attribute(trace);
-        }
-        self.span.set_attributes(findings(latest));
+        let thread = latest.thread.as_ref();
+        let id = thread.and_then(|thread| thread.id).map(i64::from);
+        let name = thread.and_then(|thread| thread.name.clone());
+        let task = latest.task.map(|task| task.to_string());
+        let trace = latest.trace.as_ref().map(|trace| trace.to_string());
+        let known = [
+            id.map(|id| KeyValue::new("thread.id", id)),
+            name.map(|name| KeyValue::new("thread.name", name)),
+            task.map(|task| KeyValue::new("loopmon.task.id", task)),
+            trace.map(|trace| KeyValue::new("code.stacktrace", trace)),
+        ];
+        let known = known.into_iter().flatten();
+        self.span.set_attributes(known.chain(findings(latest)));
     }
 
     fn after(&self, lasted: Duration) -> SystemTime {

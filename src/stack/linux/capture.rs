@@ -53,7 +53,8 @@ pub(crate) fn capture(
 
 pub(super) fn thread_state(thread: Thread) -> ThreadState {
     let times = thread.times();
-    let wait_channel = thread.read("wchan").ok();
+    let wait_channel = thread.line("wchan").ok();
+    let wait_channel = wait_channel.map(|line| line.text().to_owned());
     let activity = thread.activity();
     ThreadState {
         running: activity == Activity::Running,
@@ -82,7 +83,7 @@ pub(crate) fn identify(
     let thread = Thread(target.proc_id);
     check_signal(thread, &thread.activity(), tracker, signal.number).ok()?;
     let answer = signal.ask(target.id, Question::new(None, 0)).ok()?;
-    Some(identity(&answer))
+    Some(answer.identity)
 }
 
 /// What to do next with a thread whose stack is wanted.
@@ -135,25 +136,22 @@ fn take(
         }
         let switches = context_switches(thread);
         let activity = thread.activity();
-        let step = classify(activity, signal, was_running);
-        was_running = activity == Activity::Running;
-        let blocked = match step {
-            Step::Copy(blocked) => blocked,
+        match classify(activity, signal, was_running) {
+            Step::Copy(blocked) => {
+                let copied = copy(thread, blocked, switches, &memory, settings.bytes);
+                if let Some((registers, bytes, read)) = copied {
+                    return Ok(Image::new(registers, bytes, read, backlog));
+                }
+            }
             Step::Ask(signal) => match check_signal(thread, &activity, tracker, signal.number) {
                 Ok(()) => return take_by_signal(target, signal, settings.bytes, memory, backlog),
-                Err(NoStack::WouldInterrupt) => {
-                    reason = NoStack::WouldInterrupt;
-                    continue;
-                }
+                Err(NoStack::WouldInterrupt) => reason = NoStack::WouldInterrupt,
                 Err(other) => return Err(other),
             },
-            Step::TryAgain => continue,
+            Step::TryAgain => {}
             Step::GiveUp(reason) => return Err(reason),
-        };
-        let copied = copy(thread, blocked, switches, &memory, settings.bytes);
-        if let Some((registers, bytes, read)) = copied {
-            return Ok(Image::new(registers, bytes, read, backlog));
         }
+        was_running = activity == Activity::Running;
     }
     Err(reason)
 }
@@ -221,9 +219,8 @@ pub(super) fn take_by_signal(
     backlog: BacklogShare,
 ) -> Result<Image, NoStack> {
     let answer = signal.ask(target.id, Question::new(Some(memory), wanted))?;
-    let identity = identity(&answer);
     let mut image = Image::new(answer.registers, answer.stack, answer.filled, backlog);
-    image.identity = Some(identity);
+    image.identity = Some(answer.identity);
     Ok(image)
 }
 
@@ -236,13 +233,6 @@ pub(super) fn signal(settings: StackCapture, until: Instant) -> Option<Signal> {
         // Leaves time to ask other threads as well.
         until: now + until.saturating_duration_since(now) / 2,
     })
-}
-
-fn identity(answer: &Question) -> Identity {
-    Identity {
-        worker: answer.worker,
-        task: answer.task,
-    }
 }
 
 #[cfg(test)]

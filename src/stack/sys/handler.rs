@@ -14,6 +14,7 @@ use tokio::{runtime, task};
 
 use super::slot::Slot;
 use super::{program, raw};
+use crate::stack::target::Identity;
 
 pub(super) static SLOT: Slot<Question> = Slot::new();
 
@@ -38,10 +39,7 @@ pub(in super::super) struct Question {
     pub(in super::super) registers: Registers,
     /// Whether the thread that answered had introduced itself.
     pub(super) runs_tokio: bool,
-    /// The worker that the thread runs.
-    pub(in super::super) worker: Option<usize>,
-    /// The task that the thread polls.
-    pub(in super::super) task: Option<task::Id>,
+    pub(in super::super) identity: Identity,
 }
 
 /// The registers that unwinding begins with.
@@ -64,8 +62,10 @@ impl Question {
             filled: 0,
             registers: Registers::default(),
             runs_tokio: false,
-            worker: None,
-            task: None,
+            identity: Identity {
+                worker: None,
+                task: None,
+            },
         }
     }
 
@@ -80,8 +80,8 @@ impl Question {
         // value. It takes no lock, and a test shows that it does not allocate. This holds for Tokio 1.54,
         // which does not promise it: check it again for each new version.
         if self.runs_tokio {
-            self.worker = runtime::worker_index();
-            self.task = task::try_id();
+            self.identity.worker = runtime::worker_index();
+            self.identity.task = task::try_id();
         }
     }
 }

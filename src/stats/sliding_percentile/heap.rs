@@ -1,6 +1,5 @@
 //! A binary heap that records where each of its entries is. It knows no percentiles.
 
-use std::marker::PhantomData;
 use std::time::Duration;
 
 /// A lag and its slot in the window.
@@ -17,58 +16,19 @@ pub(super) enum Place {
     High(usize),
 }
 
-/// The order of a heap.
-pub(super) trait Side {
-    /// Returns whether `one` must be nearer to the top than `other`.
-    fn above(one: Duration, other: Duration) -> bool;
-    fn place(index: usize) -> Place;
-}
+/// The heap that has the longest lag on top.
+pub(super) type Low = Heap<true>;
 
-/// The longest lag on top.
-#[derive(Debug)]
-pub(super) struct Low;
-
-impl Side for Low {
-    fn above(one: Duration, other: Duration) -> bool {
-        one > other
-    }
-
-    fn place(index: usize) -> Place {
-        Place::Low(index)
-    }
-}
-
-/// The shortest lag on top.
-#[derive(Debug)]
-pub(super) struct High;
-
-impl Side for High {
-    fn above(one: Duration, other: Duration) -> bool {
-        one < other
-    }
-
-    fn place(index: usize) -> Place {
-        Place::High(index)
-    }
-}
+/// The heap that has the shortest lag on top.
+pub(super) type High = Heap<false>;
 
 /// A binary heap that records, by slot, the place of each entry that it moves.
-#[derive(Debug)]
-pub(super) struct Heap<S> {
+#[derive(Debug, Default)]
+pub(super) struct Heap<const IS_LOW: bool> {
     entries: Vec<Entry>,
-    side: PhantomData<S>,
 }
 
-impl<S> Default for Heap<S> {
-    fn default() -> Heap<S> {
-        Heap {
-            entries: Vec::new(),
-            side: PhantomData,
-        }
-    }
-}
-
-impl<S: Side> Heap<S> {
+impl<const IS_LOW: bool> Heap<IS_LOW> {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -92,7 +52,7 @@ impl<S: Side> Heap<S> {
     fn rise(&mut self, mut index: usize, entry: Entry, places: &mut [Place]) {
         while index > 0 {
             let parent = (index - 1) / 2;
-            if !S::above(entry.lag, self.entries[parent].lag) {
+            if !Self::above(entry.lag, self.entries[parent].lag) {
                 break;
             }
             self.put(index, self.entries[parent], places);
@@ -104,7 +64,7 @@ impl<S: Side> Heap<S> {
     /// Moves the hole at `index` down to where `entry` may go, and returns that index.
     fn sink(&mut self, mut index: usize, entry: Entry, places: &mut [Place]) -> usize {
         while let Some(child) = self.upper_child(index) {
-            if !S::above(self.entries[child].lag, entry.lag) {
+            if !Self::above(self.entries[child].lag, entry.lag) {
                 break;
             }
             self.put(index, self.entries[child], places);
@@ -116,7 +76,9 @@ impl<S: Side> Heap<S> {
     fn upper_child(&self, index: usize) -> Option<usize> {
         let left = 2 * index + 1;
         let right = left + 1;
-        if right < self.entries.len() && S::above(self.entries[right].lag, self.entries[left].lag) {
+        if right < self.entries.len()
+            && Self::above(self.entries[right].lag, self.entries[left].lag)
+        {
             Some(right)
         } else {
             (left < self.entries.len()).then_some(left)
@@ -125,6 +87,15 @@ impl<S: Side> Heap<S> {
 
     fn put(&mut self, index: usize, entry: Entry, places: &mut [Place]) {
         self.entries[index] = entry;
-        places[entry.slot] = S::place(index);
+        places[entry.slot] = if IS_LOW {
+            Place::Low(index)
+        } else {
+            Place::High(index)
+        };
+    }
+
+    /// Returns whether `one` must be nearer to the top than `other`.
+    fn above(one: Duration, other: Duration) -> bool {
+        if IS_LOW { one > other } else { one < other }
     }
 }

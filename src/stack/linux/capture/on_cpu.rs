@@ -15,6 +15,7 @@
 //! interrupt another CPU. The thread must have computed for a while before, so this can happen once per
 //! stretch of computing, whereas a timeout would expire with every call.
 
+use std::fs;
 use std::time::Duration;
 
 use crate::procfs::Thread;
@@ -53,7 +54,8 @@ pub(in crate::stack::linux) struct Status {
 impl Status {
     /// Returns `None` where the kernel does not report all of it.
     pub(in crate::stack::linux) fn of(thread: Thread) -> Option<Status> {
-        Status::parse(&thread.read("status").ok()?)
+        let status = fs::read_to_string(format!("/proc/self/task/{}/status", thread.0));
+        Status::parse(&status.ok()?)
     }
 
     fn parse(text: &str) -> Option<Status> {

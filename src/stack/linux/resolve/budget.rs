@@ -26,11 +26,7 @@ impl Budget {
 
     /// Returns `None`, and takes nothing, if fewer bytes are left.
     pub(super) fn take(&self, bytes: u64) -> Option<()> {
-        let left = self.bytes.get().checked_sub(bytes);
-        self.is_exceeded
-            .set(self.is_exceeded.get() || left.is_none());
-        self.bytes.set(left?);
-        Some(())
+        self.take_from(&self.bytes, bytes)
     }
 
     pub(super) fn give_back(&self, bytes: u64) {
@@ -39,10 +35,14 @@ impl Budget {
 
     /// Returns `None` if no read is left.
     pub(super) fn take_read(&self) -> Option<()> {
-        let left = self.reads.get().checked_sub(1);
+        self.take_from(&self.reads, 1)
+    }
+
+    fn take_from(&self, left: &Cell<u64>, wanted: u64) -> Option<()> {
+        let rest = left.get().checked_sub(wanted);
         self.is_exceeded
-            .set(self.is_exceeded.get() || left.is_none());
-        self.reads.set(left?);
+            .set(self.is_exceeded.get() || rest.is_none());
+        left.set(rest?);
         Some(())
     }
 

@@ -18,8 +18,10 @@ use super::elf_file::ElfFile;
 use super::file::Source;
 use super::paged::Paged;
 use super::window::Window;
+use crate::stack::frame::Frame;
 
-/// The sections that describe functions and lines. The others describe variables and types.
+/// The sections that describe functions and lines. The others describe variables and types. Split files
+/// (`.dwo`), and packages of them (`.dwp`), have those of which the name says so.
 const NEEDED: [SectionId; 10] = [
     SectionId::DebugAbbrev,
     SectionId::DebugAddr,
@@ -33,24 +35,6 @@ const NEEDED: [SectionId; 10] = [
     SectionId::DebugStrOffsets,
 ];
 
-/// The same sections in split files (`.dwo`) and packages of them (`.dwp`).
-const NEEDED_SPLIT: [SectionId; 6] = [
-    SectionId::DebugAbbrev,
-    SectionId::DebugInfo,
-    SectionId::DebugLine,
-    SectionId::DebugRngLists,
-    SectionId::DebugStr,
-    SectionId::DebugStrOffsets,
-];
-
-/// One of the calls at an address, as debug information describes it.
-#[derive(Debug)]
-pub(super) struct Described {
-    pub(super) function: Option<String>,
-    pub(super) file: Option<String>,
-    pub(super) line: Option<u32>,
-}
-
 pub(super) struct Debug {
     context: Context<Window>,
     package: Option<Package>,
@@ -61,7 +45,7 @@ impl Debug {
     /// Returns `None` if the file has no debug information, or that exceeds the budget.
     pub(super) fn read(file: &ElfFile, path: &Path, budget: &Rc<Budget>) -> Option<Debug> {
         file.section(SectionId::DebugInfo.name())?;
-        let sections = Sections::open(file, &NEEDED, false, |id| Some(id.name()), budget)?;
+        let sections = Sections::open(file, false, |id| Some(id.name()), budget)?;
         let mut dwarf = sections.dwarf();
         dwarf.populate_abbreviations_cache(AbbreviationsCacheStrategy::Duplicates);
         Some(Debug {
@@ -76,9 +60,9 @@ impl Debug {
         package.is_none_or(|package| package.file.is_unchanged())
     }
 
-    /// Returns the calls at an address, the innermost first.
-    pub(super) fn calls_at(&self, address: u64) -> Option<Vec<Described>> {
-        let mut lookup = self.context.find_frames(address);
+    /// Returns the calls at the offset of `unnamed`, which has their module, the innermost first.
+    pub(super) fn calls_at(&self, unnamed: &Frame) -> Option<Vec<Frame>> {
+        let mut lookup = self.context.find_frames(unnamed.offset);
         let mut calls = loop {
             match lookup {
                 LookupResult::Output(calls) => break calls.ok()?,
@@ -87,17 +71,22 @@ impl Debug {
                 }
             }
         };
-        let mut described = Vec::new();
+        let mut frames = Vec::new();
         while let Some(call) = calls.next().ok()? {
             let name = call.function.as_ref().and_then(|it| it.demangle().ok());
             let (file, line) = call.location.map_or((None, None), |at| (at.file, at.line));
-            described.push(Described {
+            frames.push(Frame {
                 function: name.map(|name| name.into_owned()),
                 file: file.map(str::to_owned),
                 line,
+                inlined: true,
+                ..unnamed.clone()
             });
         }
-        Some(described)
+        if let Some(outermost) = frames.last_mut() {
+            outermost.inlined = false;
+        }
+        Some(frames)
     }
 
     /// Reads a split unit, from the package or from its own file.
@@ -121,8 +110,7 @@ impl Debug {
         let path = build_folder.join(part(load.path.as_ref()?)?);
         let file = ElfFile::read(Source::open(&path).ok()?)?;
         // Read whole, as there may be more such files than can be open at once.
-        let sections =
-            Sections::open(&file, &NEEDED_SPLIT, true, |id| id.dwo_name(), &self.budget)?;
+        let sections = Sections::open(&file, true, SectionId::dwo_name, &self.budget)?;
         let dwarf = sections.dwarf();
         let first = dwarf.units().next().ok()??;
         let is_same = dwarf.unit(first).ok()?.dwo_id == Some(load.dwo_id);
@@ -139,20 +127,14 @@ struct Package {
 
 impl Package {
     fn read(path: &Path, budget: &Rc<Budget>) -> Option<Package> {
-        let mut extension = path.extension().map(OsStr::to_os_string);
-        let extension = match &mut extension {
-            Some(own) => {
-                own.push(".dwp");
-                own.as_os_str()
-            }
-            None => OsStr::new("dwp"),
-        };
-        let file = ElfFile::read(Source::open(&path.with_extension(extension)).ok()?)?;
+        let mut package = path.as_os_str().to_owned();
+        package.push(".dwp");
+        let file = ElfFile::read(Source::open(Path::new(&package)).ok()?)?;
         let index = file.section(SectionId::DebugCuIndex.dwo_name()?)?;
         let index = Window::from(file.open(index, false, budget)?);
         Some(Package {
             index: DebugCuIndex::from(index).index().ok()?,
-            sections: Sections::open(&file, &NEEDED_SPLIT, false, |id| id.dwo_name(), budget)?,
+            sections: Sections::open(&file, false, SectionId::dwo_name, budget)?,
             file,
         })
     }
@@ -190,17 +172,15 @@ impl Sections {
     /// the file can be closed.
     fn open(
         file: &ElfFile,
-        needed: &[SectionId],
         whole: bool,
         name: impl Fn(SectionId) -> Option<&'static str>,
         budget: &Rc<Budget>,
     ) -> Option<Sections> {
         let present = |id: &SectionId| Some((*id, file.section(name(*id)?)?));
-        let present: Vec<_> = needed.iter().filter_map(present).collect();
-        let mut total = 0_u64;
-        for (_, section) in &present {
-            total = total.saturating_add(file.memory_for(section, whole)?);
-        }
+        let present: Vec<_> = NEEDED.iter().filter_map(present).collect();
+        let total = present.iter().try_fold(0_u64, |total, (_, section)| {
+            Some(total.saturating_add(file.memory_for(section, whole)?))
+        })?;
         budget.take(total)?;
         budget.give_back(total);
         let mut windows = Vec::new();

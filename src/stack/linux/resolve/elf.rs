@@ -8,7 +8,9 @@ use std::ops::Range;
 /// The size of a file header.
 pub(super) const HEADER_SIZE: u64 = 64;
 /// The size of a program header, which describes one segment.
-const SEGMENT_SIZE: u64 = 56;
+const SEGMENT_SIZE: u16 = 56;
+/// The size of a section header.
+const SECTION_SIZE: u16 = 64;
 
 /// The bytes that a file header begins with.
 const IDENTITY: &[u8] = &[0x7f, b'E', b'L', b'F', 2, 1];
@@ -20,14 +22,6 @@ const UNWIND_INDEX: u32 = 0x6474_e550;
 /// PF_X: a segment of code.
 const EXECUTABLE: u32 = 1;
 
-/// A file header.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Header {
-    /// The offset of the program headers.
-    pub(super) segments_at: u64,
-    segments: u16,
-}
-
 /// The layout of an image, by its own addresses.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Image {
@@ -38,28 +32,15 @@ pub(super) struct Image {
     pub(super) loaded: Vec<Range<u64>>,
 }
 
-impl Header {
-    pub(super) fn parse(bytes: &[u8]) -> Option<Header> {
-        let header = Header {
-            segments_at: u64_at(bytes, 32)?,
-            segments: u16_at(bytes, 56)?,
-        };
-        let size = u16_at(bytes, 54)?;
-        (bytes.starts_with(IDENTITY) && u64::from(size) == SEGMENT_SIZE).then_some(header)
-    }
-
-    pub(super) fn segments_size(&self) -> u64 {
-        u64::from(self.segments) * SEGMENT_SIZE
-    }
-
+impl Image {
     /// Parses the program headers. Returns `None` if no segment is loaded.
-    pub(super) fn image(&self, table: &[u8]) -> Option<Image> {
+    pub(super) fn parse(program_headers: &[u8]) -> Option<Image> {
         const PAGE: u64 = 4096;
         let mut image = Image {
             lowest: u64::MAX,
             ..Image::default()
         };
-        for segment in table.chunks_exact(SEGMENT_SIZE as usize) {
+        for segment in program_headers.chunks_exact(SEGMENT_SIZE.into()) {
             let start = u64_at(segment, 16)?;
             let size = u64_at(segment, 40)?;
             let range = start..start.checked_add(size)?;
@@ -79,15 +60,6 @@ impl Header {
     }
 }
 
-/// Where a file's section headers are.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct SectionTable {
-    pub(super) at: u64,
-    count: u16,
-    /// The index of the section with the names of all sections.
-    pub(super) names: usize,
-}
-
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SectionHeader {
     /// The offset of the section's name among the names.
@@ -103,28 +75,11 @@ pub(super) struct SectionHeader {
     pub(super) link: usize,
 }
 
-impl SectionTable {
-    const ENTRY_SIZE: u16 = 64;
-
-    pub(super) fn parse(header: &[u8]) -> Option<SectionTable> {
-        if !header.starts_with(IDENTITY) || u16_at(header, 58)? != SectionTable::ENTRY_SIZE {
-            return None;
-        }
-        Some(SectionTable {
-            at: u64_at(header, 40)?,
-            count: u16_at(header, 60)?,
-            names: u16_at(header, 62)?.into(),
-        })
-    }
-
-    pub(super) fn size(&self) -> u64 {
-        u64::from(self.count) * u64::from(SectionTable::ENTRY_SIZE)
-    }
-
-    pub(super) fn sections(&self, table: &[u8]) -> Option<Vec<SectionHeader>> {
+impl SectionHeader {
+    pub(super) fn parse_all(headers: &[u8]) -> Option<Vec<SectionHeader>> {
         const NOT_IN_FILE: u32 = 8;
         const COMPRESSED: u64 = 0x800;
-        let entries = table.chunks_exact(SectionTable::ENTRY_SIZE.into());
+        let entries = headers.chunks_exact(SECTION_SIZE.into());
         let sections = entries.map(|entry| {
             let kind = u32_at(entry, 4)?;
             Some(SectionHeader {
@@ -140,6 +95,28 @@ impl SectionTable {
         });
         sections.collect()
     }
+}
+
+/// Returns the offset of the program headers, and their size in bytes, by the header of their file.
+pub(super) fn program_headers(header: &[u8]) -> Option<(u64, u64)> {
+    table(header, u64_at(header, 32)?, 54, SEGMENT_SIZE)
+}
+
+/// Returns the offset of the section headers, and their size in bytes, by the header of their file.
+pub(super) fn section_headers(header: &[u8]) -> Option<(u64, u64)> {
+    table(header, u64_at(header, 40)?, 58, SECTION_SIZE)
+}
+
+/// Returns the index of the section with the names of all sections.
+pub(super) fn names_section(header: &[u8]) -> Option<usize> {
+    Some(u16_at(header, 62)?.into())
+}
+
+/// The header has the size of an entry at `described_at`, and then the number of entries.
+fn table(header: &[u8], at: u64, described_at: usize, entry_size: u16) -> Option<(u64, u64)> {
+    let is_known = header.starts_with(IDENTITY) && u16_at(header, described_at)? == entry_size;
+    let entries = u16_at(header, described_at + 2)?;
+    is_known.then_some((at, u64::from(entries) * u64::from(entry_size)))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -182,8 +159,7 @@ mod tests {
 
     #[test]
     fn finds_code_and_tables() {
-        let header = Header::parse(&header(3)).unwrap();
-        assert_eq!((header.segments_at, header.segments_size()), (64, 3 * 56));
+        assert_eq!(program_headers(&header(3)), Some((64, 3 * 56)));
         let table = [
             segment(LOADED, 4, 0x40_0010, 0x100),
             segment(LOADED, 5, 0x40_1000, 0x200),
@@ -191,7 +167,7 @@ mod tests {
         ]
         .concat();
         assert_eq!(
-            header.image(&table),
+            Image::parse(&table),
             Some(Image {
                 lowest: 0x40_0000,
                 highest: 0x40_1200,
@@ -203,9 +179,9 @@ mod tests {
                 loaded: [0x40_0010..0x40_0110, 0x40_1000..0x40_1200].to_vec(),
             })
         );
-        assert_eq!(header.image(&[]), None);
-        assert_eq!(header.image(&segment(LOADED, 5, u64::MAX, 2)), None);
-        assert_eq!(Header::parse(b"\x7fELF\x01"), None);
+        assert_eq!(Image::parse(&[]), None);
+        assert_eq!(Image::parse(&segment(LOADED, 5, u64::MAX, 2)), None);
+        assert_eq!(program_headers(b"\x7fELF\x01"), None);
     }
 
     #[test]
@@ -215,8 +191,8 @@ mod tests {
         header[58..60].copy_from_slice(&64_u16.to_le_bytes());
         header[60..62].copy_from_slice(&2_u16.to_le_bytes());
         header[62..64].copy_from_slice(&1_u16.to_le_bytes());
-        let table = SectionTable::parse(&header).unwrap();
-        assert_eq!((table.at, table.size(), table.names), (640, 128, 1));
+        assert_eq!(section_headers(&header), Some((640, 128)));
+        assert_eq!(names_section(&header), Some(1));
         let mut entry = [7_u32, 1].map(u32::to_le_bytes).concat();
         for field in [0x800_u64, 0x1000, 0x200, 0x30, 5] {
             entry.extend(field.to_le_bytes());
@@ -232,8 +208,8 @@ mod tests {
             size: 0x30,
             link: 5,
         };
-        assert_eq!(table.sections(&entry), Some(vec![section]));
+        assert_eq!(SectionHeader::parse_all(&entry), Some(vec![section]));
         header[58] = 63;
-        assert_eq!(SectionTable::parse(&header), None);
+        assert_eq!(section_headers(&header), None);
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::budget::Budget;
 use super::decompress::{Compressed, decompress};
-use super::elf::{SectionHeader, SectionTable, chunk};
+use super::elf::{self, SectionHeader, chunk};
 use super::file::Source;
 use super::paged::Paged;
 
@@ -37,11 +37,10 @@ pub(super) struct Symbol {
 
 impl ElfFile {
     pub(super) fn read(source: Source) -> Option<ElfFile> {
-        let header = source.bytes(0, super::elf::HEADER_SIZE)?;
-        let table = SectionTable::parse(&header)?;
-        let headers = source.bytes(table.at, table.size())?;
-        let sections: Vec<_> = table.sections(&headers)?;
-        let names = sections.get(table.names)?;
+        let header = source.bytes(0, elf::HEADER_SIZE)?;
+        let (at, size) = elf::section_headers(&header)?;
+        let sections = SectionHeader::parse_all(&source.bytes(at, size)?)?;
+        let names = sections.get(elf::names_section(&header)?)?;
         let names = source.bytes(names.offset, names.size.min(MAX_SECTION_NAMES))?;
         Some(ElfFile {
             source: Rc::new(source),
@@ -114,27 +113,17 @@ impl ElfFile {
             .then(|| header().and_then(|header| Compressed::parse(&header)))
     }
 
-    /// Returns, for each address, the last function that begins there or before, and does not end before.
+    /// Returns each address with the last function that begins there or before, and does not end before.
     ///
     /// It scans the whole table in chunks, so that it keeps none of it in memory.
-    pub(super) fn symbols_at(&self, addresses: &[u64]) -> Vec<Option<Symbol>> {
-        let mut sorted = addresses.to_vec();
-        sorted.sort_unstable();
-        let found = self.nearest(&sorted).unwrap_or_default();
-        let named = addresses.iter().map(|address| {
-            let found = found.get(sorted.partition_point(|it| it < address))?;
-            let (table, name, start) = (*found)?;
-            Some(Symbol {
-                start,
-                name: self.name(table, name)?,
-            })
-        });
-        named.collect()
+    pub(super) fn symbols_at(&self, mut addresses: Vec<u64>) -> Vec<(u64, Option<Symbol>)> {
+        addresses.sort_unstable();
+        let found = self.nearest(&addresses).unwrap_or_default().into_iter();
+        let found = found.chain(iter::repeat(None));
+        addresses.into_iter().zip(found).collect()
     }
 
-    /// Returns, for each address in ascending order, the section with the function's name, the offset of the
-    /// name in it, and the function's start.
-    fn nearest(&self, sorted: &[u64]) -> Option<Vec<Option<(usize, u32, u64)>>> {
+    fn nearest(&self, sorted: &[u64]) -> Option<Vec<Option<Symbol>>> {
         const ALL: u32 = 2;
         const EXPORTED: u32 = 11;
         let of = |kind| self.sections.iter().find(|section| section.kind == kind);
@@ -161,7 +150,10 @@ impl ElfFile {
         let found = nearest.into_iter().zip(sorted).map(|(nearest, address)| {
             before = nearest.or(before);
             let function = before.filter(|function| function.contains(*address))?;
-            Some((table.link, function.name, function.start))
+            Some(Symbol {
+                start: function.start,
+                name: self.name(table.link, function.name)?,
+            })
         });
         Some(found.collect())
     }

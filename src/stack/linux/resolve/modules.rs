@@ -139,13 +139,8 @@ fn is_named(mapping: &Mapping) -> bool {
 fn image(memory: &Memory, first: &Mapping) -> Option<(elf::Image, u64)> {
     let start = first.range.start;
     let header = read(memory, start, elf::HEADER_SIZE)?;
-    let header = elf::Header::parse(&header)?;
-    let table = read(
-        memory,
-        start.checked_add(header.segments_at)?,
-        header.segments_size(),
-    )?;
-    let image = header.image(&table)?;
+    let (at, size) = elf::program_headers(&header)?;
+    let image = elf::Image::parse(&read(memory, start.checked_add(at)?, size)?)?;
     let bias = start.wrapping_sub(image.lowest);
     Some((image, bias))
 }

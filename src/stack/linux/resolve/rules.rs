@@ -11,6 +11,7 @@ use addr2line::gimli::{
 
 use super::modules::{Module, Section};
 use super::window::Window;
+use crate::stack::linux::image::Image;
 
 /// The DWARF numbers of the registers that show where a thread is, and of those that calls preserve.
 #[cfg(target_arch = "x86_64")]
@@ -42,6 +43,10 @@ pub(super) struct Values([Option<u64>; 32]);
 impl Values {
     pub(super) fn get(&self, register: u16) -> Option<u64> {
         *self.0.get(usize::from(register))?
+    }
+
+    fn known(&self, register: u16) -> Result<u64, Lost> {
+        self.get(register).ok_or(Lost::Register(register))
     }
 
     pub(super) fn set(&mut self, register: u16, value: Option<u64>) {
@@ -138,19 +143,14 @@ impl Rules {
         self.registers.iter().any(|(other, _)| *other == register)
     }
 
-    /// Returns the registers of the caller, with the address at which it continues as `RA`. `word` reads the
-    /// stack.
-    pub(super) fn caller(
-        &self,
-        here: &Values,
-        word: &mut impl FnMut(u64) -> Option<u64>,
-    ) -> Result<Values, Lost> {
+    /// Returns the registers of the caller, with the address at which it continues as `RA`.
+    pub(super) fn caller(&self, here: &Values, image: &Image) -> Result<Values, Lost> {
         let frame = match &self.frame {
             CfaRule::RegisterAndOffset { register, offset } => {
-                let value = here.get(register.0).ok_or(Lost::Register(register.0))?;
+                let value = here.known(register.0)?;
                 value.checked_add_signed(*offset).ok_or(Lost::Rule)?
             }
-            CfaRule::Expression(expression) => self.evaluate(expression, None, here, word)?,
+            CfaRule::Expression(expression) => self.evaluate(expression, None, here, image)?,
         };
         let mut there = Values::default();
         for &kept in number::KEPT {
@@ -158,7 +158,7 @@ impl Rules {
         }
         there.set(number::RA, here.get(number::RA));
         for (register, rule) in &self.registers {
-            let value = self.value(*register, rule, frame, here, word);
+            let value = self.value(*register, rule, frame, here, image);
             match value {
                 Err(lost) if *register == number::RA => return Err(lost),
                 value => there.set(*register, value.ok()),
@@ -177,26 +177,18 @@ impl Rules {
         rule: &RegisterRule<usize>,
         frame: u64,
         here: &Values,
-        word: &mut impl FnMut(u64) -> Option<u64>,
+        image: &Image,
     ) -> Result<u64, Lost> {
-        let known = |register| here.get(register).ok_or(Lost::Register(register));
         let at = |offset: &i64| frame.checked_add_signed(*offset).ok_or(Lost::Rule);
+        let evaluate = |expression| self.evaluate(expression, Some(frame), here, image);
         match rule {
-            RegisterRule::SameValue => known(register),
-            RegisterRule::Register(other) => known(other.0),
+            RegisterRule::SameValue => here.known(register),
+            RegisterRule::Register(other) => here.known(other.0),
             RegisterRule::ValOffset(offset) => at(offset),
             RegisterRule::Constant(value) => Ok(*value),
-            RegisterRule::Offset(offset) => {
-                let at = at(offset)?;
-                word(at).ok_or(Lost::Memory(at))
-            }
-            RegisterRule::Expression(expression) => {
-                let at = self.evaluate(expression, Some(frame), here, word)?;
-                word(at).ok_or(Lost::Memory(at))
-            }
-            RegisterRule::ValExpression(expression) => {
-                self.evaluate(expression, Some(frame), here, word)
-            }
+            RegisterRule::Offset(offset) => word(image, at(offset)?),
+            RegisterRule::Expression(expression) => word(image, evaluate(expression)?),
+            RegisterRule::ValExpression(expression) => evaluate(expression),
             _ => Err(Lost::Rule),
         }
     }
@@ -206,13 +198,10 @@ impl Rules {
         expression: &UnwindExpression<usize>,
         frame: Option<u64>,
         here: &Values,
-        word: &mut impl FnMut(u64) -> Option<u64>,
+        image: &Image,
     ) -> Result<u64, Lost> {
-        let mut bytes = self.expressions.clone();
-        let bytes = bytes
-            .skip(expression.offset)
-            .and_then(|()| bytes.split(expression.length));
-        let bytes = bytes.map_err(|_| Lost::Rule)?;
+        let (at, size) = (expression.offset as u64, expression.length as u64);
+        let bytes = self.expressions.part(at, size).ok_or(Lost::Rule)?;
         let mut steps = Expression(bytes).evaluation(self.encoding);
         steps.set_max_iterations(MAX_STEPS);
         if let Some(frame) = frame {
@@ -223,27 +212,25 @@ impl Rules {
             state = match state.map_err(|_| Lost::Rule)? {
                 EvaluationResult::Complete => break,
                 EvaluationResult::RequiresRegister { register, .. } => {
-                    let value = here.get(register.0).ok_or(Lost::Register(register.0))?;
-                    steps.resume_with_register(Value::Generic(value))
+                    steps.resume_with_register(Value::Generic(here.known(register.0)?))
                 }
                 EvaluationResult::RequiresMemory {
                     address,
                     size: 8,
                     space: None,
                     ..
-                } => {
-                    let value = word(address).ok_or(Lost::Memory(address))?;
-                    steps.resume_with_memory(Value::Generic(value))
-                }
+                } => steps.resume_with_memory(Value::Generic(word(image, address)?)),
                 _ => return Err(Lost::Rule),
             };
         }
-        match steps.as_result() {
-            [.., piece] => match piece.location {
-                Location::Address { address } => Ok(address),
-                _ => Err(Lost::Rule),
-            },
-            [] => Err(Lost::Rule),
+        match steps.as_result().last().map(|piece| &piece.location) {
+            Some(Location::Address { address }) => Ok(*address),
+            _ => Err(Lost::Rule),
         }
     }
+}
+
+/// Reads the stack.
+fn word(image: &Image, at: u64) -> Result<u64, Lost> {
+    image.word(at).ok_or(Lost::Memory(at))
 }

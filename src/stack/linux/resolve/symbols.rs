@@ -111,22 +111,10 @@ impl Symbols {
         let unnamed = unnamed(module, address);
         let described = module.and_then(|module| {
             let debug = self.file_of(module)?.debug.as_ref()?;
-            debug.calls_at(unnamed.offset)
+            debug.calls_at(&unnamed)
         });
-        let described = described.unwrap_or_default().into_iter();
-        let frames = described.map(|call| Frame {
-            function: call.function,
-            file: call.file,
-            line: call.line,
-            inlined: true,
-            ..unnamed.clone()
-        });
-        let mut frames: Vec<_> = frames.collect();
-        match frames.last_mut() {
-            Some(outermost) => outermost.inlined = false,
-            None => frames.push(unnamed),
-        }
-        frames
+        let frames = described.filter(|frames| !frames.is_empty());
+        frames.unwrap_or_else(|| vec![unnamed])
     }
 
     /// Returns the name that the symbol table gives an address, if that was looked up.
@@ -164,8 +152,7 @@ impl SymbolFile {
         let mut new = addresses.to_vec();
         new.retain(|address| !self.symbols.contains_key(address));
         if !new.is_empty() {
-            let symbols = self.file.symbols_at(&new);
-            self.symbols.extend(new.into_iter().zip(symbols));
+            self.symbols.extend(self.file.symbols_at(new));
         }
     }
 }

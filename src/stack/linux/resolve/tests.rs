@@ -187,8 +187,8 @@ fn look_up(path: &Path, addresses: &[u64]) {
     };
     if let Some(debug) = Debug::read(&file, path, &budget) {
         for &address in addresses {
-            debug.calls_at(address);
+            debug.calls_at(&symbols::unnamed(None, address));
         }
     }
-    file.symbols_at(addresses);
+    file.symbols_at(addresses.to_vec());
 }

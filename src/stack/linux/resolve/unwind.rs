@@ -78,17 +78,15 @@ struct Frame {
 
 impl Frame {
     fn innermost(registers: Registers) -> Frame {
-        let mut values = Values::default();
-        values.set(number::SP, Some(registers.sp));
-        values.set(number::FP, registers.fp);
-        let returns_to = cfg!(target_arch = "aarch64").then_some(registers.lr);
-        values.set(number::RA, returns_to.or(Some(registers.pc)));
-        Frame {
-            pc: registers.pc,
+        let mut frame = Frame {
             is_innermost: true,
             has_called: false,
-            values,
+            ..Frame::called_from(registers.pc, registers.sp, registers.fp)
+        };
+        if cfg!(target_arch = "aarch64") {
+            frame.values.set(number::RA, Some(registers.lr));
         }
+        frame
     }
 
     fn called_from(returns_to: u64, sp: u64, fp: Option<u64>) -> Frame {
@@ -197,12 +195,11 @@ impl Unwinder {
         if rules.is_outermost(frame.is_innermost) {
             return Err(Stop::Outermost);
         }
-        let mut word = |at| image.word(at);
-        let mut values = rules.caller(&frame.values, &mut word);
+        let mut values = rules.caller(&frame.values, image);
         if values == Err(Lost::Register(number::FP)) {
             let fp = self.frame_pointer(frame).ok_or(Stop::FramePointer)?;
             frame.values.set(number::FP, Some(fp));
-            values = rules.caller(&frame.values, &mut word);
+            values = rules.caller(&frame.values, image);
         }
         let beyond = image.end().saturating_sub(7)..image.end().saturating_add(MAX_FRAME_SIZE);
         let values = values.map_err(|lost| match lost {

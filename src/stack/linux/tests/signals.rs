@@ -5,6 +5,7 @@
 )]
 
 use std::ffi::c_int;
+use std::fs;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -149,7 +150,7 @@ fn no_signal_is_sent_to_a_thread_that_masks_it() {
 }
 
 fn pending(thread: u32) -> u64 {
-    let status = Thread(thread).read("status").unwrap();
+    let status = fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap();
     let signals = status.lines().find_map(|line| line.strip_prefix("SigPnd:"));
     u64::from_str_radix(signals.unwrap().trim(), 16).unwrap()
 }
