@@ -85,6 +85,7 @@ mod foreign;
 mod monitor;
 mod own_thread;
 mod per_process;
+mod pool_job;
 mod procfs;
 mod runtime;
 mod sample;
