@@ -48,6 +48,7 @@
 //! | functions called with each sample | [`Callback`] |
 //! | metrics, alerts and what to do when one fires | [`docs::operating`] |
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
+//! | how long `spawn_blocking` waits for a thread | [`BlockingPoolSampler`] |
 //! | why it is built as it is | [`docs::design`] |
 //!
 //! # Features
@@ -109,7 +110,7 @@ pub use callback::{Callback, Callbacks, IntoCallbacks};
 pub use error::Error;
 pub use monitor::{Builder, Monitor, Samples, Stalls, StopOnDrop};
 pub use sample::Sample;
-pub use sampler::{Sampler, SleepSampler, WakeSampler};
+pub use sampler::{BlockingPoolSampler, Sampler, SleepSampler, WakeSampler};
 pub use stack::{Frame, NoStack, StackCapture, StackTrace, ThreadState};
 pub use stall::{Cause, OsThread, Phase, Place, Stall, StallId};
 pub use stats::Percentile;

@@ -5,6 +5,7 @@ mod hostile;
 #[cfg(feature = "histogram")]
 mod interval;
 mod lag;
+mod pool;
 mod stacks;
 mod stalls;
 mod surroundings;
