@@ -22,7 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use figures::Figures;
-use loopmon::{Monitor, Sampler, SleepSampler, WakeSampler};
+use loopmon::{BlockingPoolSampler, Monitor, Sampler, SleepSampler, WakeSampler};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 
@@ -180,7 +180,7 @@ fn print(subject: &str, turns: &[Turn], bare: &[Turn]) {
         lag => format!("{lag:.0}"),
     });
     println!(
-        "{subject:15} {cpu:>20.1} {ratio:>18.2} {allocations:>11} {:>8} {:>8} {samples:>8}",
+        "{subject:19} {cpu:>20.1} {ratio:>18.2} {allocations:>11} {:>8} {:>8} {samples:>8}",
         lags[0], lags[1],
     );
 }
@@ -191,20 +191,21 @@ fn main() -> Outcome<()> {
     for (millis, window, rounds) in ROUNDS {
         let interval = Duration::from_millis(millis);
         let window = Duration::from_millis(window);
-        let mut turns: [Vec<Turn>; 6] = Default::default();
+        let mut turns: [Vec<Turn>; 7] = Default::default();
         for _ in 0..rounds {
             turns[0].push(bare(interval, window)?);
             turns[1].push(monitored(SleepSampler::new(), interval, window)?);
             turns[2].push(monitored(WakeSampler::new(), interval, window)?);
-            turns[3].push(thread(interval, window)?);
+            turns[3].push(monitored(BlockingPoolSampler::new(), interval, window)?);
+            turns[4].push(thread(interval, window)?);
             if has_python {
-                turns[4].push(python("bare", interval, window)?);
-                turns[5].push(python("loopmon", interval, window)?);
+                turns[5].push(python("bare", interval, window)?);
+                turns[6].push(python("loopmon", interval, window)?);
             }
         }
-        let [bare, sleep, wake, thread, asyncio, python] = &turns;
+        let [bare, sleep, wake, pool, thread, asyncio, python] = &turns;
         println!(
-            "\n{:15} {:>20} {:>18} {:>11} {:>8} {:>8} {:>8}",
+            "\n{:19} {:>20} {:>18} {:>11} {:>8} {:>8} {:>8}",
             format!("every {millis} ms"),
             "CPU per sample",
             "over bare",
@@ -217,11 +218,12 @@ fn main() -> Outcome<()> {
         print("tokio sleep", bare, bare);
         print("SleepSampler", sleep, bare);
         print("WakeSampler", wake, bare);
+        print("BlockingPoolSampler", pool, bare);
         if has_python {
             print("asyncio sleep", asyncio, asyncio);
             print("Python loopmon", python, asyncio);
         } else if let Some((_, then)) = PYTHON_THEN.iter().find(|(at, _)| *at == millis) {
-            println!("Python loopmon  {then} (not measured now)");
+            println!("Python loopmon      {then} (not measured now)");
         }
     }
     Ok(())

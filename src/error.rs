@@ -62,10 +62,11 @@ kinds! {
     /// Whether the runtime has shut down.
     is_runtime_shut_down, RuntimeShutDown:
         "the runtime has shut down: install the monitor on one that is running",
-    /// Whether the runtime was built without timers, which the default sampler needs.
+    /// Whether the runtime was built without timers, which the default sampler and the
+    /// [`BlockingPoolSampler`](crate::BlockingPoolSampler) need.
     is_timers_disabled, TimersDisabled:
-        "the runtime has no timers, which the sleep sampler needs: build it with \
-         `enable_time()` or `enable_all()`, or give the monitor a `WakeSampler`",
+        "the runtime has no timers, which the sleep and the blocking pool sampler need: build it \
+         with `enable_time()` or `enable_all()`, or give the monitor a `WakeSampler`",
     /// Whether the monitor is already installed on a runtime.
     is_already_installed, AlreadyInstalled:
         "the monitor is already installed: `stop()` it first, or build one monitor for each \

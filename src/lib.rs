@@ -48,6 +48,7 @@
 //! | functions called with each sample | [`Callback`] |
 //! | metrics, alerts and what to do when one fires | [`docs::operating`] |
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
+//! | how long `spawn_blocking` waits for a thread | [`BlockingPoolSampler`] |
 //! | why it is built as it is | [`docs::design`] |
 //!
 //! # Features
@@ -87,6 +88,7 @@ mod monitor;
 mod own_thread;
 mod per_process;
 mod polls;
+mod pool_job;
 mod procfs;
 mod runtime;
 mod sample;
@@ -111,7 +113,7 @@ pub use error::Error;
 pub use instrument::Instrumented;
 pub use monitor::{Builder, Monitor, Samples, Stalls, StopOnDrop};
 pub use sample::Sample;
-pub use sampler::{Sampler, SleepSampler, WakeSampler};
+pub use sampler::{BlockingPoolSampler, Sampler, SleepSampler, WakeSampler};
 pub use stack::{Frame, NoStack, StackCapture, StackTrace, ThreadState};
 pub use stall::{Cause, OsThread, Phase, Place, Stall, StallId};
 pub use stats::Percentile;

@@ -1,5 +1,6 @@
 //! How a sample's lag is measured. What else a sample holds is read in `monitor/readings.rs`.
 
+mod blocking_pool;
 mod sleep;
 mod wake;
 
@@ -7,6 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::error::Error;
+pub use blocking_pool::BlockingPoolSampler;
 pub(crate) use sleep::LONGEST_INTERVAL;
 pub use sleep::SleepSampler;
 pub use wake::WakeSampler;
@@ -17,6 +19,7 @@ pub use wake::WakeSampler;
 /// |---|---|---|---|
 /// | [`SleepSampler`], the default | how late a timer fires | about a millisecond | one wake-up of the runtime |
 /// | [`WakeSampler`] | how long a woken task waits for its turn | microseconds | one wake-up of the runtime, one of a thread |
+/// | [`BlockingPoolSampler`] | how long a job waits for a thread of the blocking pool | microseconds | two wake-ups of the runtime, one of a thread |
 ///
 /// Your own sampler needs one method, and a second one if its start can fail. This one measures how long a
 /// task that yields waits for its next turn, which depends on the length of the queue:
@@ -67,7 +70,7 @@ pub trait Sampler: Send + 'static {
         Ok(())
     }
 
-    /// Waits for about `interval`, then returns how long a ready task waited to run.
+    /// Waits for about `interval`, then returns how long what was ready to run had to wait, such as a task.
     ///
     /// # Cancel safety
     ///

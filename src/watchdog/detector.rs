@@ -255,7 +255,7 @@ impl Detector {
         // At the most.
         let lost_in_batch = seen.time.lost.saturating_sub(self.lost_before);
         !self.counters.is_parked()
-            && self.stuck_for >= self.threshold * 3 / 5
+            && self.stuck_for >= self.threshold / 5 * 3
             && (turns <= 2 || (self.stuck_for >= self.threshold && !is_unattended))
             && busy.saturating_sub(lost_in_batch) >= self.threshold
     }

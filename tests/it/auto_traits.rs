@@ -1,8 +1,8 @@
 //! Which types are `Send`, `Sync` and `Unpin`.
 
 use loopmon::{
-    Builder, Callbacks, Error, Monitor, Sample, Samples, SleepSampler, Stall, Stalls, StopOnDrop,
-    WakeSampler,
+    BlockingPoolSampler, Builder, Callbacks, Error, Monitor, Sample, Samples, SleepSampler, Stall,
+    Stalls, StopOnDrop, WakeSampler,
 };
 
 fn sent<T: Send>() {}
@@ -23,6 +23,7 @@ fn handles_and_streams_are_shared_between_threads() {
     shared::<loopmon::StackCapture>();
     shared::<SleepSampler>();
     shared::<WakeSampler>();
+    shared::<BlockingPoolSampler>();
     sent::<Builder>();
     sent::<Callbacks>();
 }

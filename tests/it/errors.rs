@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use loopmon::{Error, Hysteresis, Monitor, Percentile, StackCapture, WakeSampler};
+use loopmon::{
+    BlockingPoolSampler, Error, Hysteresis, Monitor, Percentile, StackCapture, WakeSampler,
+};
 
 use crate::support::{Read, manual, millis, monitor, paused_runtime, read};
 
@@ -83,6 +85,7 @@ fn run_within_a_runtime_that_has_shut_down() {
     for builder in [
         Monitor::builder(),
         Monitor::builder().sampler(WakeSampler::new()),
+        Monitor::builder().sampler(BlockingPoolSampler::new()),
     ] {
         let monitor = builder.build().unwrap();
         let mut samples = monitor.subscribe();
@@ -98,12 +101,17 @@ fn on_a_runtime_without_timers() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let monitor = Monitor::builder().build().unwrap();
-        let mut samples = monitor.subscribe();
-        assert_is(monitor.install(), "no timers");
-        assert_is(monitor.run().await, "no timers");
-        assert!(!monitor.is_running());
-        assert_eq!(read(&mut samples), Read::Nothing);
+        for builder in [
+            Monitor::builder(),
+            Monitor::builder().sampler(BlockingPoolSampler::new()),
+        ] {
+            let monitor = builder.build().unwrap();
+            let mut samples = monitor.subscribe();
+            assert_is(monitor.install(), "no timers");
+            assert_is(monitor.run().await, "no timers");
+            assert!(!monitor.is_running());
+            assert_eq!(read(&mut samples), Read::Nothing);
+        }
 
         let wakes = Monitor::builder()
             .sampler(WakeSampler::new())

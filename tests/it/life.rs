@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use loopmon::{Monitor, WakeSampler};
+use loopmon::{BlockingPoolSampler, Monitor, WakeSampler};
 use tokio::runtime::{Handle, Runtime};
 use tokio::time::Instant;
 
@@ -270,18 +270,20 @@ async fn a_sampler_that_never_waits_leaves_others_their_turn() {
     monitor.stop();
 }
 
-/// Returns monitors with either sampler, not yet attached.
-fn of_either_sampler() -> [Monitor; 2] {
+/// Returns monitors with each sampler, not yet attached.
+fn of_each_sampler() -> [Monitor; 3] {
     let builder = || Monitor::builder().interval(millis(5));
     [
-        builder().build().unwrap(),
-        builder().sampler(WakeSampler::new()).build().unwrap(),
+        builder(),
+        builder().sampler(WakeSampler::new()),
+        builder().sampler(BlockingPoolSampler::new()),
     ]
+    .map(|builder| builder.build().unwrap())
 }
 
 #[test]
 fn a_run_ends_with_its_runtime_also_when_the_runtime_does_not_poll_it() {
-    for monitor in of_either_sampler() {
+    for monitor in of_each_sampler() {
         let runtime = multi_thread(1);
         let handle = runtime.handle().clone();
         let running = monitor.clone();
@@ -299,7 +301,7 @@ fn a_run_ends_with_its_runtime_also_when_the_runtime_does_not_poll_it() {
 
 #[test]
 fn a_stopped_monitor_can_leave_a_runtime_that_is_not_driven() {
-    for monitor in of_either_sampler() {
+    for monitor in of_each_sampler() {
         let idle = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()

@@ -6,6 +6,7 @@ mod instrument;
 #[cfg(feature = "histogram")]
 mod interval;
 mod lag;
+mod pool;
 mod stacks;
 mod stalls;
 mod surroundings;

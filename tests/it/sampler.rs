@@ -1,11 +1,15 @@
 //! The fields of a sample, and the user's own samplers.
 
+use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use loopmon::{Monitor, Sample, Sampler, SleepSampler};
+use loopmon::{BlockingPoolSampler, Monitor, Sample, Sampler, SleepSampler};
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
 
-use crate::support::{millis, monitor};
+use crate::support::{millis, monitor, settle};
 
 #[tokio::test(start_paused = true)]
 async fn a_sampler_of_the_users_own_is_used() {
@@ -81,4 +85,106 @@ async fn the_sleep_sampler_takes_any_interval() {
     let longest = sampler.measure(Duration::MAX);
     assert!(tokio::time::timeout(millis(10), longest).await.is_err());
     assert_eq!(SleepSampler.measure(Duration::ZERO).await, Duration::ZERO);
+}
+
+fn pool_monitor() -> Monitor {
+    Monitor::builder()
+        .interval(millis(10))
+        .sampler(BlockingPoolSampler::new())
+        .install()
+        .unwrap()
+}
+
+/// A runtime whose pool a single job fills.
+fn small_pool_runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .max_blocking_threads(1)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_free_blocking_pool_has_no_lag_on_the_paused_clock() {
+    let monitor = pool_monitor();
+    let mut samples = monitor.subscribe();
+    let began = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(samples.next().await.unwrap().lag, Duration::ZERO);
+    }
+    assert_eq!(began.elapsed(), millis(100));
+}
+
+/// While the pool works, Tokio does not advance the clock by itself.
+#[test]
+fn a_full_blocking_pool_is_lag_on_the_paused_clock() {
+    small_pool_runtime().block_on(async {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let blocked = tokio::task::spawn_blocking(move || released.recv());
+        let monitor = pool_monitor();
+        let mut samples = monitor.subscribe();
+        settle().await;
+        tokio::time::advance(millis(10)).await;
+        settle().await;
+        assert_eq!(monitor.lag(), Duration::ZERO);
+        for waited in [30, 60, 90] {
+            tokio::time::advance(millis(30)).await;
+            settle().await;
+            assert_eq!(monitor.lag(), millis(waited));
+        }
+        assert_eq!(monitor.latest(), None);
+        drop(release);
+        let sample = samples.next().await.unwrap();
+        assert_eq!(sample.lag, millis(90));
+        assert_eq!(monitor.lag(), millis(90));
+        blocked.await.unwrap().unwrap_err();
+        assert_eq!(samples.next().await.unwrap().lag, Duration::ZERO);
+        assert_eq!(monitor.lag(), Duration::ZERO);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_in_the_blocking_pool_is_no_task() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    tokio::task::spawn_blocking(move || released.recv());
+    let mut samples = pool_monitor().subscribe();
+    settle().await;
+    // The clock does not advance by itself while the pool works.
+    tokio::time::advance(millis(10)).await;
+    assert_eq!(samples.next().await.unwrap().tasks, 0);
+    drop(release);
+}
+
+struct Unused;
+
+impl std::task::Wake for Unused {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn a_dropped_measurement_leaves_its_job_in_the_blocking_pool_and_no_waker() {
+    small_pool_runtime().block_on(async {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || released.recv());
+        let mut sampler = BlockingPoolSampler::new();
+        let unused = Arc::new(Unused);
+        let waker = Arc::clone(&unused).into();
+        let mut cx = Context::from_waker(&waker);
+        let mut dropped = Box::pin(sampler.measure(millis(10)));
+        assert!(dropped.as_mut().poll(&mut cx).is_pending());
+        tokio::time::advance(millis(10)).await;
+        assert!(dropped.as_mut().poll(&mut cx).is_pending());
+        drop(dropped);
+        drop(waker);
+        assert_eq!(Arc::strong_count(&unused), 1);
+
+        let mut measured = Box::pin(sampler.measure(millis(10)));
+        assert!(futures::poll!(&mut measured).is_pending());
+        tokio::time::advance(millis(10)).await;
+        assert!(futures::poll!(&mut measured).is_pending());
+        tokio::time::advance(millis(30)).await;
+        drop(release);
+        assert_eq!(measured.await, millis(40));
+    });
 }

@@ -406,6 +406,14 @@ fn every_batch_of_the_threshold_is_reported_at_its_end_at_least() {
 }
 
 #[test]
+fn the_longest_threshold_is_never_exceeded() {
+    let mut watched = Watched::running();
+    watched.detector.threshold = Duration::MAX;
+    watched.still(400).park_after(401);
+    watched.found(&[]);
+}
+
+#[test]
 fn a_worker_that_was_away_is_away_while_the_process_is_stopped() {
     let mut watched = Watched::running();
     watched.still(40).park_after(345);

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-use loopmon::{Monitor, Phase};
+use loopmon::{BlockingPoolSampler, Monitor, Phase};
 
 use crate::support::millis;
 
@@ -166,17 +166,66 @@ fn a_process_at_its_limit_of_threads_goes_on() {
         let monitor = watch(&runtime);
         let stalls = monitor.stalls();
         sleep(Duration::from_millis(300));
-        // Root has no limit. SAFETY: it takes a number.
-        assert_eq!(unsafe { libc::setuid(65_534) }, 0);
-        let one = libc::rlimit {
-            rlim_cur: 1,
-            rlim_max: 1,
-        };
-        // SAFETY: the limit is there to be read.
-        let limited = unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &raw const one) };
-        assert_eq!(limited, 0);
-        assert!(std::thread::Builder::new().spawn(|| ()).is_err());
+        let _unlimited = limit_threads();
         told_live(&runtime, &monitor);
         drop(stalls);
+    });
+}
+
+/// Makes the system refuse this process any thread. Returns the limit before.
+fn limit_threads() -> libc::rlimit {
+    // Root has no limit. SAFETY: it takes a number.
+    assert_eq!(unsafe { libc::setuid(65_534) }, 0);
+    let mut before = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the limit is there to be written to.
+    let read = unsafe { libc::getrlimit(libc::RLIMIT_NPROC, &raw mut before) };
+    assert_eq!(read, 0);
+    set_limit(libc::rlimit {
+        rlim_cur: 1,
+        ..before
+    });
+    assert!(std::thread::Builder::new().spawn(|| ()).is_err());
+    before
+}
+
+fn set_limit(limit: libc::rlimit) {
+    // SAFETY: the limit is there to be read.
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &raw const limit) };
+    assert_eq!(set, 0);
+}
+
+#[test]
+fn a_blocking_pool_that_is_refused_its_first_thread_shows_as_lag() {
+    if !is_root() {
+        return;
+    }
+    let name = "a_blocking_pool_that_is_refused_its_first_thread_shows_as_lag";
+    in_a_process(name, || {
+        // Tokio's `spawn_blocking` panics then.
+        std::panic::set_hook(Box::new(|_| std::process::exit(70)));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let monitor = Monitor::builder()
+            .interval(millis(10))
+            .sampler(BlockingPoolSampler::new())
+            .build()
+            .unwrap();
+        let before = limit_threads();
+        monitor.install_on(runtime.handle()).unwrap();
+        while monitor.lag() < millis(300) {
+            sleep(millis(10));
+        }
+        assert_eq!(monitor.latest(), None);
+        let mut samples = monitor.subscribe();
+        set_limit(before);
+        let sample = futures::executor::block_on(samples.next()).unwrap();
+        assert!(sample.lag >= millis(200), "{sample}");
+        assert!(futures::executor::block_on(samples.next()).is_some());
     });
 }
