@@ -121,7 +121,7 @@ impl Shared {
                 name: self.name.clone(),
                 threshold: self.stall_threshold,
                 rescue_timers: self.rescue_timers,
-                stack_capture: self.stack_capture,
+                stack_capture: self.stack_capture.clone(),
                 publisher,
             })
         });

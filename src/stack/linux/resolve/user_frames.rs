@@ -1,5 +1,5 @@
 //! Which part of a stack is the user's, and whether the thread runs a worker, by the names of functions.
-//! Which of the user's calls is to blame is in `culprit.rs`.
+//! Which of these calls is to blame is in `culprit.rs`.
 
 /// The functions in which the runtime polls a future: the beginning of the path, and a segment of it. The
 /// functions of the runtime that a future calls, such as to wake or join a task, are not among them.
