@@ -143,7 +143,9 @@ impl Resolver {
         if walk.scanned || walk.unwinding {
             return None;
         }
-        let program = Program::new(&self.own_module()?.id.name, own);
+        let module = self.own_module()?;
+        let compilations = self.symbols.compilations(module, &walk.addresses);
+        let program = Program::new(&module.id.name, &compilations, own);
         program.culprit(users, self.symbols.exceed_budget())
     }
 

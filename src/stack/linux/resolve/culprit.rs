@@ -8,8 +8,10 @@
 mod crates;
 mod source;
 
+use super::debug::Compilation;
 use crate::stack::frame::Frame;
 use crate::stack::settings::OwnCode;
+use source::Sources;
 
 /// Whose code a call is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,14 +28,22 @@ pub(super) struct Program<'a> {
     module: &'a str,
     /// The crate that the module is named after.
     name: String,
+    sources: Sources<'a>,
     own: &'a OwnCode,
 }
 
 impl Program<'_> {
-    pub(super) fn new<'a>(module: &'a str, own: &'a OwnCode) -> Program<'a> {
+    /// Of `compilations`, at least those of the calls on the stack are needed.
+    pub(super) fn new<'a>(
+        module: &'a str,
+        compilations: &'a [Compilation],
+        own: &'a OwnCode,
+    ) -> Program<'a> {
+        let name = crates::named_after(module);
         Program {
             module,
-            name: crates::named_after(module),
+            sources: Sources::new(compilations, name.clone()),
+            name,
             own,
         }
     }
@@ -65,7 +75,7 @@ impl Program<'_> {
             return Owner::User;
         }
         let file = frame.file.as_deref();
-        match file.map(|file| source::owner(file, &self.name)) {
+        match file.map(|file| self.sources.owner(file)) {
             Some(Owner::User) if crates::is_runtime(&paths) => Owner::Others,
             Some(owner @ (Owner::User | Owner::Others)) => owner,
             Some(Owner::Unknown) | None => self.owner_without_file(frame, &paths),

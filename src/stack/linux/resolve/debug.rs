@@ -51,6 +51,15 @@ pub(super) struct Described {
     pub(super) line: Option<u32>,
 }
 
+/// What the compiler was run for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Compilation {
+    /// The folder that it was run in.
+    pub(super) folder: String,
+    /// The file that it was given, perhaps relative to the folder.
+    pub(super) file: String,
+}
+
 pub(super) struct Debug {
     context: Context<Window>,
     package: Option<Package>,
@@ -78,15 +87,7 @@ impl Debug {
 
     /// Returns the calls at an address, the innermost first.
     pub(super) fn calls_at(&self, address: u64) -> Option<Vec<Described>> {
-        let mut lookup = self.context.find_frames(address);
-        let mut calls = loop {
-            match lookup {
-                LookupResult::Output(calls) => break calls.ok()?,
-                LookupResult::Load { load, continuation } => {
-                    lookup = continuation.resume(self.split_unit(&load));
-                }
-            }
-        };
+        let mut calls = self.load(self.context.find_frames(address)).ok()?;
         let mut described = Vec::new();
         while let Some(call) = calls.next().ok()? {
             let name = call.function.as_ref().and_then(|it| it.demangle().ok());
@@ -98,6 +99,31 @@ impl Debug {
             });
         }
         Some(described)
+    }
+
+    /// Returns what the code at an address was compiled for.
+    pub(super) fn compilation_at(&self, address: u64) -> Option<Compilation> {
+        let unit = self.load(self.context.find_dwarf_and_unit(address))?;
+        let text = |window: Option<&Window>| Some(window?.to_string_lossy().ok()?.into_owned());
+        Some(Compilation {
+            folder: text(unit.comp_dir.as_ref())?,
+            file: text(unit.name.as_ref())?,
+        })
+    }
+
+    /// Completes a lookup, with the split units that it needs.
+    fn load<L>(&self, mut lookup: LookupResult<L>) -> L::Output
+    where
+        L: LookupContinuation<Buf = Window>,
+    {
+        loop {
+            match lookup {
+                LookupResult::Output(output) => return output,
+                LookupResult::Load { load, continuation } => {
+                    lookup = continuation.resume(self.split_unit(&load));
+                }
+            }
+        }
     }
 
     /// Reads a split unit, from the package or from its own file.

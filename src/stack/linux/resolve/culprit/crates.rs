@@ -1,7 +1,7 @@
 //! Whose code a function is, by the crates in its name. Without debug information nothing else is known.
 
 use super::Owner;
-use super::source::has_hash;
+use super::source::without_hash;
 
 /// Crates that are hardly ever the user's own. Of other crates, only the program's own is known.
 const OTHERS: &str = "actix_http actix_rt actix_server actix_web addr2line alloc anyhow axum axum_core \
@@ -92,8 +92,8 @@ pub(super) fn owner(function: &str, paths: &[Option<&str>; 2], program: Option<&
 
 /// Whether a name of Rust's could not be demangled.
 fn is_mangled(function: &str) -> bool {
-    let has_hash = |name: &str| name.contains("17h");
-    function.starts_with("_R") || function.starts_with("_ZN") && has_hash(function)
+    let has_hash = function.contains("17h");
+    function.starts_with("_R") || function.starts_with("_ZN") && has_hash
 }
 
 /// Whether a `derive` has written it, in a constant without a name. The line of it is that of the type.
@@ -117,9 +117,5 @@ pub(super) fn named_after(module: &str) -> String {
         _ => file,
     };
     // Tests have a hash.
-    let name = match name.rsplit_once('-') {
-        Some((stem, _)) if has_hash(name) => stem,
-        _ => name,
-    };
-    name.replace('-', "_")
+    without_hash(name).unwrap_or(name).replace('-', "_")
 }

@@ -30,12 +30,12 @@ fn own(prefixes: &[&str]) -> OwnCode {
 
 /// Returns the culprit of a stack, by its function.
 fn culprit_of<'a>(calls: &'a [Frame], own: &OwnCode) -> Option<&'a str> {
-    let index = Program::new(MODULE, own).culprit(calls, false)?;
+    let index = Program::new(MODULE, &[], own).culprit(calls, false)?;
     calls[index].function()
 }
 
 fn owner(call: &Frame) -> Owner {
-    Program::new(MODULE, &own(&[])).owner(call)
+    Program::new(MODULE, &[], &own(&[])).owner(call)
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn without_a_file_the_crate_decides() {
 #[test]
 fn a_crate_that_is_named_like_a_known_one_is_unknown() {
     let none = own(&[]);
-    let program = Program::new("/usr/bin/tower", &none);
+    let program = Program::new("/usr/bin/tower", &[], &none);
     let mut frame = call("tower::serve", "");
     frame.module = Some("/usr/bin/tower".to_owned());
     assert_eq!(program.owner(&frame), Owner::Unknown);
@@ -255,7 +255,7 @@ fn where_the_users_code_has_files_crates_without_any_are_dependencies() {
     let none = own(&[]);
     assert_eq!(culprit_of(&calls, &none), Some("app::store"));
     // The files may be missing because there is too much debug information.
-    let program = Program::new(MODULE, &none);
+    let program = Program::new(MODULE, &[], &none);
     assert_eq!(program.culprit(&calls, true), None);
     assert_eq!(program.culprit(&calls[3..], true), Some(0));
 }
@@ -327,7 +327,7 @@ fn what_the_user_says_overrules_the_rest() {
         ("tokio::time::sleep", &fetched, "tokio::", true),
     ] {
         let own = own(&[prefix]);
-        let owner = Program::new(MODULE, &own).owner(&call(function, file));
+        let owner = Program::new(MODULE, &[], &own).owner(&call(function, file));
         assert_eq!(
             owner == Owner::User,
             expected,
