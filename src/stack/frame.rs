@@ -59,7 +59,7 @@ impl Frame {
     }
 
     /// Returns the call as part of a line: `PATH at FILE:LINE`, or what is known of that. A closure or an async
-    /// block has the path of the function that it is in.
+    /// block has the path of the function that it is in. Generic arguments of the function are left out.
     pub(crate) fn brief(&self) -> Brief<'_> {
         Brief(self)
     }
@@ -110,7 +110,7 @@ impl fmt::Display for Brief<'_> {
             line,
             ..
         } = self.0;
-        let function = function.as_deref().map(without_closures);
+        let function = function.as_deref().map(plain_path);
         let Some(file) = file else {
             return f.write_str(function.unwrap_or("unknown"));
         };
@@ -124,16 +124,36 @@ impl fmt::Display for Brief<'_> {
     }
 }
 
-/// `app::load::{{closure}}::{{closure}}` becomes `app::load`.
-fn without_closures(function: &str) -> &str {
-    let mut outer = function;
-    while let Some((shorter, last)) = outer.rsplit_once("::") {
-        if !last.starts_with('{') || !last.ends_with('}') {
-            break;
+/// `app::load::<T>::{closure#0}::{closure#1}` becomes `app::load`.
+fn plain_path(function: &str) -> &str {
+    let mut path = function;
+    loop {
+        let end = match path.chars().last() {
+            Some('}') => path.rfind("::{"),
+            Some('>') => arguments(path),
+            _ => None,
+        };
+        match end {
+            Some(end) => path = &path[..end],
+            None => return path,
         }
-        outer = shorter;
     }
-    outer
+}
+
+/// Returns where the generic arguments begin that a path ends with.
+fn arguments(path: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, character) in path.char_indices().rev() {
+        match character {
+            // The arrow of a function's type.
+            '>' if path[..at].ends_with('-') => {}
+            '>' => depth += 1,
+            '<' if depth == 1 => return path[..at].strip_suffix("::").map(str::len),
+            '<' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -175,6 +195,19 @@ mod tests {
                 "<app::S as app::T>::save",
             ),
             ("{async_fn#0}", None, "{async_fn#0}"),
+            (
+                "app::load::<fn(u8) -> Vec<u8>>::{closure#0}",
+                None,
+                "app::load",
+            ),
+            (
+                "<app::S<u8> as app::T>::f::<u8>",
+                None,
+                "<app::S<u8> as app::T>::f",
+            ),
+            ("app::S<u8>", None, "app::S<u8>"),
+            ("<app::S>", None, "<app::S>"),
+            (">", None, ">"),
         ] {
             assert_eq!(Frame::of(function, file).brief().to_string(), brief);
         }

@@ -117,9 +117,10 @@ impl StackCapture {
     /// Counts functions as your own code if their paths begin with one of these, for
     /// [`StackTrace::culprit`](crate::StackTrace::culprit).
     ///
-    /// It is for crates of yours that are vendored or come from a registry; and for programs without debug
-    /// information, of which loopmon knows only the crate that the program is named after. The prefixes
-    /// overrule [everything else](crate::docs::stacks#the-culprit) that is known of a function.
+    /// It is for crates of yours that are vendored, or come from a registry or from outside of the workspace;
+    /// and for programs without debug information, of which loopmon knows only the crate that the program is
+    /// named after. The prefixes overrule [everything else](crate::docs::stacks#the-culprit) that is known of
+    /// a function.
     ///
     /// `shop` covers the crates `shop` and `shop_orders`, but also `shopify`; `shop::` covers one crate, and
     /// `shop::orders::` one module. Of `<T as Trait>::function`, it is the path of `T` or of `Trait`. A hyphen

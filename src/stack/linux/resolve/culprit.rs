@@ -68,7 +68,7 @@ impl Program<'_> {
 
     fn owner(&self, frame: &Frame) -> Owner {
         let paths = frame.function.as_deref().map_or([None; 2], crates::paths);
-        if crates::is_derived(&paths) {
+        if frame.function.as_deref().is_some_and(crates::is_derived) {
             return Owner::Others;
         }
         if paths.iter().flatten().any(|path| self.is_own(path)) {

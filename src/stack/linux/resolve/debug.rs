@@ -1,6 +1,8 @@
 //! Looks addresses up in debug information: the functions, files and lines of the calls there. What only
 //! the symbol table knows is in `elf_file.rs`.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -63,6 +65,8 @@ pub(super) struct Compilation {
 pub(super) struct Debug {
     context: Context<Window>,
     package: Option<Package>,
+    /// The folders that the compiler was run in for split units, which do not have that themselves.
+    folders: RefCell<HashMap<DwoId, Window>>,
     budget: Rc<Budget>,
 }
 
@@ -76,6 +80,7 @@ impl Debug {
         Some(Debug {
             context: Context::from_dwarf(dwarf).ok()?,
             package: Package::read(path, budget),
+            folders: RefCell::default(),
             budget: Rc::clone(budget),
         })
     }
@@ -104,10 +109,12 @@ impl Debug {
     /// Returns what the code at an address was compiled for.
     pub(super) fn compilation_at(&self, address: u64) -> Option<Compilation> {
         let unit = self.load(self.context.find_dwarf_and_unit(address))?;
-        let text = |window: Option<&Window>| Some(window?.to_string_lossy().ok()?.into_owned());
+        let folders = self.folders.borrow();
+        let of_split = || folders.get(&unit.dwo_id?);
+        let text = |window: &Window| Some(window.to_string_lossy().ok()?.into_owned());
         Some(Compilation {
-            folder: text(unit.comp_dir.as_ref())?,
-            file: text(unit.name.as_ref())?,
+            folder: text(unit.comp_dir.as_ref().or_else(of_split)?)?,
+            file: text(unit.name.as_ref()?)?,
         })
     }
 
@@ -135,6 +142,8 @@ impl Debug {
             None => self.unit_file(load)?,
         };
         dwarf.make_dwo(&load.parent);
+        let folder = load.comp_dir.clone().map(|folder| (load.dwo_id, folder));
+        self.folders.borrow_mut().extend(folder);
         Some(Arc::new(dwarf))
     }
 

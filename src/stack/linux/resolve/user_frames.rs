@@ -97,7 +97,7 @@ fn is_one_of(function: &str, boundary: &[(&str, &str)]) -> bool {
 }
 
 /// `<a::B<C> as d::E>::f::<G>` becomes `a::B as d::E::f::`.
-fn without_generics(function: &str) -> String {
+pub(super) fn without_generics(function: &str) -> String {
     let mut kept = String::with_capacity(function.len());
     let mut depth = 0_usize;
     let mut last = ' ';

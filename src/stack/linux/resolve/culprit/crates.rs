@@ -2,16 +2,18 @@
 
 use super::Owner;
 use super::source::without_hash;
+use crate::stack::linux::resolve::user_frames::without_generics;
 
 /// Crates that are hardly ever the user's own. Of other crates, only the program's own is known.
-const OTHERS: &str = "actix_http actix_rt actix_server actix_web addr2line alloc anyhow axum axum_core \
-    backtrace bincode bytes chrono compiler_builtins core crossbeam crossbeam_channel crossbeam_deque \
-    crossbeam_epoch crossbeam_utils dashmap flate2 futures futures_channel futures_core \
-    futures_executor futures_io futures_sink futures_task futures_util gimli h2 hashbrown http \
-    http_body http_body_util hyper hyper_util libsqlite3_sys lock_api log loopmon memchr miniz_oxide \
-    mio once_cell parking_lot parking_lot_core prost rayon rayon_core regex regex_automata reqwest \
-    ring rusqlite rustls serde serde_core serde_json std tokio tokio_stream tokio_util tonic tower \
-    tower_http tower_layer tower_service tracing tracing_core";
+const OTHERS: &str = "__rustc actix_http actix_rt actix_server actix_web addr2line alloc anyhow \
+    axum axum_core backtrace bincode bytes chrono compiler_builtins core crossbeam \
+    crossbeam_channel crossbeam_deque crossbeam_epoch crossbeam_utils dashmap flate2 futures \
+    futures_channel futures_core futures_executor futures_io futures_sink futures_task \
+    futures_util gimli h2 hashbrown http http_body http_body_util hyper hyper_util libsqlite3_sys \
+    lock_api log loopmon memchr miniz_oxide mio once_cell panic_unwind parking_lot \
+    parking_lot_core prost rayon rayon_core regex regex_automata reqwest ring rusqlite \
+    rustc_demangle rustls serde serde_core serde_json std std_detect test tokio tokio_stream \
+    tokio_util tonic tower tower_http tower_layer tower_service tracing tracing_core unwind";
 
 /// The runtime, and what watches it. They are not the user's wherever their sources are.
 const RUNTIME: [&str; 2] = ["loopmon", "tokio"];
@@ -96,10 +98,19 @@ fn is_mangled(function: &str) -> bool {
     function.starts_with("_R") || function.starts_with("_ZN") && has_hash
 }
 
-/// Whether a `derive` has written it, in a constant without a name. The line of it is that of the type.
-pub(super) fn is_derived(paths: &[Option<&str>; 2]) -> bool {
-    let mut paths = paths.iter().flatten();
-    paths.any(|path| path.contains("::_::"))
+/// Whether a `derive` has written it: in a constant without a name, with names of its own, or as a method of
+/// serde's traits. The line of it is that of the type.
+pub(super) fn is_derived(function: &str) -> bool {
+    const MARKS: [&str; 6] = [
+        "::_::",
+        "::__",
+        " as serde::de::Deserialize::",
+        " as serde::ser::Serialize::",
+        " as serde_core::de::Deserialize::",
+        " as serde_core::ser::Serialize::",
+    ];
+    let plain = without_generics(function);
+    MARKS.iter().any(|mark| plain.contains(mark))
 }
 
 /// Whether it is the runtime's, or loopmon's.

@@ -130,6 +130,27 @@ fn the_file_decides_whose_a_call_is() {
             MAIN,
             Owner::Others,
         ),
+        (
+            "<app::Order as serde_core::ser::Serialize>::serialize::<app::S>",
+            MAIN,
+            Owner::Others,
+        ),
+        (
+            "<<app::Order as serde_core::de::Deserialize>::deserialize::__Visitor as \
+             serde_core::de::Visitor>::visit_map::<serde_json::de::MapAccess<app::Read>>",
+            MAIN,
+            Owner::Others,
+        ),
+        (
+            "app::load::<<app::Order as serde_core::de::Deserialize>::deserialize::__Visitor>",
+            MAIN,
+            Owner::User,
+        ),
+        (
+            "<app::Visitor as serde_core::de::Visitor>::visit_map",
+            MAIN,
+            Owner::User,
+        ),
         // Of generated code, the crate decides.
         ("app::api::decode", generated, Owner::User),
         ("orders::api::decode", generated, Owner::Unknown),
