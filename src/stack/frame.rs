@@ -140,7 +140,8 @@ fn plain_path(function: &str) -> &str {
     }
 }
 
-/// Returns where the generic arguments begin that a path ends with.
+/// Returns where the generic arguments begin that a path ends with. They follow `::` or, with line tables only,
+/// the name.
 fn arguments(path: &str) -> Option<usize> {
     let mut depth = 0_usize;
     for (at, character) in path.char_indices().rev() {
@@ -148,7 +149,11 @@ fn arguments(path: &str) -> Option<usize> {
             // The arrow of a function's type.
             '>' if path[..at].ends_with('-') => {}
             '>' => depth += 1,
-            '<' if depth == 1 => return path[..at].strip_suffix("::").map(str::len),
+            '<' if depth == 1 => {
+                let function = &path[..at];
+                let end = function.strip_suffix("::").unwrap_or(function).len();
+                return (end > 0).then_some(end);
+            }
             '<' => depth -= 1,
             _ => {}
         }
@@ -205,7 +210,7 @@ mod tests {
                 None,
                 "<app::S<u8> as app::T>::f",
             ),
-            ("app::S<u8>", None, "app::S<u8>"),
+            ("load<Vec<u8>>", None, "load"),
             ("<app::S>", None, "<app::S>"),
             (">", None, ">"),
         ] {

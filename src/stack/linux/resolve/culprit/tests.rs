@@ -151,6 +151,23 @@ fn the_file_decides_whose_a_call_is() {
             MAIN,
             Owner::User,
         ),
+        (
+            "visit_map<serde_json::de::MapAccess<R>>",
+            MAIN,
+            Owner::Others,
+        ),
+        (
+            "deserialize<&mut serde_json::de::Deserializer<R>>",
+            MAIN,
+            Owner::Others,
+        ),
+        ("visit_orders", MAIN, Owner::User),
+        ("deserialize", MAIN, Owner::User),
+        (
+            "load<&mut serde_json::de::Deserializer<R>>",
+            MAIN,
+            Owner::User,
+        ),
         // Of generated code, the crate decides.
         ("app::api::decode", generated, Owner::User),
         ("orders::api::decode", generated, Owner::Unknown),
