@@ -18,10 +18,10 @@
 //! 10. `resolve/symbols.rs`: names the calls, from debug information (`debug.rs`) or the symbol table
 //!     (`elf_file.rs`). `budget.rs`, `paged.rs` and `window.rs` bound what is read.
 //! 11. `resolve/user_frames.rs`: finds the part of the stack that is the user's.
-//! 12. `trace.rs`, `frame.rs`: the user reads the trace. `culprit.rs` finds the call to blame, for exporters.
+//! 12. `resolve/culprit.rs`: finds the call to blame there, by source files (`culprit/source.rs`) or by crates
+//!     (`culprit/crates.rs`).
+//! 13. `trace.rs`, `frame.rs`: the user reads the trace.
 
-#[cfg(any(feature = "tracing", feature = "opentelemetry"))]
-mod culprit;
 mod frame;
 mod resolver_thread;
 mod settings;
@@ -59,8 +59,6 @@ platform!(
     loopmon_loom
 );
 
-#[cfg(any(feature = "tracing", feature = "opentelemetry"))]
-pub(crate) use culprit::culprit;
 pub use frame::Frame;
 pub(crate) use platform::{ARE_TAKEN, OnCpuTracker, follow, identify, introduce, own_id};
 pub(crate) use resolver_thread::ResolverThread;

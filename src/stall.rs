@@ -25,13 +25,15 @@ use crate::stack::StackTrace;
 /// A stall is reported when it crosses the threshold, at doubling durations, and when it ends. All
 /// reports of one stall have the same `id`, `place` and `began_at`.
 ///
-/// `Display` prints one line for logs and terminals:
+/// `Display` prints one line for logs and terminals. It ends with the
+/// [culprit](StackTrace::culprit), once that is known:
 ///
 /// ```no_run
 /// # async fn print(monitor: loopmon::Monitor) {
 /// let mut stalls = monitor.stalls();
 /// while let Some(stall) = stalls.next().await {
-///     // worker 0 is stuck for 0.105 s: blocked in clock_nanosleep, on thread main (4711), since …
+///     // worker 0 is stuck for 0.105 s: blocked in clock_nanosleep, on thread main (4711),
+///     // since 15:39:40.766, in shop::orders::save at src/orders.rs:41
 ///     eprintln!("{stall}");
 /// }
 /// # }
@@ -205,7 +207,11 @@ impl fmt::Display for Stall {
         if let Some(task) = self.task {
             write!(f, ", in task {task}")?;
         }
-        write!(f, ", since {}", self.began_at.format("%H:%M:%S%.3f"))
+        write!(f, ", since {}", self.began_at.format("%H:%M:%S%.3f"))?;
+        match self.trace.as_deref().and_then(StackTrace::culprit) {
+            Some(culprit) => write!(f, ", in {}", culprit.brief()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -237,5 +243,17 @@ mod tests {
             "ingest: worker 3 was stuck for 0.105 s: blocked in system call 9999, \
              on thread tokio-rt-worker (17), since 15:39:40.766"
         );
+        let calls = [
+            ("read", None),
+            ("app::orders::save::{{closure}}", Some("/src/orders.rs")),
+        ];
+        stall.trace = Some(Arc::new(StackTrace::of(&calls, Some(1))));
+        assert_eq!(
+            stall.to_string(),
+            "ingest: worker 3 was stuck for 0.105 s: blocked in system call 9999, on thread \
+             tokio-rt-worker (17), since 15:39:40.766, in app::orders::save at /src/orders.rs:1"
+        );
+        stall.trace = Some(Arc::new(StackTrace::of(&calls, None)));
+        assert!(stall.to_string().ends_with("since 15:39:40.766"), "{stall}");
     }
 }

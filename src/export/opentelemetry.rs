@@ -83,7 +83,7 @@ static EXPORTS: Exports = Exports::on("loopmon-otel");
 /// | `code.stacktrace` | span | the stack in the latest report, with the `stack` feature |
 /// | `loopmon.stall.duration` | event | the duration so far, in seconds |
 /// | `loopmon.stall.cause`, `loopmon.stall.syscall` | both | the cause, and the system call of `blocked` |
-/// | `code.function.name`, `code.file.path`, `code.line.number` | both | the innermost call of your own code on the stack: not of the standard library, a dependency or the runtime, as far as that is known |
+/// | `code.function.name`, `code.file.path`, `code.line.number` | both | the [culprit](crate::StackTrace::culprit), with the `stack` feature: the innermost call of your own code on the stack |
 ///
 /// Samplers see the attributes in the first two rows only. The status is left unset: nothing has
 /// failed, and an error would count in the error rate of the service. A span is sent when it has

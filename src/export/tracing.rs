@@ -18,6 +18,7 @@ use crate::clock;
 use crate::error::Error;
 use crate::monitor::Monitor;
 use crate::sample::Sample;
+use crate::stack::StackTrace;
 use crate::stall::{Phase, Stall};
 use crate::watchdog::{Pauses, pauses};
 use excerpt::Excerpt;
@@ -44,7 +45,7 @@ static LOGGED: Mutex<(u64, Duration)> = Mutex::new((0, Duration::ZERO));
 ///
 /// | target | level | message | fields |
 /// |---|---|---|---|
-/// | `loopmon::stall` | `WARN` | `worker stalled`, `worker still stalled`, `worker was stalled`; `future` for instrumented futures | `monitor`, `index`, `worker` or `future`, `stall`, `phase` (`started`, `ongoing`, `ended`), `duration_seconds`, `cause`, `syscall`, `thread.name`, `thread.id`, `task`, `began_at`, `missed`, `suppressed`, `stack` |
+/// | `loopmon::stall` | `WARN` | `worker stalled`, `worker still stalled`, `worker was stalled`; `future` for instrumented futures | `monitor`, `index`, `worker` or `future`, `stall`, `phase` (`started`, `ongoing`, `ended`), `duration_seconds`, `cause`, `syscall`, `thread.name`, `thread.id`, `task`, `began_at`, `missed`, `suppressed`, `culprit`, `stack` |
 /// | `loopmon::stall` | `WARN` | `stalls not logged` | `monitor`, `index`, `suppressed` |
 /// | `loopmon::pause` | `INFO` | `the process did not run` | `pauses`, `duration_seconds`, `ended_at` |
 /// | `loopmon::sample` | `TRACE` | `sample` | `monitor`, `index`, `lag_seconds`, `tasks`, `queue_depth`, `busy`, `missed` |
@@ -53,9 +54,9 @@ static LOGGED: Mutex<(u64, Duration)> = Mutex::new((0, Duration::ZERO));
 /// from [others of that name](crate::export#several-monitors). `stall` is the
 /// [id](crate::StallId) that all reports of one stall share. `cause` is `blocked`, `on_cpu`,
 /// `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With the `stack`
-/// feature, `stack` has at most 20 lines of the stack: the innermost and outermost calls, and always
-/// the innermost call of your own code and its caller. Streams and callbacks of stalls get the whole
-/// stack. Unknown values are left out. The pauses are those of [`pauses`](crate::pauses); each is logged
+/// feature, `culprit` has the [innermost call of your own code](crate::StackTrace::culprit) with file and
+/// line, and `stack` has at most 20 lines of the stack: the innermost and outermost calls, and always the
+/// culprit and its caller. Streams and callbacks of stalls get the whole stack. Unknown values are left out. The pauses are those of [`pauses`](crate::pauses); each is logged
 /// once, however many monitors are exported.
 ///
 /// # When there are many stalls
@@ -160,6 +161,7 @@ fn log(name: &Name, stall: &Stall, suppressed: u64) {
         Phase::Ended => ("ended", "was stalled"),
     };
     let thread = stall.thread.as_ref();
+    let culprit = stall.trace.as_deref().and_then(StackTrace::culprit);
     warn!(
         target: "loopmon::stall",
         monitor = name.monitor,
@@ -177,6 +179,7 @@ fn log(name: &Name, stall: &Stall, suppressed: u64) {
         began_at = %stall.began_at,
         missed = some_if_any(stall.missed),
         suppressed = some_if_any(suppressed),
+        culprit = culprit.map(|frame| ::tracing::field::display(frame.brief())),
         stack = stall.trace.as_deref().map(|trace| ::tracing::field::display(Excerpt(trace))),
         "{} {message}",
         stall.place.kind()

@@ -125,7 +125,7 @@ impl Shared {
                     name: self.name.clone(),
                     threshold: self.stall_threshold,
                     rescue_timers: self.rescue_timers,
-                    stack_capture: self.stack_capture,
+                    stack_capture: self.stack_capture.clone(),
                     outlet,
                 })
             })
@@ -149,7 +149,7 @@ impl Shared {
                     demand: Arc::clone(&self.demand),
                     name: self.name.clone(),
                     threshold: self.stall_threshold,
-                    stack_capture: self.stack_capture,
+                    stack_capture: self.stack_capture.clone(),
                     outlet,
                 })
             })

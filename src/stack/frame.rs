@@ -58,6 +58,12 @@ impl Frame {
         self.inlined
     }
 
+    /// Returns the call as part of a line: `PATH at FILE:LINE`, or what is known of that. A closure or an async
+    /// block has the path of the function that it is in. Generic arguments of the function are left out.
+    pub(crate) fn brief(&self) -> Brief<'_> {
+        Brief(self)
+    }
+
     /// Prints paths inside `base` relative to it.
     pub(super) fn write(&self, f: &mut fmt::Formatter<'_>, base: Option<&Path>) -> fmt::Result {
         let module = self.module.as_deref().unwrap_or("unknown");
@@ -70,7 +76,7 @@ impl Frame {
         let Some(file) = &self.file else {
             return Ok(());
         };
-        let path = match base.and_then(|base| Path::new(file).strip_prefix(base).ok()) {
+        let path = match inside(file, base) {
             Some(inside) => Cow::Owned(format!("./{}", inside.display())),
             None => Cow::Borrowed(file.as_str()),
         };
@@ -88,20 +94,139 @@ impl fmt::Display for Frame {
     }
 }
 
+/// Returns the path relative to `base`, if it is in there.
+fn inside<'a>(file: &'a str, base: Option<&Path>) -> Option<&'a Path> {
+    Path::new(file).strip_prefix(base?).ok()
+}
+
+/// A call as part of a line.
+pub(crate) struct Brief<'a>(&'a Frame);
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Frame {
+            function,
+            file,
+            line,
+            ..
+        } = self.0;
+        let function = function.as_deref().map(plain_path);
+        let Some(file) = file else {
+            return f.write_str(function.unwrap_or("unknown"));
+        };
+        if let Some(function) = function {
+            write!(f, "{function} at ")?;
+        }
+        let here = std::env::current_dir().ok();
+        let path = inside(file, here.as_deref()).unwrap_or(Path::new(file));
+        write!(f, "{}", path.display())?;
+        line.map_or(Ok(()), |line| write!(f, ":{line}"))
+    }
+}
+
+/// `app::load::<T>::{closure#0}::{closure#1}` becomes `app::load`.
+fn plain_path(function: &str) -> &str {
+    let mut path = function;
+    loop {
+        let end = match path.chars().last() {
+            Some('}') => path.rfind("::{"),
+            Some('>') => arguments(path),
+            _ => None,
+        };
+        match end {
+            Some(end) => path = &path[..end],
+            None => return path,
+        }
+    }
+}
+
+/// Returns where the generic arguments begin that a path ends with. They follow `::` or, with line tables only,
+/// the name.
+fn arguments(path: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, character) in path.char_indices().rev() {
+        match character {
+            // The arrow of a function's type.
+            '>' if path[..at].ends_with('-') => {}
+            '>' => depth += 1,
+            '<' if depth == 1 => {
+                let function = &path[..at];
+                let end = function.strip_suffix("::").unwrap_or(function).len();
+                return (end > 0).then_some(end);
+            }
+            '<' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+impl Frame {
+    /// Returns a call of a program `app`, in the first line of the file.
+    pub(super) fn of(function: &str, file: Option<&str>) -> Frame {
+        Frame {
+            function: Some(function.to_owned()),
+            file: file.map(str::to_owned),
+            line: file.map(|_| 1),
+            module: Some("/bin/app".to_owned()),
+            offset: 0x10,
+            inlined: false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn fits_into_a_line() {
+        let here = std::env::current_dir().unwrap();
+        let here = format!("{}/src/orders.rs", here.display());
+        for (function, file, brief) in [
+            (
+                "app::save",
+                Some("/src/orders.rs"),
+                "app::save at /src/orders.rs:1",
+            ),
+            ("app::save", Some(&here), "app::save at src/orders.rs:1"),
+            ("app::save", None, "app::save"),
+            ("app::save::{{closure}}::{{closure}}", None, "app::save"),
+            ("app::save::{async_fn#0}", None, "app::save"),
+            (
+                "<app::S as app::T>::save::{closure#1}",
+                None,
+                "<app::S as app::T>::save",
+            ),
+            ("{async_fn#0}", None, "{async_fn#0}"),
+            (
+                "app::load::<fn(u8) -> Vec<u8>>::{closure#0}",
+                None,
+                "app::load",
+            ),
+            (
+                "<app::S<u8> as app::T>::f::<u8>",
+                None,
+                "<app::S<u8> as app::T>::f",
+            ),
+            ("load<Vec<u8>>", None, "load"),
+            ("<app::S>", None, "<app::S>"),
+            (">", None, ">"),
+        ] {
+            assert_eq!(Frame::of(function, file).brief().to_string(), brief);
+        }
+        let mut frame = Frame::of("", Some("/src/orders.rs"));
+        frame.function = None;
+        frame.line = None;
+        assert_eq!(frame.brief().to_string(), "/src/orders.rs");
+    }
+
+    #[test]
     fn a_frame_without_a_line_has_an_offset() {
-        let mut frame = Frame {
-            function: Some("app::work".to_owned()),
-            file: Some("/src/app.rs".to_owned()),
-            line: Some(7),
-            module: Some("/bin/app".to_owned()),
-            offset: 0x1c0d5,
-            inlined: false,
-        };
+        let mut frame = Frame::of("app::work", Some("/src/app.rs"));
+        frame.line = Some(7);
+        frame.offset = 0x1c0d5;
         let located = "app::work\n             at /src/app.rs:7";
         assert_eq!(frame.to_string(), located);
         frame.file = None;

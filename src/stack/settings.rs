@@ -1,5 +1,7 @@
 //! The user's settings for taking stacks. What they do is in `linux/capture.rs`.
 
+use std::sync::Arc;
+
 use crate::error::{Error, Kind};
 
 /// Settings for taking the stacks of stalled workers, for
@@ -16,8 +18,12 @@ use crate::error::{Error, Kind};
 /// let capture = StackCapture::new().without_signals();
 /// // Use a signal that nothing else uses, here SIGUSR2.
 /// let capture = StackCapture::new().signal(12);
+/// // Crates that you maintain, wherever their sources are.
+/// let capture = StackCapture::new().own(["shop_", "billing::"]);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// A clone shares the [prefixes](Self::own), so it costs next to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "settings do nothing until they are given to `Builder::stack_capture`"]
 pub struct StackCapture {
     pub(crate) taken: bool,
@@ -25,7 +31,12 @@ pub struct StackCapture {
     pub(crate) signal: Option<i32>,
     pub(crate) shared: bool,
     pub(crate) bytes: usize,
+    pub(crate) own: OwnCode,
 }
+
+/// The beginnings of the paths that are the user's own code. `None` if there are none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnCode(pub(super) Option<Arc<[Box<str>]>>);
 
 impl StackCapture {
     /// The signal that is sent by default: SIGURG, which is ignored where it is not handled, and which
@@ -46,16 +57,16 @@ impl StackCapture {
             signal: Some(StackCapture::DEFAULT_SIGNAL),
             shared: false,
             bytes: StackCapture::DEFAULT_STACK_BYTES,
+            own: OwnCode(None),
         }
     }
 
     /// Takes no stacks, and sends no signals.
     pub const fn off() -> StackCapture {
-        StackCapture {
-            taken: false,
-            signal: None,
-            ..StackCapture::new()
-        }
+        let mut off = StackCapture::new();
+        off.taken = false;
+        off.signal = None;
+        off
     }
 
     /// Sends no signals: only the stacks of blocked threads are taken, and only on x86-64.
@@ -103,7 +114,30 @@ impl StackCapture {
         self
     }
 
-    pub(crate) fn check(self) -> Result<(), Error> {
+    /// Counts functions as your own code if their paths begin with one of these, for
+    /// [`StackTrace::culprit`](crate::StackTrace::culprit).
+    ///
+    /// It is for crates of yours that are vendored, or come from a registry or from outside of the workspace;
+    /// and for programs without debug information, of which loopmon knows only the crate that the program is
+    /// named after. The prefixes overrule [everything else](crate::docs::stacks#the-culprit) that is known of
+    /// a function.
+    ///
+    /// `shop` covers the crates `shop` and `shop_orders`, but also `shopify`; `shop::` covers one crate, and
+    /// `shop::orders::` one module. Of `<T as Trait>::function`, it is the path of `T` or of `Trait`. A hyphen
+    /// counts as an underscore, as Cargo has it. An empty prefix is ignored. Further calls add prefixes.
+    pub fn own(mut self, prefixes: impl IntoIterator<Item = impl AsRef<str>>) -> StackCapture {
+        let new = prefixes.into_iter().map(|prefix| {
+            let path = prefix.as_ref().replace('-', "_");
+            path.into_boxed_str()
+        });
+        let known = self.own.0.iter().flat_map(|known| known.iter().cloned());
+        let all = known.chain(new.filter(|prefix| !prefix.is_empty()));
+        let all: Arc<[_]> = all.collect();
+        self.own = OwnCode((!all.is_empty()).then_some(all));
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
         match self.signal {
             Some(number) if !is_usable(number) => Err(Kind::UnusableSignal.into()),
             _ => Ok(()),
@@ -157,6 +191,23 @@ mod tests {
         }
         assert!(StackCapture::new().without_signals().check().is_ok());
         assert!(StackCapture::off().check().is_ok());
+    }
+
+    #[test]
+    fn prefixes_of_own_code_add_up() {
+        let own = |capture: &StackCapture| {
+            let prefixes = capture.own.0.iter().flat_map(|it| it.iter());
+            prefixes.map(|it| it.to_string()).collect::<Vec<_>>()
+        };
+        let capture = StackCapture::new()
+            .own(["my-shop", ""])
+            .own(vec!["billing::".to_owned()]);
+        assert_eq!(own(&capture), ["my_shop", "billing::"]);
+        // Nothing is own code by being unnamed.
+        assert_eq!(StackCapture::new().own([""]), StackCapture::new());
+        let shared = capture.clone();
+        let addresses = [capture, shared].map(|it| Arc::as_ptr(&it.own.0.unwrap()));
+        assert!(std::ptr::addr_eq(addresses[0], addresses[1]));
     }
 
     #[test]

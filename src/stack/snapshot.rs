@@ -31,7 +31,7 @@ impl StackSnapshot {
     pub(crate) fn take(
         target: Target,
         tracker: &mut OnCpuTracker,
-        settings: StackCapture,
+        settings: &StackCapture,
         until: Instant,
     ) -> Option<Arc<StackSnapshot>> {
         let capture = platform::capture(target, tracker, settings, until)?;

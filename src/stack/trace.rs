@@ -11,10 +11,12 @@ use crate::syscall::Syscall;
 /// the `stack` feature.
 ///
 /// `Display` prints the calls as a Rust backtrace has them, the innermost first. It prints only the user's
-/// part: what the task has called, without the runtime that polls the task. `{:#}` prints all calls. If no
-/// stack could be taken, both print why, and the state of the thread.
+/// part: what the task has called, without the runtime that polls the task. `{:#}` prints all calls. Both
+/// mark the [culprit](Self::culprit) by a `>`. If no stack could be taken, both print why, and the state of
+/// the thread.
 ///
-/// With the `serde` feature, it implements `Serialize` and `Deserialize`.
+/// With the `serde` feature, it implements `Serialize` and `Deserialize`. The culprit is the index of its
+/// frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Default))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -22,6 +24,8 @@ pub struct StackTrace {
     pub(super) frames: Vec<Frame>,
     /// Counts the innermost frames that are the user's part.
     pub(super) users: usize,
+    /// The index of the innermost call of the user's own code.
+    pub(super) culprit: Option<usize>,
     pub(super) truncated: bool,
     pub(super) handed_over: bool,
     pub(super) guessed_frame_pointer: bool,
@@ -48,6 +52,32 @@ impl StackTrace {
     #[must_use]
     pub fn user_frames(&self) -> &[Frame] {
         self.frames.get(..self.users).unwrap_or(&self.frames)
+    }
+
+    /// Returns the culprit: the innermost call of your own code, which is not in the standard library, in a
+    /// dependency or in the runtime. It is what to change; what is further in is how it blocks.
+    ///
+    /// Where the source of a call lies decides whose it is; without debug information, its crate does.
+    /// [`StackCapture::own`](crate::StackCapture::own) names crates of yours that loopmon does not recognise.
+    /// Returns `None` if no call is known to be yours, or if one further in may be, or if the calls
+    /// [may be wrong](Self::is_scanned). The guide has [the rules](crate::docs::stacks#the-culprit).
+    ///
+    /// ```no_run
+    /// # fn blame(stall: loopmon::Stall) {
+    /// if let Some(culprit) = stall.trace.as_ref().and_then(|trace| trace.culprit()) {
+    ///     println!("{:?} at {:?}:{:?}", culprit.function(), culprit.file(), culprit.line());
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn culprit(&self) -> Option<&Frame> {
+        self.frames.get(self.culprit?)
+    }
+
+    /// Returns the index of the culprit among the calls.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn culprit_index(&self) -> Option<usize> {
+        self.culprit
     }
 
     /// Whether the outermost calls are missing. Either the stack is deeper than what was
@@ -187,7 +217,12 @@ impl fmt::Display for StackTrace {
             if index > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{index:>4}: ")?;
+            let mark = if self.culprit == Some(index) {
+                '>'
+            } else {
+                ' '
+            };
+            write!(f, "{mark}{index:>3}: ")?;
             frame.write(f, base.as_deref())?;
         }
         for (_, doubt) in self.doubts(frames).iter().filter(|(applies, _)| *applies) {
@@ -291,23 +326,49 @@ impl fmt::Display for ThreadState {
 }
 
 #[cfg(test)]
+impl StackTrace {
+    /// Returns a trace of these functions with their files, all of them the user's part.
+    pub(crate) fn of(calls: &[(&str, Option<&str>)], culprit: Option<usize>) -> StackTrace {
+        let frames = calls
+            .iter()
+            .map(|(function, file)| Frame::of(function, *file));
+        StackTrace {
+            frames: frames.collect(),
+            users: calls.len(),
+            culprit,
+            ..StackTrace::default()
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn marks_the_culprit() {
+        let calls = [
+            ("read", None),
+            ("app::load", Some("/src/app.rs")),
+            ("app::serve", Some("/src/app.rs")),
+        ];
+        let mut trace = StackTrace::of(&calls, Some(1));
+        let expected = "   0: read (app+0x10)\n>  1: app::load\n             at /src/app.rs:1\n   \
+                        2: app::serve\n             at /src/app.rs:1";
+        assert_eq!(trace.to_string(), expected);
+        assert_eq!(format!("{trace:#}"), expected);
+        assert_eq!(trace.culprit(), Some(&trace.frames()[1]));
+        // As it may be read from JSON.
+        trace.culprit = Some(3);
+        assert_eq!(trace.culprit(), None);
+        trace.culprit = None;
+        assert_eq!(trace.culprit(), None);
+        assert!(!trace.to_string().contains('>'));
+    }
+
+    #[test]
     fn prints_each_doubt() {
-        let trace = StackTrace {
-            frames: vec![Frame {
-                function: Some("app::work".to_owned()),
-                file: None,
-                line: None,
-                module: Some("/bin/app".to_owned()),
-                offset: 0x10,
-                inlined: false,
-            }],
-            users: 1,
-            ..StackTrace::default()
-        };
+        let trace = StackTrace::of(&[("app::work", None)], None);
         assert_eq!(trace.to_string(), "   0: app::work (app+0x10)");
         let doubtful = |change: fn(&mut StackTrace)| {
             let mut trace = trace.clone();

@@ -29,18 +29,18 @@ pub(crate) struct OnCpuTracker(());
 pub(crate) fn capture(
     _: Target,
     _: &mut OnCpuTracker,
-    _: StackCapture,
+    _: &StackCapture,
     _: Instant,
 ) -> Option<Capture> {
     None
 }
 
-pub(crate) fn follow(_: Target, _: &mut OnCpuTracker, _: StackCapture) {}
+pub(crate) fn follow(_: Target, _: &mut OnCpuTracker, _: &StackCapture) {}
 
 pub(crate) fn identify(
     _: Target,
     _: &mut OnCpuTracker,
-    _: StackCapture,
+    _: &StackCapture,
     _: Instant,
 ) -> Option<Identity> {
     None

@@ -8,7 +8,7 @@ use ::opentelemetry::{Context, KeyValue};
 
 use super::attributes;
 use crate::export::feed::guard;
-use crate::stack::culprit;
+use crate::stack::StackTrace;
 use crate::stall::{Phase, Stall, StallId};
 
 /// The spans of one monitor's stalls.
@@ -162,11 +162,7 @@ fn findings(stall: &Stall) -> Vec<KeyValue> {
         let name = syscall.to_string();
         found.push(KeyValue::new("loopmon.stall.syscall", name));
     }
-    let frame = stall.trace.as_deref().and_then(|trace| {
-        let index = culprit(trace)?;
-        trace.frames().get(index)
-    });
-    if let Some(frame) = frame {
+    if let Some(frame) = stall.trace.as_deref().and_then(StackTrace::culprit) {
         let function = frame.function();
         let file = frame.file();
         found.extend(function.map(|name| KeyValue::new("code.function.name", name.to_owned())));

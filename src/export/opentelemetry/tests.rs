@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ::opentelemetry::global::BoxedTracer;
@@ -15,6 +16,7 @@ use opentelemetry_sdk::trace::{
 
 use super::*;
 use crate::export::feed::guard;
+use crate::stack::StackTrace;
 use crate::stall::{Cause, OsThread, Phase, StallId};
 use crate::syscall::Syscall;
 
@@ -335,6 +337,30 @@ fn a_stall_is_a_span_dated_back_to_its_start() {
         )
     };
     assert_eq!(events, [report(0.1), report(0.2)]);
+}
+
+#[test]
+fn the_culprit_is_an_attribute_of_the_span_and_its_events() {
+    let sdk = Sdk::new();
+    let mut exporter = sdk.exporter("main", false);
+    let calls = [("read", None), ("app::save", Some("/src/orders.rs"))];
+    for (phase, culprit) in [
+        (Phase::Started, Some(1)),
+        (Phase::Ended, Some(1)),
+        (Phase::Ended, None),
+    ] {
+        let mut stall = stall(phase, 1, 7, 0.1);
+        stall.trace = Some(Arc::new(StackTrace::of(&calls, culprit)));
+        exporter.stall(&stall, clock::now());
+    }
+    let spans = sdk.spans();
+    for attributes in [&spans[0].attributes, &spans[0].events[0].attributes] {
+        assert_eq!(attribute(attributes, "code.function.name"), "app::save");
+        assert_eq!(attribute(attributes, "code.file.path"), "/src/orders.rs");
+        assert_eq!(attribute(attributes, "code.line.number"), "1");
+    }
+    assert!(!has(&spans[1].attributes, "code.function.name"));
+    assert!(has(&spans[1].attributes, "code.stacktrace"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::stack::{StackTrace, culprit};
+use crate::stack::StackTrace;
 
 /// How many lines of a stack a log has, not counting those that say how many calls are left out.
 const LINES: usize = 20;
@@ -15,7 +15,7 @@ impl fmt::Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.to_string();
         let calls = calls(&text);
-        let shown = choose(&calls, culprit(self.0));
+        let shown = choose(&calls, self.0.culprit_index());
         let mut left_out = 0;
         for (call, shown) in calls.iter().zip(shown) {
             if !shown {
@@ -39,9 +39,10 @@ impl fmt::Display for Excerpt<'_> {
 fn calls(text: &str) -> Vec<Vec<&str>> {
     let mut calls: Vec<Vec<&str>> = Vec::new();
     for line in text.lines() {
-        let next = format!("{:>4}: ", calls.len());
+        let next = format!("{:>3}: ", calls.len());
+        let unmarked = line.strip_prefix(['>', ' ']).unwrap_or(line);
         match calls.last_mut() {
-            Some(call) if !line.starts_with(&next) => call.push(line),
+            Some(call) if !unmarked.starts_with(&next) => call.push(line),
             _ => calls.push(vec![line]),
         }
     }
@@ -94,7 +95,7 @@ mod tests {
         let library = "/cargo/registry/src/index.crates.io-1949cf8c6b5b557f/store-1.0.0/src/lib.rs";
         let mut calls = vec![("store::wait", Some(library)); 40];
         calls[25] = ("app::save", Some("/home/u/app/src/main.rs"));
-        let trace = StackTrace::of(&calls);
+        let trace = StackTrace::of(&calls, Some(25));
         let excerpt = Excerpt(&trace).to_string();
         let whole = trace.to_string();
         let left_out = |line: &&str| line.starts_with("      (calls left out: ");
@@ -107,9 +108,9 @@ mod tests {
                 .iter()
                 .all(|line| whole.lines().any(|each| each == *line))
         );
-        assert!(lines.contains(&"  25: app::save"), "{excerpt}");
+        assert!(lines.contains(&"> 25: app::save"), "{excerpt}");
         // A short stack is printed whole.
-        let short = StackTrace::of(&calls[20..30]);
+        let short = StackTrace::of(&calls[20..30], Some(5));
         assert_eq!(Excerpt(&short).to_string(), format!("\n{short}"));
     }
 

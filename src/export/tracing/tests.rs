@@ -68,12 +68,18 @@ fn a_stall_is_an_event_with_all_that_is_known_of_it() {
         syscall: Some(Syscall::new(9_999)),
     };
     full.missed = 2;
+    let calls = [
+        ("read", None),
+        ("app::save::{{closure}}", Some("/src/orders.rs")),
+    ];
+    full.trace = Some(Arc::new(StackTrace::of(&calls, Some(1))));
     with_default(log.subscriber(Level::WARN), || {
         exporter.stall(&full, clock::now());
         exporter.stall(&stall(Phase::Ended, 0), clock::now());
     });
     let text = log.text();
-    let (started, ended) = text.trim_end().split_once('\n').unwrap();
+    let (started, _) = text.split_once('\n').unwrap();
+    let ended = text.lines().last().unwrap();
     assert!(
         started.contains("WARN loopmon::stall: worker stalled "),
         "{text}"
@@ -89,6 +95,7 @@ fn a_stall_is_an_event_with_all_that_is_known_of_it() {
         " thread.name=",
         " began_at=1970-01-01 00:00:00 UTC",
         " missed=2",
+        " culprit=app::save at /src/orders.rs:1 stack=",
     ] {
         assert!(started.contains(field), "{field} in {started}");
     }

@@ -37,7 +37,7 @@ const SHOWN_WHEN_BLOCKED: bool = cfg!(target_arch = "x86_64");
 pub(crate) fn capture(
     target: Target,
     tracker: &mut OnCpuTracker,
-    settings: StackCapture,
+    settings: &StackCapture,
     until: Instant,
 ) -> Option<Capture> {
     if !settings.taken {
@@ -48,6 +48,7 @@ pub(crate) fn capture(
         stack: take(target, tracker, settings, until),
         thread_state: thread_state(Thread(target.proc_id)),
         capture_time: clock::now().saturating_duration_since(began),
+        own: settings.own.clone(),
     })
 }
 
@@ -66,7 +67,7 @@ pub(super) fn thread_state(thread: Thread) -> ThreadState {
 }
 
 /// Updates the tracker, so that it knows the thread when that is to be asked.
-pub(crate) fn follow(target: Target, tracker: &mut OnCpuTracker, settings: StackCapture) {
+pub(crate) fn follow(target: Target, tracker: &mut OnCpuTracker, settings: &StackCapture) {
     if settings.signal.is_some() {
         tracker.observe(Thread(target.proc_id));
     }
@@ -76,7 +77,7 @@ pub(crate) fn follow(target: Target, tracker: &mut OnCpuTracker, settings: Stack
 pub(crate) fn identify(
     target: Target,
     tracker: &mut OnCpuTracker,
-    settings: StackCapture,
+    settings: &StackCapture,
     until: Instant,
 ) -> Option<Identity> {
     let signal = signal(settings, until)?;
@@ -118,7 +119,7 @@ fn classify(activity: Activity, signal: Option<Signal>, was_running: bool) -> St
 fn take(
     target: Target,
     tracker: &mut OnCpuTracker,
-    settings: StackCapture,
+    settings: &StackCapture,
     until: Instant,
 ) -> Result<Image, NoStack> {
     let signal = signal(settings, until);
@@ -225,7 +226,7 @@ pub(super) fn take_by_signal(
 }
 
 /// Returns the signal to ask with, or `None` if the settings allow none.
-pub(super) fn signal(settings: StackCapture, until: Instant) -> Option<Signal> {
+pub(super) fn signal(settings: &StackCapture, until: Instant) -> Option<Signal> {
     let now = clock::now();
     Some(Signal {
         number: settings.signal?,
@@ -250,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_thread_is_read_from_outside_or_asked_or_left_alone() {
-        let asks = signal(StackCapture::new(), clock::now());
+        let asks = signal(&StackCapture::new(), clock::now());
         let (sleeps, lends) = (blocked(libc::SYS_nanosleep), blocked(libc::SYS_clone));
         let give_up = Step::GiveUp;
         let ask = Step::Ask(asks.unwrap());

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::stack::settings::OwnCode;
 use crate::stack::sys::Registers;
 use crate::stack::target::Identity;
 use crate::stack::trace::{NoStack, ThreadState};
@@ -25,6 +26,8 @@ pub(crate) struct Capture {
     pub(super) stack: Result<Image, NoStack>,
     pub(super) thread_state: ThreadState,
     pub(super) capture_time: Duration,
+    /// What the user has said of the program, for when the stack is resolved.
+    pub(super) own: OwnCode,
 }
 
 impl Capture {

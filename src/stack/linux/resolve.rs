@@ -5,6 +5,7 @@
 
 mod budget;
 mod call_insn;
+mod culprit;
 mod debug;
 mod decompress;
 mod elf;
@@ -26,8 +27,10 @@ use std::rc::Rc;
 use super::image::{Capture, Image, open_memory};
 use crate::clock;
 use crate::stack::frame::Frame;
+use crate::stack::settings::OwnCode;
 use crate::stack::trace::{NoStack, StackTrace};
 use budget::Budget;
+use culprit::Program;
 use memory::{Mapping, Memory};
 use modules::Module;
 use symbols::Symbols;
@@ -80,9 +83,11 @@ impl Resolver {
             Err(no_stack) => (Walk::default(), Vec::new(), Some(no_stack)),
         };
         let lacks_lines = frames.iter().any(|frame| frame.line.is_none());
+        let users = user_frames::count(&functions(&frames));
         StackTrace {
             handed_over: user_frames::has_handed_over(&functions(&frames)),
-            users: user_frames::count(&functions(&frames)),
+            users,
+            culprit: self.culprit(&walk, &frames[..users], &capture.own),
             truncated: no_stack.is_none() && !walk.complete,
             guessed_frame_pointer: walk.guessed,
             scanned: walk.scanned,
@@ -133,11 +138,26 @@ impl Resolver {
         self.unwinder.as_ref()?.module_of(address)
     }
 
+    /// Returns the index of the innermost call of the user's own code, unless the calls may be wrong.
+    fn culprit(&self, walk: &Walk, users: &[Frame], own: &OwnCode) -> Option<usize> {
+        if walk.scanned || walk.unwinding {
+            return None;
+        }
+        let module = self.own_module()?;
+        let compilations = self.symbols.compilations(module, &walk.addresses);
+        let program = Program::new(&module.id.name, &compilations, own);
+        program.culprit(users, self.symbols.exceed_budget())
+    }
+
+    /// Returns the module that loopmon is linked into.
+    fn own_module(&self) -> Option<&Module> {
+        self.module_of(functions as fn(_) -> _ as usize as u64)
+    }
+
     /// Whether the module that loopmon is linked into is on the stack and has no debug information. In
     /// most programs, it is also the module of the user's code.
     fn lacks_debug_information(&self, walk: &Walk) -> bool {
-        let here = functions as fn(_) -> _ as usize as u64;
-        self.module_of(here).is_some_and(|own| {
+        self.own_module().is_some_and(|own| {
             let mut addresses = walk.addresses.iter();
             self.symbols.lack_lines(own) && addresses.any(|address| own.contains(*address))
         })

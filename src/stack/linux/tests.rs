@@ -60,7 +60,7 @@ impl<R> Subject<R> {
         }
     }
 
-    fn capture(&self, tracker: &mut OnCpuTracker, settings: StackCapture) -> Capture {
+    fn capture(&self, tracker: &mut OnCpuTracker, settings: &StackCapture) -> Capture {
         capture(self.target(), tracker, settings, soon()).unwrap()
     }
 
@@ -68,7 +68,7 @@ impl<R> Subject<R> {
     fn trace(&self) -> StackTrace {
         let mut tracker = OnCpuTracker::default();
         let traces = std::iter::repeat_with(|| {
-            Resolver::default().resolve(self.capture(&mut tracker, StackCapture::new()))
+            Resolver::default().resolve(self.capture(&mut tracker, &StackCapture::new()))
         });
         let waits = [NoStack::NoAnswer, NoStack::WouldInterrupt].map(Some);
         let mut answers = traces.filter(|trace| !waits.contains(&trace.no_stack()));
@@ -82,7 +82,7 @@ impl<R> Subject<R> {
 }
 
 /// Asks a thread for its stack, whatever it does.
-fn by_signal(target: Target, settings: StackCapture) -> Result<Image, NoStack> {
+fn by_signal(target: Target, settings: &StackCapture) -> Result<Image, NoStack> {
     take_by_signal(
         target,
         signal(settings, soon()).unwrap(),
@@ -136,7 +136,7 @@ fn a_blocked_thread_is_read_from_outside() {
     sleeper.wait_until_blocked();
     let no_signals = StackCapture::new().without_signals();
     let trace =
-        Resolver::default().resolve(sleeper.capture(&mut OnCpuTracker::default(), no_signals));
+        Resolver::default().resolve(sleeper.capture(&mut OnCpuTracker::default(), &no_signals));
     assert_shows(&trace, "sleeps_by_name");
     sleeper.end();
 }
@@ -148,7 +148,7 @@ fn a_running_thread_is_asked() {
     assert_shows(&trace, "spins_by_name");
     let no_signals = StackCapture::new().without_signals();
     let trace =
-        Resolver::default().resolve(spinner.capture(&mut OnCpuTracker::default(), no_signals));
+        Resolver::default().resolve(spinner.capture(&mut OnCpuTracker::default(), &no_signals));
     assert_eq!(trace.no_stack(), Some(NoStack::SignalsOff));
     spinner.end();
 }
@@ -168,7 +168,7 @@ fn of_a_stack_deeper_than_the_copy_the_innermost_calls_are_shown() {
     sleeper.wait_until_blocked();
     let settings = StackCapture::new().without_signals().stack_bytes(16 << 10);
     let trace =
-        Resolver::default().resolve(sleeper.capture(&mut OnCpuTracker::default(), settings));
+        Resolver::default().resolve(sleeper.capture(&mut OnCpuTracker::default(), &settings));
     let calls = |function| {
         let named = |frame: &&Frame| frame.function().is_some_and(|it| it.ends_with(function));
         trace.user_frames().iter().filter(named).count()

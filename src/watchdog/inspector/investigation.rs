@@ -57,7 +57,7 @@ impl Investigation {
             frozen,
             thread: subject.worker_threads().thread(worker),
             first: Evidence::None,
-            probe: ThreadProbe::new(subject.stack_capture),
+            probe: ThreadProbe::new(subject.stack_capture.clone()),
             pool: PoolProbe::default(),
             candidates,
             last: None,

@@ -44,7 +44,7 @@ impl PollInvestigation {
             polls,
             thread: polls.thread(poll),
             first: Evidence::None,
-            probe: ThreadProbe::new(subject.stack_capture),
+            probe: ThreadProbe::new(subject.stack_capture.clone()),
             last: None,
             is_held: false,
             over_at: None,

@@ -49,9 +49,9 @@ impl ThreadProbe {
             return;
         };
         if self.identity.is_none() {
-            self.identity = stack::identify(target, &mut self.tracker, self.settings, until);
+            self.identity = stack::identify(target, &mut self.tracker, &self.settings, until);
         } else {
-            stack::follow(target, &mut self.tracker, self.settings);
+            stack::follow(target, &mut self.tracker, &self.settings);
         }
     }
 
@@ -65,7 +65,7 @@ impl ThreadProbe {
     ) -> bool {
         let target = thread.target();
         let identity =
-            target.and_then(|target| stack::identify(target, tracker, self.settings, until));
+            target.and_then(|target| stack::identify(target, tracker, &self.settings, until));
         identity.is_some_and(|identity| identity.worker == Some(worker))
     }
 
@@ -102,7 +102,7 @@ impl ThreadProbe {
         let Some(target) = thread.and_then(OsThread::target) else {
             return false;
         };
-        let (settings, tracker) = (self.settings, &mut self.tracker);
+        let (settings, tracker) = (&self.settings, &mut self.tracker);
         let snapshot = StackSnapshot::take(target, tracker, settings, until);
         let identity = match &snapshot {
             Some(snapshot) if snapshot.identity().is_some() || !snapshot.shows_calls() => {
@@ -157,11 +157,11 @@ impl ThreadProbe {
             .is_some_and(|snapshot| !snapshot.shows_calls());
         let has_time = || until.saturating_duration_since(clock::now()) >= WORTH_A_RETRY;
         if !shows_none || self.retries == 0 || !has_time() {
-            stack::follow(target, &mut self.tracker, self.settings);
+            stack::follow(target, &mut self.tracker, &self.settings);
             return;
         }
         self.retries -= 1;
-        let snapshot = StackSnapshot::take(target, &mut self.tracker, self.settings, until);
+        let snapshot = StackSnapshot::take(target, &mut self.tracker, &self.settings, until);
         if let Some(snapshot) = snapshot.filter(|snapshot| snapshot.shows_calls() && is_stuck()) {
             self.snapshot = Some(snapshot);
         }
@@ -183,6 +183,6 @@ impl ThreadProbe {
 
     /// Forgets everything, as the thread does not run the worker.
     pub(in crate::watchdog) fn end(&mut self) {
-        *self = ThreadProbe::new(self.settings);
+        *self = ThreadProbe::new(self.settings.clone());
     }
 }

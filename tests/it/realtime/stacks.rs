@@ -115,6 +115,7 @@ fn assert_blames(trace: &StackTrace, function: &str) {
             .count()
     };
     assert_eq!(of_tokio(trace.user_frames()), 0, "{trace}");
+    assert_eq!(trace.culprit(), Some(frame), "{trace}");
     assert!(of_tokio(trace.frames()) > 0, "{trace:#}");
     assert!(trace.to_string().contains(function));
 }
@@ -127,6 +128,9 @@ fn name_the_function_that_blocks() {
         // The report of the end has it as well.
         let last = stalls.last().unwrap();
         assert_eq!((last.phase, last.trace.is_some()), (Phase::Ended, true));
+        let line = last.to_string();
+        let culprit = ", in it::realtime::stacks::sleeps_here at tests/it/realtime/stacks.rs:";
+        assert!(line.contains(culprit), "{line}");
     }
 }
 
@@ -179,7 +183,8 @@ fn prepare_nothing_before_a_thread_is_suspected() {
     const SIGNAL: i32 = 44;
     let traces = StackCapture::new().signal(SIGNAL);
     let [runtime, _] = runtimes();
-    let (stalls, _) = reports(&runtime, watching().stack_capture(traces), sleeps_here);
+    let before = watching().stack_capture(traces.clone());
+    let (stalls, _) = reports(&runtime, before, sleeps_here);
     assert_blames(&trace(&stalls), "sleeps_here");
     assert!(!is_handled(SIGNAL));
     let (stalls, _) = reports(&runtime, watching().stack_capture(traces), spins_here);
@@ -235,6 +240,41 @@ fn blame_no_thread_that_has_handed_its_worker_over() {
     }
 }
 
+/// The source of a dependency, which the user maintains.
+#[test]
+fn blame_what_the_user_calls_own_code() {
+    fn waits() {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let sends = move || {
+            std::thread::sleep(BLOCK);
+            sender.send(())
+        };
+        let thread = std::thread::Builder::new().spawn(sends).unwrap();
+        futures::executor::block_on(receiver).unwrap();
+        thread.join().unwrap().unwrap();
+    }
+    let [runtime, _] = runtimes();
+    for (own, culprit) in [
+        ("unused::", "blame_what_"),
+        ("futures-executor::", "futures_executor::"),
+    ] {
+        let capture = StackCapture::new().own([own]);
+        let (stalls, _) = reports(&runtime, watching().stack_capture(capture), waits);
+        let trace = trace(&stalls);
+        let function = trace.culprit().and_then(|frame| frame.function());
+        assert!(
+            function.is_some_and(|name| name.contains(culprit)),
+            "{trace:#}"
+        );
+        let marked = trace
+            .to_string()
+            .lines()
+            .filter(|line| line.starts_with('>'))
+            .count();
+        assert_eq!(marked, 1, "{trace}");
+    }
+}
+
 #[cfg(feature = "serde")]
 #[test]
 fn are_serialised() {
@@ -244,6 +284,12 @@ fn are_serialised() {
     let json = serde_json::to_string(&*trace).unwrap();
     assert!(json.contains("sleeps_here"));
     assert_eq!(serde_json::from_str::<StackTrace>(&json).unwrap(), *trace);
+    assert!(trace.culprit().is_some());
+    // As an older version has written it.
+    let mut json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    json.as_object_mut().unwrap().remove("culprit");
+    let old: StackTrace = serde_json::from_value(json).unwrap();
+    assert_eq!((old.culprit(), old.frames()), (None, trace.frames()));
 }
 
 /// When it is asked, such a thread answers that it drives a runtime, but not which.

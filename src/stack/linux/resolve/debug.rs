@@ -1,6 +1,8 @@
 //! Looks addresses up in debug information: the functions, files and lines of the calls there. What only
 //! the symbol table knows is in `elf_file.rs`.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -35,9 +37,20 @@ const NEEDED: [SectionId; 10] = [
     SectionId::DebugStrOffsets,
 ];
 
+/// What the compiler was run for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Compilation {
+    /// The folder that it was run in.
+    pub(super) folder: String,
+    /// The file that it was given, perhaps relative to the folder.
+    pub(super) file: String,
+}
+
 pub(super) struct Debug {
     context: Context<Window>,
     package: Option<Package>,
+    /// The folders that the compiler was run in for split units, which do not have that themselves.
+    folders: RefCell<HashMap<DwoId, Window>>,
     budget: Rc<Budget>,
 }
 
@@ -51,6 +64,7 @@ impl Debug {
         Some(Debug {
             context: Context::from_dwarf(dwarf).ok()?,
             package: Package::read(path, budget),
+            folders: RefCell::default(),
             budget: Rc::clone(budget),
         })
     }
@@ -62,15 +76,7 @@ impl Debug {
 
     /// Returns the calls at the offset of `unnamed`, which has their module, the innermost first.
     pub(super) fn calls_at(&self, unnamed: &Frame) -> Option<Vec<Frame>> {
-        let mut lookup = self.context.find_frames(unnamed.offset);
-        let mut calls = loop {
-            match lookup {
-                LookupResult::Output(calls) => break calls.ok()?,
-                LookupResult::Load { load, continuation } => {
-                    lookup = continuation.resume(self.split_unit(&load));
-                }
-            }
-        };
+        let mut calls = self.load(self.context.find_frames(unnamed.offset)).ok()?;
         let mut frames = Vec::new();
         while let Some(call) = calls.next().ok()? {
             let name = call.function.as_ref().and_then(|it| it.demangle().ok());
@@ -89,6 +95,33 @@ impl Debug {
         Some(frames)
     }
 
+    /// Returns what the code at an address was compiled for.
+    pub(super) fn compilation_at(&self, address: u64) -> Option<Compilation> {
+        let unit = self.load(self.context.find_dwarf_and_unit(address))?;
+        let folders = self.folders.borrow();
+        let of_split = || folders.get(&unit.dwo_id?);
+        let text = |window: &Window| Some(window.to_string_lossy().ok()?.into_owned());
+        Some(Compilation {
+            folder: text(unit.comp_dir.as_ref().or_else(of_split)?)?,
+            file: text(unit.name.as_ref()?)?,
+        })
+    }
+
+    /// Completes a lookup, with the split units that it needs.
+    fn load<L>(&self, mut lookup: LookupResult<L>) -> L::Output
+    where
+        L: LookupContinuation<Buf = Window>,
+    {
+        loop {
+            match lookup {
+                LookupResult::Output(output) => return output,
+                LookupResult::Load { load, continuation } => {
+                    lookup = continuation.resume(self.split_unit(&load));
+                }
+            }
+        }
+    }
+
     /// Reads a split unit, from the package or from its own file.
     #[allow(clippy::arc_with_non_send_sync, reason = "addr2line takes this type")]
     fn split_unit(&self, load: &SplitDwarfLoad<Window>) -> Option<Arc<Dwarf<Window>>> {
@@ -98,6 +131,8 @@ impl Debug {
             None => self.unit_file(load)?,
         };
         dwarf.make_dwo(&load.parent);
+        let folder = load.comp_dir.clone().map(|folder| (load.dwo_id, folder));
+        self.folders.borrow_mut().extend(folder);
         Some(Arc::new(dwarf))
     }
 

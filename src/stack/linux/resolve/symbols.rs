@@ -8,7 +8,7 @@ use std::rc::Rc;
 use addr2line::demangle_auto;
 
 use super::budget::Budget;
-use super::debug::Debug;
+use super::debug::{Compilation, Debug};
 use super::elf;
 use super::elf_file::{ElfFile, Symbol};
 use super::file::Source;
@@ -98,6 +98,19 @@ impl Symbols {
             frames
         });
         named.collect()
+    }
+
+    /// Returns what the module's code at these addresses was compiled for, as far as it has been read.
+    pub(super) fn compilations(&self, module: &Module, addresses: &[u64]) -> Vec<Compilation> {
+        let file = self.files.get(&module.id).and_then(Option::as_ref);
+        let Some(debug) = file.and_then(|file| file.debug.as_ref()) else {
+            return Vec::new();
+        };
+        let own = addresses
+            .iter()
+            .filter(|address| module.contains(**address));
+        let relative = own.map(|address| address.wrapping_sub(module.bias));
+        relative.filter_map(|at| debug.compilation_at(at)).collect()
     }
 
     fn file_of(&mut self, module: &Module) -> Option<&mut SymbolFile> {

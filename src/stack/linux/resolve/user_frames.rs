@@ -1,5 +1,5 @@
 //! Which part of a stack is the user's, and whether the thread runs a worker, by the names of functions.
-//! Which of the user's calls is to blame is in `culprit.rs`.
+//! Which of these calls is to blame is in `culprit.rs`.
 
 /// The functions in which the runtime polls a future: the beginning of the path, and a segment of it. The
 /// functions of the runtime that a future calls, such as to wake or join a task, are not among them.
@@ -97,7 +97,7 @@ fn is_one_of(function: &str, boundary: &[(&str, &str)]) -> bool {
 }
 
 /// `<a::B<C> as d::E>::f::<G>` becomes `a::B as d::E::f::`.
-fn without_generics(function: &str) -> String {
+pub(super) fn without_generics(function: &str) -> String {
     let mut kept = String::with_capacity(function.len());
     let mut depth = 0_usize;
     let mut last = ' ';

@@ -58,7 +58,7 @@ fn is_flagged(trace: &StackTrace) -> bool {
 }
 
 fn asked(id: u32) -> Result<Image, NoStack> {
-    by_signal(Target { proc_id: id, id }, StackCapture::new())
+    by_signal(Target { proc_id: id, id }, &StackCapture::new())
 }
 
 fn read(stack: Result<Image, NoStack>, resolver: &mut Resolver) -> StackTrace {
@@ -66,6 +66,7 @@ fn read(stack: Result<Image, NoStack>, resolver: &mut Resolver) -> StackTrace {
         stack,
         thread_state: thread_state(Thread(own_id().unwrap())),
         capture_time: Duration::ZERO,
+        own: StackCapture::new().own,
     })
 }
 

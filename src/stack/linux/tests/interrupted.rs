@@ -33,9 +33,9 @@ fn assert_unnoticed(name: &str, call: impl FnOnce() -> io::Result<()> + Send + '
     let mut stacks = 0;
     let (mut resolver, mut tracker) = (Resolver::default(), OnCpuTracker::default());
     while !subject.thread.is_finished() {
-        let seen = resolver.resolve(subject.capture(&mut tracker, StackCapture::new()));
+        let seen = resolver.resolve(subject.capture(&mut tracker, &StackCapture::new()));
         stacks += u32::from(seen.no_stack().is_none() && !seen.is_truncated());
-        identify(subject.target(), &mut tracker, StackCapture::new(), soon());
+        identify(subject.target(), &mut tracker, &StackCapture::new(), soon());
         thread::sleep(Duration::from_millis(5));
     }
     if let Err(error) = subject.end() {
@@ -78,8 +78,8 @@ fn at_the_end_of_a_timeout() {
     });
     let mut tracker = OnCpuTracker::default();
     for _ in 0..1_000 {
-        subject.capture(&mut tracker, StackCapture::new());
-        identify(subject.target(), &mut tracker, StackCapture::new(), soon());
+        subject.capture(&mut tracker, &StackCapture::new());
+        identify(subject.target(), &mut tracker, &StackCapture::new(), soon());
     }
     assert_eq!(subject.end(), 0);
 }

@@ -77,7 +77,7 @@ fn a_profilers_handler_is_never_called_on_top_of_ours() {
     });
     let mut stacks = 0;
     while stacks < 300 || CALLS.load(Ordering::Relaxed) < 300 {
-        stacks += u32::from(by_signal(subject.target(), StackCapture::new()).is_ok());
+        stacks += u32::from(by_signal(subject.target(), &StackCapture::new()).is_ok());
     }
     profiler.end();
     subject.end();
@@ -106,7 +106,7 @@ fn ours_has_room_on_top_of_the_programs_own() {
     }
     let mut stacks = 0;
     while stacks < 20 {
-        stacks += u32::from(by_signal(subject.target(), StackCapture::new()).is_ok());
+        stacks += u32::from(by_signal(subject.target(), &StackCapture::new()).is_ok());
     }
     ENDS.store(true, Ordering::SeqCst);
     subject.end();
@@ -133,7 +133,7 @@ fn no_signal_is_sent_to_a_thread_that_masks_it() {
     let mut tracker = OnCpuTracker::default();
     let settings = StackCapture::new().signal(SIGNAL);
     for _ in 0..200 {
-        let stack = subject.capture(&mut tracker, settings).stack;
+        let stack = subject.capture(&mut tracker, &settings).stack;
         let reason = stack.unwrap_err();
         // It has got too little CPU to be seen running.
         let waits = reason == NoStack::WouldInterrupt;

@@ -31,12 +31,13 @@ fn stress(work: fn()) -> Vec<StackTrace> {
     let mut traces = Vec::new();
     let (mut answered, rounds) = (0, rounds());
     for round in 0..rounds {
-        let stack = by_signal(subject.target(), StackCapture::new());
+        let stack = by_signal(subject.target(), &StackCapture::new());
         answered += usize::from(stack.is_ok());
         let capture = Capture {
             stack,
             thread_state: thread_state(Thread(subject.id)),
             capture_time: Duration::ZERO,
+            own: StackCapture::new().own,
         };
         assert_eq!(capture.identity().is_some(), capture.stack.is_ok());
         if round % 16 == 0 && capture.stack.is_ok() {
@@ -147,8 +148,8 @@ fn while_it_is_deep_in_recursion() {
 fn while_it_ends() {
     for _ in 0..rounds() {
         let subject = Subject::start(|_| ());
-        subject.capture(&mut OnCpuTracker::default(), StackCapture::new());
-        drop(by_signal(subject.target(), StackCapture::new()));
+        subject.capture(&mut OnCpuTracker::default(), &StackCapture::new());
+        drop(by_signal(subject.target(), &StackCapture::new()));
         subject.end();
     }
 }
