@@ -132,6 +132,11 @@ pub struct BlockingPoolSampler {
     given: Option<Given>,
 }
 
+/// A sampler that has not given a job to a pool yet: its name alone is one, as with
+/// [`SleepSampler`](crate::SleepSampler).
+#[allow(non_upper_case_globals, reason = "it is named like its type")]
+pub const BlockingPoolSampler: BlockingPoolSampler = BlockingPoolSampler::new();
+
 impl BlockingPoolSampler {
     /// A sampler that has not given a job to a pool yet.
     #[must_use]
