@@ -1,9 +1,9 @@
 //! A list of tasks that wait for a change, and how they are woken. What they wait for is up to its users.
 //!
 //! A waker is its executor's code: it may panic, block, come back into loopmon, or drop anything. So wakers
-//! are cloned, called and dropped while nothing is locked. And the caller of `wake_all` calls only wakers that
-//! are known to do nothing but schedule a task; a thread of loopmon's own calls the others (see
-//! `waker_threads.rs`).
+//! are cloned, called and dropped while nothing is locked (the rule of `Lock` in `sync.rs`). And the caller of
+//! `wake_all` calls only wakers that are known to do nothing but schedule a task; a thread of loopmon's own
+//! calls the others (see `waker_threads.rs`).
 
 mod known;
 mod waker_threads;

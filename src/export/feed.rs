@@ -1,5 +1,9 @@
 //! Passes what a monitor publishes to an exporter, on the exporter's own thread. What becomes of it is
 //! each exporter's concern.
+//!
+//! A new exporter has a feature that enables `_export`, a file that implements [`Exporter`], and a static
+//! [`Exports`], whose `start` its own `start` calls. `tracing.rs` is the shortest example. One that counts
+//! stalls does so by a `StallLedger` (`ledger.rs`), as `metrics.rs` does.
 
 #[cfg(test)]
 mod tests;

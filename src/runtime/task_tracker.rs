@@ -1,5 +1,6 @@
-//! How many of a runtime's tasks are loopmon's own, and when they are gone. At each poll a task records which
-//! worker polls it; what is known of the workers is in `worker_threads.rs`.
+//! How many of a runtime's tasks are loopmon's own, and when they are gone. While stalls are detected, a task
+//! records at each poll which worker polls it, and prepares that worker's thread to be asked for its stack;
+//! what is known of the workers is in `worker_threads.rs`.
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};

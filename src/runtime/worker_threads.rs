@@ -39,7 +39,7 @@ impl WorkerThreads {
         }
     }
 
-    /// Records that the calling thread runs this worker.
+    /// Records that the calling thread runs this worker, and prepares the thread to be asked for its stack.
     pub(crate) fn observe(&self, worker: usize) {
         let Some(observed) = self.workers.get(worker) else {
             return;
