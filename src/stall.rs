@@ -20,7 +20,7 @@ pub use thread::OsThread;
 use crate::stack::StackTrace;
 
 /// A report of one worker of a monitored runtime that has not returned to its scheduler for longer
-/// than the threshold, from [`Monitor::stalls`](crate::Monitor::stalls).
+/// than the threshold, or of a [root future](Place::RootFuture) that has not returned from a poll, from [`Monitor::stalls`](crate::Monitor::stalls).
 ///
 /// A stall is reported when it crosses the threshold, at doubling durations, and when it ends. All
 /// reports of one stall have the same `id`, `place` and `began_at`.
@@ -54,7 +54,7 @@ pub struct Stall {
     pub monitor: Option<Arc<str>>,
     /// Where the stall is.
     pub place: Place,
-    /// The thread that runs the worker. `None` if it is not [certain](crate::docs::stalls) which
+    /// The thread that runs the worker, or polls the root future. `None` if it is not [certain](crate::docs::stalls) which
     /// thread does.
     #[cfg_attr(feature = "serde", serde(default))]
     pub thread: Option<OsThread>,
@@ -73,6 +73,7 @@ pub struct Stall {
     /// While the stall lasts, this is a lower bound that excludes [pauses](crate::pauses) of the
     /// process. At the end, it is an upper bound measured by Tokio: it includes pauses, and
     /// whatever else the worker polled since it last published its counters, in up to 61 turns by default.
+    /// That of a root future is measured by loopmon.
     pub duration: Duration,
     /// Why the worker stalls, as far as the evidence shows. Later reports may correct it.
     pub cause: Cause,
@@ -147,7 +148,7 @@ impl Stall {
         }
     }
 
-    /// The index of the stalled worker, as Tokio's metrics count workers.
+    /// The index of the stalled worker, as Tokio's metrics count workers. `None` for a root future.
     #[must_use]
     pub fn worker(&self) -> Option<usize> {
         self.place.worker()
@@ -193,8 +194,11 @@ impl fmt::Display for Stall {
             self.cause,
         )?;
         if self.cause == Cause::OnCpu && self.task.is_none() {
-            // Up to `event_interval` polls look like one.
-            f.write_str(", in one long poll or up to 61 shorter ones")?;
+            f.write_str(match self.place {
+                // Up to `event_interval` polls look like one.
+                Place::Worker(_) => ", in one long poll or up to 61 shorter ones",
+                Place::RootFuture => ", in one long poll or many shorter ones",
+            })?;
         }
         if let Some(thread) = &self.thread {
             write!(f, ", on thread {thread}")?;
@@ -223,6 +227,13 @@ mod tests {
             "worker 3 is stuck for 0.105 s: running on the CPU, in one long poll or up to 61 shorter \
              ones, since 15:39:40.766"
         );
+        stall.place = Place::RootFuture;
+        assert_eq!(
+            stall.to_string(),
+            "the root future is stuck for 0.105 s: running on the CPU, in one long poll or many shorter \
+             ones, since 15:39:40.766"
+        );
+        stall.place = Place::Worker(3);
         stall.phase = Phase::Ended;
         stall.monitor = Some("ingest".into());
         stall.thread = Some(OsThread::new(Some(17), Some("tokio-rt-worker".into())));

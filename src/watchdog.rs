@@ -16,7 +16,7 @@
 //! 3. At each tick of a runtime (`runtime_watch.rs`), the detector of each worker (`detector.rs`) compares
 //!    what Tokio's counters show with the tick before. A worker that is not parked and whose counters do not
 //!    move is stuck.
-//! 4. The watch of the worker (`worker_watch.rs`) keeps its case. When the worker is stuck for half the
+//! 4. The watch of the worker (`worker_watch.rs`) keeps its case (`case.rs`). When the worker is stuck for half the
 //!    threshold, it is *suspected*, and the watchdog commands the inspector to investigate. At the threshold
 //!    the case is *open*: the watchdog reports the stall, and commands the inspector to answer the report. It
 //!    does so again at twice the threshold, four times, and so on, and when the worker is back.
@@ -32,10 +32,16 @@
 //!    thread and which cause the report names.
 //! 7. The reporter publishes the report on the monitor's channel.
 //!
+//! The future of a `block_on` of a `multi_thread` runtime runs on no worker. The thread that installed the monitor
+//! may poll it, so that thread is watched as well (`root_thread.rs`, `root_watch.rs`), by what the system counts of
+//! it (`root_detector.rs`). The inspector judges whether it polls (`inspector/root_case.rs`). The same watch serves a
+//! `current_thread` runtime where Tokio's counters do not show whether it is driven.
+//!
 //! When a watch ends, the watchdog sends the end of the channel to the reporter, and the watch itself to the
 //! inspector, which has it dropped: the watchdog's thread frees nothing.
 
 mod awake_clock;
+mod case;
 mod detector;
 mod evidence;
 mod gap;
@@ -47,6 +53,9 @@ mod pauses;
 mod probe;
 mod queue;
 mod reporter;
+mod root_detector;
+mod root_thread;
+mod root_watch;
 mod runtime_watch;
 mod subject;
 mod thread;
@@ -58,6 +67,7 @@ use std::io;
 use std::sync::Arc;
 
 pub use pauses::{Pause, Pauses, pauses};
+pub(crate) use root_thread::Installer;
 pub(crate) use subject::Request;
 
 use crate::per_process::PerProcess;

@@ -55,7 +55,8 @@ static EXPORTS: Exports = Exports::on("loopmon-metrics");
 /// have the label `index`. `loopmon_stalls_total` also has the label `cause`: `blocked`, `on_cpu`,
 /// `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
 /// [`per_worker`](Self::per_worker), `loopmon_stalls_total`, `loopmon_stall_seconds_total` and
-/// `loopmon_stall_in_progress_seconds` have the label `worker`.
+/// `loopmon_stall_in_progress_seconds` have the label `worker`, but for those of a
+/// [root future](crate::Place::RootFuture).
 ///
 /// Counters of the `metrics` crate are whole numbers, so `loopmon_stall_seconds_total` counts whole
 /// seconds; the fraction that is left of one stall is added to the next. Metrics of open stalls are

@@ -61,7 +61,7 @@ static EXPORTS: Exports = Exports::on("loopmon-otel");
 /// `loopmon.stall.count` also has `loopmon.stall.cause`: `blocked`, `on_cpu`, `many_polls`,
 /// `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
 /// [`per_worker`](Self::per_worker), `loopmon.stall.count`, `.time` and `.age` have
-/// `loopmon.worker.index`.
+/// `loopmon.worker.index`, but for those of a [root future](crate::Place::RootFuture).
 ///
 /// The histogram suggests boundaries from a millisecond to ten seconds; a view of the SDK may set
 /// others. Instruments of open stalls are updated ten times a second. When the monitor is detached,

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::error::Error;
 use crate::monitor::Monitor;
 use crate::sample::Sample;
-use crate::stall::{Phase, Stall};
+use crate::stall::{Phase, Place, Stall};
 use crate::watchdog::{Pauses, pauses};
 use excerpt::Excerpt;
 use limit::Limit;
@@ -44,7 +44,7 @@ static LOGGED: Mutex<(u64, Duration)> = Mutex::new((0, Duration::ZERO));
 ///
 /// | target | level | message | fields |
 /// |---|---|---|---|
-/// | `loopmon::stall` | `WARN` | `worker stalled`, `worker still stalled`, `worker was stalled` | `monitor`, `index`, `worker`, `stall`, `phase` (`started`, `ongoing`, `ended`), `duration_seconds`, `cause`, `syscall`, `thread.name`, `thread.id`, `task`, `began_at`, `missed`, `suppressed`, `stack` |
+/// | `loopmon::stall` | `WARN` | `worker stalled`, `worker still stalled`, `worker was stalled`; of a [root future](crate::Place::RootFuture) `root future stalled` and so on | `monitor`, `index`, `worker`, `stall`, `phase` (`started`, `ongoing`, `ended`), `duration_seconds`, `cause`, `syscall`, `thread.name`, `thread.id`, `task`, `began_at`, `missed`, `suppressed`, `stack` |
 /// | `loopmon::stall` | `WARN` | `stalls not logged` | `monitor`, `index`, `suppressed` |
 /// | `loopmon::pause` | `INFO` | `the process did not run` | `pauses`, `duration_seconds`, `ended_at` |
 /// | `loopmon::sample` | `TRACE` | `sample` | `monitor`, `index`, `lag_seconds`, `tasks`, `queue_depth`, `busy`, `missed` |
@@ -154,10 +154,14 @@ impl Exporter for ToSubscriber {
 }
 
 fn log(name: &Name, stall: &Stall, suppressed: u64) {
-    let (phase, message) = match stall.phase {
-        Phase::Started => ("started", "worker stalled"),
-        Phase::Ongoing => ("ongoing", "worker still stalled"),
-        Phase::Ended => ("ended", "worker was stalled"),
+    let (phase, stalled) = match stall.phase {
+        Phase::Started => ("started", "stalled"),
+        Phase::Ongoing => ("ongoing", "still stalled"),
+        Phase::Ended => ("ended", "was stalled"),
+    };
+    let what = match stall.place {
+        Place::Worker(_) => "worker",
+        Place::RootFuture => "root future",
     };
     let thread = stall.thread.as_ref();
     warn!(
@@ -177,7 +181,7 @@ fn log(name: &Name, stall: &Stall, suppressed: u64) {
         missed = some_if_any(stall.missed),
         suppressed = some_if_any(suppressed),
         stack = stall.trace.as_deref().map(|trace| ::tracing::field::display(Excerpt(trace))),
-        "{message}"
+        "{what} {stalled}"
     );
 }
 

@@ -111,7 +111,7 @@ impl Shared {
     /// Starts the detection of stalls if there is a current run, and a stream or callback.
     pub(super) fn ensure_detection(&self) -> Result<(), Error> {
         let wanted = self.attachment.with(|attachment| attachment.wanted());
-        let Some((post, runtime)) = wanted else {
+        let Some((post, runtime, installer)) = wanted else {
             return Ok(());
         };
         let watched = post.ensure_started(|publisher| {
@@ -123,6 +123,7 @@ impl Shared {
                 rescue_timers: self.rescue_timers,
                 stack_capture: self.stack_capture,
                 publisher,
+                installer,
             })
         });
         watched.map_err(|refused| Error::new(Kind::ThreadRefused, refused))

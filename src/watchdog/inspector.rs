@@ -9,6 +9,7 @@
 mod candidates;
 mod census;
 mod investigation;
+mod root_case;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::threads;
 use candidates::Candidates;
 use census::Census;
 use investigation::Investigation;
+use root_case::RootCase;
 
 /// How long the inspector waits for all threads together in one go.
 const LONGEST_WAIT: Duration = Duration::from_millis(10);
@@ -38,6 +40,7 @@ pub(super) fn run(mailboxes: &Arc<Mailboxes>) {
     let mut inspector = Inspector {
         mailboxes: Arc::clone(mailboxes),
         cases: Vec::new(),
+        roots: Vec::new(),
         censuses: HashMap::new(),
         throttle: Throttle::default(),
         at: Stamp::new(AwakeInstant::START),
@@ -49,6 +52,7 @@ pub(super) fn run(mailboxes: &Arc<Mailboxes>) {
         let due = follow_at
             .into_iter()
             .chain(inspector.throttle.due_at())
+            .chain(inspector.roots.iter().filter_map(RootCase::due_at))
             .min();
         let command = mailboxes.inspector.pop(due);
         if matches!(command, Some(Command::Stop)) {
@@ -57,6 +61,7 @@ pub(super) fn run(mailboxes: &Arc<Mailboxes>) {
         // A bug of loopmon costs what has been found out, and the panic hook has reported it.
         if foreign::call(|| inspector.act(command)).is_err() {
             inspector.cases.clear();
+            inspector.roots.clear();
         }
     }
 }
@@ -65,6 +70,8 @@ struct Inspector {
     mailboxes: Arc<Mailboxes>,
     /// The workers that are suspected or stalled.
     cases: Vec<Investigation>,
+    /// The threads that are in a poll of `block_on` and suspected or stalled.
+    roots: Vec<RootCase>,
     /// For each runtime, the last two censuses, the older one first.
     censuses: HashMap<*const Subject, [Option<Census>; 2]>,
     throttle: Throttle,
@@ -90,6 +97,10 @@ impl Inspector {
             // The command that ends a case may have been refused.
             self.cases.retain(|case| !case.is_abandoned(now));
         }
+        for root in &mut self.roots {
+            root.follow(now, now + LONGEST_WAIT);
+        }
+        self.roots.retain(|root| !root.is_abandoned(now));
         self.throttle.update(now);
     }
 
@@ -110,22 +121,38 @@ impl Inspector {
                 self.follow_at = self.follow_at.min(clock::now() + case.tick());
                 self.cases.push(case);
             }
+            Command::SuspectRoot {
+                id,
+                root,
+                subject,
+                stretch,
+                at,
+            } => self
+                .roots
+                .extend(RootCase::begin(id, root, subject, stretch, at)),
             Command::Conclude { id, due } => {
                 self.at = due.at;
-                if let Some(index) = self.position(id) {
+                if let Some(root) = self.roots.iter_mut().find(|root| root.id() == id) {
+                    root.conclude(due, until, &self.mailboxes);
+                } else if let Some(index) = self.position(id) {
                     let is_only_worker = self.is_only_worker(index);
                     self.cases[index].conclude(due, is_only_worker, until, &self.mailboxes);
                 }
             }
             Command::End { id, due, began } => {
                 self.at = due.at;
-                if let Some(index) = self.position(id) {
+                if let Some(index) = self.roots.iter().position(|root| root.id() == id) {
+                    self.roots.swap_remove(index).end(due, &self.mailboxes);
+                } else if let Some(index) = self.position(id) {
                     let is_only_worker = self.is_only_worker(index);
                     let case = self.cases.swap_remove(index);
                     case.end(due, began, is_only_worker, &self.mailboxes);
                 }
             }
-            Command::Clear(id) => self.cases.retain(|case| case.id() != id),
+            Command::Clear(id) => {
+                self.cases.retain(|case| case.id() != id);
+                self.roots.retain(|root| root.id() != id);
+            }
             Command::WakeProbe(subject) => subject.probe.wake(),
             Command::ObserveAll(subject) => subject.probe.observe_all(),
             Command::TakeCensus(subject) => self.take_census(&subject),
@@ -175,6 +202,7 @@ impl Inspector {
     /// Drops a watch elsewhere: that may drop what the runtime's hooks own, which is foreign code.
     fn dispose(&mut self, subject: Arc<Subject>, watch: Garbage) {
         self.cases.retain(|case| !case.is_of(&subject));
+        self.roots.retain(|root| !root.is_of(&subject));
         self.censuses.remove(&Arc::as_ptr(&subject));
         self.mailboxes.give_slot_back();
         subject.probe.end();

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use tokio::task;
 
 use super::awake_clock::AwakeInstant;
+use super::root_detector::Stretch;
+use super::root_thread::RootThread;
 use super::subject::Subject;
 use super::verdict::CaseEvidence;
 use crate::broadcast::Publisher;
@@ -31,6 +33,14 @@ pub(super) enum Command {
         worker: usize,
         /// The worker is stuck for as long as its counters are these.
         frozen: WorkerCounters,
+        at: Stamp,
+    },
+    /// Judge whether a thread that may call `block_on` is in a poll there, and investigate if it is.
+    SuspectRoot {
+        id: StallId,
+        root: Arc<RootThread>,
+        subject: Arc<Subject>,
+        stretch: Stretch,
         at: Stamp,
     },
     /// Answer a report of a stall that goes on.

@@ -44,6 +44,21 @@ pub(super) struct CaseEvidence {
 }
 
 impl CaseEvidence {
+    /// The evidence of a thread that is in a poll of the place in question.
+    pub(super) fn of_poller(behaviour: Cause) -> CaseEvidence {
+        CaseEvidence {
+            hint: None,
+            says_worker: Some(true),
+            changed_task: false,
+            stack: None,
+            is_only_worker: true,
+            is_likely: true,
+            pool_waits: false,
+            may_be_undriven: false,
+            behaviour,
+        }
+    }
+
     /// Whether this thread is certain to run the worker.
     pub(super) fn proves_thread(self) -> bool {
         weigh(self).is_runner
