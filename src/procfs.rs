@@ -120,17 +120,24 @@ impl Thread {
     }
 }
 
-/// The times of the thread that has opened this. The file stays open, as later there may be no `/proc`, no
-/// free descriptor, or no memory.
+/// The times of one thread, for one reader. The file stays open, as later there may be no `/proc`, no free
+/// descriptor, or no memory.
 #[derive(Debug)]
-pub(crate) struct OwnSchedule(Option<File>);
+pub(crate) struct Schedule(Option<File>);
 
-impl OwnSchedule {
-    pub(crate) fn open() -> OwnSchedule {
-        OwnSchedule(File::open("/proc/thread-self/schedstat").ok())
+impl Schedule {
+    /// Opens that of the calling thread.
+    pub(crate) fn own() -> Schedule {
+        Schedule(File::open("/proc/thread-self/schedstat").ok())
     }
 
-    /// Returns `None` where the system does not report them. Does not allocate.
+    /// Opens that of another thread.
+    pub(crate) fn of(thread: Thread) -> Schedule {
+        let path = format!("/proc/self/task/{}/schedstat", thread.0);
+        Schedule(File::open(path).ok())
+    }
+
+    /// Returns `None` where the system does not report them, and once the thread has ended. Does not allocate.
     pub(crate) fn times(&self) -> Option<Times> {
         let mut file = self.0.as_ref()?;
         file.rewind().ok()?;
@@ -259,7 +266,7 @@ mod tests {
     #[test]
     fn what_the_watchdog_reads_does_not_allocate() {
         let thread = Thread(std::process::id());
-        let own = OwnSchedule::open();
+        let own = Schedule::own();
         let read = || {
             (
                 thread.state(),

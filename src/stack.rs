@@ -60,11 +60,13 @@ platform!(
 );
 
 pub use frame::Frame;
-pub(crate) use platform::{ARE_TAKEN, OnCpuTracker, follow, identify, introduce, own_id};
+pub(crate) use platform::{
+    ARE_TAKEN, ContextAddress, OnCpuTracker, Witness, follow, identify, introduce, own_id, sleeps,
+};
 pub(crate) use resolver_thread::ResolverThread;
 pub use settings::StackCapture;
 pub(crate) use snapshot::StackSnapshot;
 #[cfg(test)]
 pub(crate) use snapshot::Unresolved;
-pub(crate) use target::{Identity, Shows, Target};
+pub(crate) use target::{Identity, Look, Shows, Target};
 pub use trace::{NoStack, StackTrace, ThreadState};

@@ -19,8 +19,9 @@ pub use thread::OsThread;
 
 use crate::stack::StackTrace;
 
-/// A report of one worker that has not returned to its scheduler, or of one instrumented future that has not
-/// returned from a poll, for longer than the threshold. From [`Monitor::stalls`](crate::Monitor::stalls).
+/// A report of one worker of a monitored runtime that has not returned to its scheduler for longer than the
+/// threshold, or of a [root](Place::RootFuture) or [instrumented](Place::Future) future that has not returned
+/// from a poll. From [`Monitor::stalls`](crate::Monitor::stalls).
 ///
 /// A stall is reported when it crosses the threshold, at doubling durations, and when it ends. All
 /// reports of one stall have the same `id`, `place` and `began_at`.
@@ -76,7 +77,7 @@ pub struct Stall {
     /// process. At the end of a worker's stall, it is an upper bound measured by Tokio: it includes pauses, and
     /// whatever else the worker polled since it last published its counters, in up to 61 turns by default. At
     /// the end of an instrumented future's stall, it is the length of the poll, without the stalls of
-    /// instrumented futures within.
+    /// instrumented futures within. That of a root future is measured by loopmon.
     pub duration: Duration,
     /// Why, as far as the evidence shows. Later reports may correct it.
     pub cause: Cause,
@@ -151,7 +152,7 @@ impl Stall {
         }
     }
 
-    /// The index of the stalled worker, as Tokio's metrics count workers.
+    /// The index of the stalled worker, as Tokio's metrics count workers. `None` for a root future.
     #[must_use]
     pub fn worker(&self) -> Option<usize> {
         self.place.worker()
@@ -196,10 +197,13 @@ impl fmt::Display for Stall {
             self.duration.as_secs_f64(),
             self.cause,
         )?;
-        let is_poll_known = matches!(self.place, Place::Future(_)) || self.task.is_some();
-        if self.cause == Cause::OnCpu && !is_poll_known {
-            // Up to `event_interval` polls look like one.
-            f.write_str(", in one long poll or up to 61 shorter ones")?;
+        if self.cause == Cause::OnCpu && self.task.is_none() {
+            f.write_str(match self.place {
+                // Up to `event_interval` polls look like one.
+                Place::Worker(_) => ", in one long poll or up to 61 shorter ones",
+                Place::RootFuture => ", in one long poll or many shorter ones",
+                Place::Future(_) => "",
+            })?;
         }
         if let Some(thread) = &self.thread {
             write!(f, ", on thread {thread}")?;
@@ -232,6 +236,13 @@ mod tests {
             "worker 3 is stuck for 0.105 s: running on the CPU, in one long poll or up to 61 shorter \
              ones, since 15:39:40.766"
         );
+        stall.place = Place::RootFuture;
+        assert_eq!(
+            stall.to_string(),
+            "the root future is stuck for 0.105 s: running on the CPU, in one long poll or many shorter \
+             ones, since 15:39:40.766"
+        );
+        stall.place = Place::Worker(3);
         stall.phase = Phase::Ended;
         stall.monitor = Some("ingest".into());
         stall.thread = Some(OsThread::new(Some(17), Some("tokio-rt-worker".into())));

@@ -37,6 +37,11 @@
 //! of those that have ended by what the process did not run (`lost_time.rs`). The inspector knows the thread
 //! of such a poll, so it only has to find out what the thread does (`inspector/poll_investigation.rs`).
 //!
+//! The future of a `block_on` of a `multi_thread` runtime runs on no worker. The thread that installed the monitor
+//! may poll it, so that thread is watched as well (`root_thread.rs`, `root_watch.rs`), by what the system counts of
+//! it (`root_detector.rs`). The inspector judges whether it polls (`inspector/root_case.rs`). The same watch serves a
+//! `current_thread` runtime where Tokio's counters do not show whether it is driven.
+//!
 //! When a watch ends, the watchdog sends the end of the channel to the reporter, and the watch itself to the
 //! inspector, which has it dropped: the watchdog's thread frees nothing.
 
@@ -57,6 +62,9 @@ mod poll_watch;
 mod probe;
 mod queue;
 mod reporter;
+mod root_detector;
+mod root_thread;
+mod root_watch;
 mod runtime_watch;
 mod subject;
 mod thread;
@@ -70,6 +78,7 @@ use std::sync::Arc;
 pub(crate) use outlet::Outlet;
 pub use pauses::{Pause, Pauses, pauses};
 pub(crate) use poll_subject::PollRequest;
+pub(crate) use root_thread::Installer;
 pub(crate) use subject::Request;
 
 use crate::per_process::PerProcess;

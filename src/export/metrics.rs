@@ -56,7 +56,8 @@ static EXPORTS: Exports = Exports::on("loopmon-metrics");
 /// `many_polls`, `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
 /// [`per_worker`](Self::per_worker), `loopmon_stalls_total`, `loopmon_stall_seconds_total` and
 /// `loopmon_stall_in_progress_seconds` have the label `worker`, or `future` with the name of an instrumented
-/// future; when a monitor has more than 500 of these, `other`.
+/// future; when a monitor has more than 500 of these, `other`. Those of a
+/// [root future](crate::Place::RootFuture) have neither.
 ///
 /// Counters of the `metrics` crate are whole numbers, so `loopmon_stall_seconds_total` counts whole
 /// seconds; the fraction that is left of one stall is added to the next. Metrics of open stalls are

@@ -62,7 +62,7 @@ static EXPORTS: Exports = Exports::on("loopmon-otel");
 /// `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
 /// [`per_worker`](Self::per_worker), `loopmon.stall.count`, `.time` and `.age` have
 /// `loopmon.worker.index`, or `loopmon.future.name` with the name of an instrumented future; when a monitor has
-/// more than 500 of these, `other`.
+/// more than 500 of these, `other`. Those of a [root future](crate::Place::RootFuture) have neither.
 ///
 /// The histogram suggests boundaries from a millisecond to ten seconds; a view of the SDK may set
 /// others. Instruments of open stalls are updated ten times a second. When the monitor is detached,

@@ -45,7 +45,7 @@ static LOGGED: Mutex<(u64, Duration)> = Mutex::new((0, Duration::ZERO));
 ///
 /// | target | level | message | fields |
 /// |---|---|---|---|
-/// | `loopmon::stall` | `WARN` | `worker stalled`, `worker still stalled`, `worker was stalled`; `future` for instrumented futures | `monitor`, `index`, `worker` or `future`, `stall`, `phase` (`started`, `ongoing`, `ended`), `duration_seconds`, `cause`, `syscall`, `thread.name`, `thread.id`, `task`, `began_at`, `missed`, `suppressed`, `culprit`, `stack` |
+/// | `loopmon::stall` | `WARN` | `worker stalled`, `worker still stalled`, `worker was stalled`; `future` or `root future` for `worker` [elsewhere](crate::Place) | `monitor`, `index`, `worker` or `future`, `stall`, `phase` (`started`, `ongoing`, `ended`), `duration_seconds`, `cause`, `syscall`, `thread.name`, `thread.id`, `task`, `began_at`, `missed`, `suppressed`, `culprit`, `stack` |
 /// | `loopmon::stall` | `WARN` | `stalls not logged` | `monitor`, `index`, `suppressed` |
 /// | `loopmon::pause` | `INFO` | `the process did not run` | `pauses`, `duration_seconds`, `ended_at` |
 /// | `loopmon::sample` | `TRACE` | `sample` | `monitor`, `index`, `lag_seconds`, `tasks`, `queue_depth`, `busy`, `missed` |

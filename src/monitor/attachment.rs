@@ -17,6 +17,7 @@ use crate::broadcast::Publisher;
 use crate::error::{Error, Kind};
 use crate::foreign;
 use crate::sample::Sample;
+use crate::watchdog::Installer;
 
 #[derive(Debug)]
 pub(super) struct Attachment {
@@ -56,6 +57,8 @@ pub(super) struct RunRecord {
     id: RunId,
     driver: Driver,
     runtime: Handle,
+    /// The thread that has begun the run.
+    installer: Option<Installer>,
     since: Instant,
     future: Arc<RunFuture>,
     acceptance: Acceptance,
@@ -88,6 +91,7 @@ impl RunRecord {
     pub(super) fn new(
         driver: Driver,
         runtime: Handle,
+        installer: Option<Installer>,
         now: Instant,
         future: Arc<RunFuture>,
     ) -> (RunRecord, oneshot::Receiver<Infallible>) {
@@ -96,6 +100,7 @@ impl RunRecord {
             id: RunId(0),
             driver,
             runtime,
+            installer,
             since: now,
             future,
             acceptance: Acceptance::Offered,
@@ -142,12 +147,12 @@ impl Attachment {
     }
 
     /// Returns who wants reports of stalls, and the runtime to watch: that of the current run, once it has
-    /// accepted the run.
-    pub(super) fn wanted(&self) -> Option<(Post, Handle)> {
+    /// accepted the run. Also returns the thread that has begun the run, if it may poll a root future.
+    pub(super) fn wanted(&self) -> Option<(Post, Handle, Option<Installer>)> {
         let run = self.run.as_ref()?;
         let accepted = run.acceptance == Acceptance::Accepted;
         let post = self.channels.stalls.as_ref().filter(|_| accepted)?.post()?;
-        Some((post, run.runtime.clone()))
+        Some((post, run.runtime.clone(), run.installer.clone()))
     }
 
     /// Returns who wants reports of stalls, of a runtime or not.

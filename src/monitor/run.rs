@@ -22,6 +22,7 @@ use crate::foreign::Foreign;
 use crate::own_thread::OwnThread;
 use crate::runtime::RuntimeTasks;
 use crate::sample::Sample;
+use crate::watchdog::Installer;
 
 /// A run that has begun. Dropping it ends the run.
 pub(super) struct Run {
@@ -52,6 +53,7 @@ impl Run {
         let (record, over) = RunRecord::new(
             driver,
             runtime.clone(),
+            Installer::here(runtime, &shared.stack_capture),
             clock::tokio_now(),
             Arc::clone(&future),
         );

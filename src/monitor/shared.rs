@@ -117,7 +117,7 @@ impl Shared {
     /// and of futures if there are any.
     pub(super) fn ensure_detection(&self) -> Result<(), Error> {
         let wanted = self.attachment.with(|attachment| attachment.wanted());
-        let watched = wanted.map_or(Ok(()), |(post, runtime)| {
+        let watched = wanted.map_or(Ok(()), |(post, runtime, installer)| {
             post.ensure_started(WatchKind::Runtime, |outlet| {
                 Watch::start(Request {
                     tasks: self.own_tasks(&runtime),
@@ -127,6 +127,7 @@ impl Shared {
                     rescue_timers: self.rescue_timers,
                     stack_capture: self.stack_capture.clone(),
                     outlet,
+                    installer,
                 })
             })
         });

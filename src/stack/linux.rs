@@ -2,10 +2,12 @@
 //! other; they meet in `image.rs`.
 
 mod capture;
+mod context;
 mod image;
 mod resolve;
 
-pub(crate) use capture::{OnCpuTracker, capture, follow, identify};
+pub(crate) use capture::{OnCpuTracker, capture, follow, identify, sleeps};
+pub(crate) use context::{ContextAddress, Witness};
 pub(crate) use image::Capture;
 pub(crate) use resolve::Resolver;
 

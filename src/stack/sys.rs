@@ -85,3 +85,11 @@ pub(crate) use threads::introduce;
 pub(crate) fn own_id() -> Option<u32> {
     Some(raw::own_id())
 }
+
+/// Returns where the calling thread has its thread-local variables. `None` if those of Tokio are elsewhere, as in
+/// a library.
+#[cfg(not(loopmon_loom))]
+pub(super) fn thread_locals() -> Option<std::ops::Range<u64>> {
+    let block = program::thread_locals();
+    block.filter(|_| handler::is_in_main_program())
+}

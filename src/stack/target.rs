@@ -28,3 +28,16 @@ pub(crate) enum Shows {
     /// The thread has handed its worker over, by `block_in_place`.
     HandedOver,
 }
+
+/// What a thread has noted of its polls, as seen from another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// Whether the thread is in a poll, in a `block_on` of the runtime in question.
+    pub(crate) polls: bool,
+    /// Whether the thread runs a scheduler.
+    pub(crate) drives: bool,
+    /// What is left of the budget of the poll.
+    pub(crate) budget: Option<u8>,
+    /// The state of the thread's random numbers, which is new in each call of `block_on`.
+    pub(crate) seed: Vec<u8>,
+}

@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
+use tokio::runtime::Handle;
+
 use super::settings::StackCapture;
-use super::target::{Identity, Target};
+use super::target::{Identity, Look, Target};
 use super::trace::StackTrace;
 
 /// Whether this platform supports stacks.
@@ -46,10 +48,38 @@ pub(crate) fn identify(
     None
 }
 
+pub(crate) fn sleeps(_: Target) -> Option<u64> {
+    None
+}
+
 pub(crate) fn introduce() {}
 
 pub(crate) fn own_id() -> Option<u32> {
     None
+}
+
+/// Never exists.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ContextAddress {}
+
+impl ContextAddress {
+    pub(crate) fn here() -> Option<ContextAddress> {
+        None
+    }
+}
+
+/// Never exists.
+#[derive(Debug)]
+pub(crate) enum Witness {}
+
+impl Witness {
+    pub(crate) fn of(_: &Handle) -> Option<Witness> {
+        None
+    }
+
+    pub(crate) fn look(&self, _: ContextAddress) -> Option<Look> {
+        match *self {}
+    }
 }
 
 #[derive(Default)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// Where a [`Stall`](crate::Stall) is.
 ///
-/// `Display` prints the words that begin a stall's line: `worker 3`, `future accept`.
+/// `Display` prints the words that begin a stall's line: `worker 3`, `the root future`, `future accept`.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(
@@ -16,6 +16,10 @@ use std::sync::Arc;
 pub enum Place {
     /// A worker of the runtime, by its index in Tokio's metrics; 0 on a `current_thread` runtime.
     Worker(usize),
+    /// The future that a `multi_thread` runtime polls in `block_on`, such as that of
+    /// `#[tokio::main] async fn main()`. It runs on the thread that has called `block_on`, which is no worker.
+    /// It is [detected](crate::docs::stalls#the-future-of-block_on) with the `stack` feature on Linux.
+    RootFuture,
     /// A future that was [instrumented](crate::Monitor::instrument), by its name.
     Future(Arc<str>),
 }
@@ -26,6 +30,7 @@ impl Place {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Place::Worker(_) => "worker",
+            Place::RootFuture => "root future",
             Place::Future(_) => "future",
         }
     }
@@ -34,7 +39,7 @@ impl Place {
     #[cfg(feature = "_export")]
     pub(crate) fn future(&self) -> Option<&Arc<str>> {
         match self {
-            Place::Worker(_) => None,
+            Place::Worker(_) | Place::RootFuture => None,
             Place::Future(name) => Some(name),
         }
     }
@@ -42,7 +47,7 @@ impl Place {
     pub(crate) fn worker(&self) -> Option<usize> {
         match self {
             Place::Worker(index) => Some(*index),
-            Place::Future(_) => None,
+            Place::RootFuture | Place::Future(_) => None,
         }
     }
 }
@@ -51,6 +56,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Worker(index) => write!(f, "worker {index}"),
+            Place::RootFuture => f.write_str("the root future"),
             Place::Future(name) => write!(f, "future {name}"),
         }
     }

@@ -48,11 +48,24 @@ impl Sub<Duration> for AwakeInstant {
 }
 
 /// What the clock shows.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AwakeTime {
     pub(super) now: AwakeInstant,
     /// How much of the system's time has not counted so far.
     pub(super) lost: Duration,
+}
+
+impl AwakeTime {
+    /// When the watchdog started.
+    pub(super) const START: AwakeTime = AwakeTime {
+        now: AwakeInstant::START,
+        lost: Duration::ZERO,
+    };
+
+    /// The system's time since then.
+    pub(super) fn since(self, earlier: AwakeTime) -> Duration {
+        self.now.since(earlier.now) + self.lost.saturating_sub(earlier.lost)
+    }
 }
 
 #[derive(Debug)]
@@ -66,10 +79,7 @@ pub(super) struct AwakeClock {
 impl AwakeClock {
     pub(super) fn new(now: Instant) -> AwakeClock {
         AwakeClock {
-            time: AwakeTime {
-                now: AwakeInstant::START,
-                lost: Duration::ZERO,
-            },
+            time: AwakeTime::START,
             overslept: Duration::ZERO,
             last: now,
         }

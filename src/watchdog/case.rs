@@ -1,31 +1,62 @@
 //! The life of one stall: clear → suspected → open → clear, and what the other threads are sent of it. When
-//! it passes from one to the other is decided by `detector.rs` for workers, and by `poll_watch.rs` for
-//! instrumented futures.
+//! it passes from one to the other is decided in the detectors, and in `poll_watch.rs`.
 
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::awake_clock::AwakeInstant;
+use super::awake_clock::{AwakeInstant, AwakeTime};
 use super::mailboxes::Mailboxes;
 use super::messages::{Command, Due, Event, Report, Stamp, Suspect};
 use super::outlet::Outlet;
 use super::queue::Full;
+use super::subject::Subject;
 use crate::clock;
 use crate::stall::{Cause, OsThread, Phase, Place, Stall, StallId};
 
 /// On a crowded machine the inspector may wait for a CPU for that long.
 const SHORTEST_ANSWER: Duration = Duration::from_millis(100);
 
-/// What the other threads have been sent of a place's present stall.
+/// What the other threads have been sent of the present stall of one place.
 #[derive(Debug, Default)]
-pub(super) enum Case {
+pub(super) struct Case {
+    stage: Stage,
+    /// Counts the reports.
+    reports: u32,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
     #[default]
     Clear,
     /// A suspicion: nothing has been reported.
     Suspected { id: StallId, is_inspected: bool },
     /// A stall, as it was reported last.
     Open { stall: Stall, is_inspected: bool },
+}
+
+/// One tick of the watchdog at one runtime.
+#[derive(Debug)]
+pub(super) struct Tick<'a> {
+    pub(super) time: AwakeTime,
+    pub(super) subject: &'a Arc<Subject>,
+    pub(super) mailboxes: &'a Mailboxes,
+    /// Counts the reports that were refused since the last one that was not.
+    pub(super) lost_reports: &'a mut u64,
+    /// When a stall of the worker went on last that the watch of the root thread has reported.
+    pub(super) reported_at: Option<AwakeInstant>,
+}
+
+impl Tick<'_> {
+    pub(super) fn desk(&mut self) -> Desk<'_> {
+        Desk {
+            mailboxes: self.mailboxes,
+            outlet: &self.subject.outlet,
+            monitor: self.subject.name.as_ref(),
+            threshold: self.subject.threshold,
+            lost_reports: self.lost_reports,
+        }
+    }
 }
 
 /// Where the stalls of one watch are reported.
@@ -40,23 +71,34 @@ pub(super) struct Desk<'a> {
 }
 
 impl Case {
+    /// Whether a stall has been reported, and has not ended.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self, Case::Open { .. })
+        matches!(self.stage, Stage::Open { .. })
+    }
+
+    /// What the next report says.
+    pub(super) fn due(&self, lasted: Duration, hint: Option<Cause>, now: AwakeInstant) -> Due {
+        Due {
+            number: self.reports.wrapping_add(1),
+            lasted,
+            hint,
+            at: Stamp::new(now),
+        }
     }
 
     /// Clear → suspected: the inspector begins to gather evidence.
     pub(super) fn suspect(&mut self, suspect: Suspect, at: Stamp, mailboxes: &Mailboxes) {
         let id = StallId::next();
         let is_inspected = mailboxes.command(Command::Suspect { id, suspect, at });
-        *self = Case::Suspected { id, is_inspected };
+        self.stage = Stage::Suspected { id, is_inspected };
     }
 
     /// Suspected → clear: the poll ended in time.
     pub(super) fn clear(&mut self, mailboxes: &Mailboxes) {
-        if let Case::Suspected {
+        if let Stage::Suspected {
             id,
             is_inspected: true,
-        } = mem::take(self)
+        } = mem::take(&mut self.stage)
         {
             mailboxes.command(Command::Clear(id));
         }
@@ -78,7 +120,7 @@ impl Case {
         if is_inspected {
             desk.mailboxes.command(Command::Conclude { id, due });
         }
-        *self = Case::Open {
+        self.stage = Stage::Open {
             stall,
             is_inspected,
         };
@@ -112,6 +154,7 @@ impl Case {
         due: Due,
         desk: &Desk<'_>,
     ) -> (Stall, bool) {
+        self.reports = due.number;
         let new = |id| Stall {
             id,
             monitor: desk.monitor.cloned(),
@@ -123,10 +166,10 @@ impl Case {
                 due.lasted,
             )
         };
-        let (stall, is_inspected) = match mem::take(self) {
-            Case::Clear => (new(StallId::next()), false),
-            Case::Suspected { id, is_inspected } => (new(id), is_inspected),
-            Case::Open {
+        let (stall, is_inspected) = match mem::take(&mut self.stage) {
+            Stage::Clear => (new(StallId::next()), false),
+            Stage::Suspected { id, is_inspected } => (new(id), is_inspected),
+            Stage::Open {
                 stall,
                 is_inspected,
             } => (stall, is_inspected),

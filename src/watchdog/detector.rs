@@ -179,16 +179,26 @@ impl Detector {
         };
     }
 
-    /// The worker's thread is known to do other things too.
-    pub(super) fn set_maybe_intermittent(&mut self) {
-        if self.driven == Driven::Continuous {
-            self.driven = Driven::MaybeIntermittent;
+    /// The worker's thread is known to do other things too. `is_seen`: whether its polls are seen as well, so that
+    /// the counters need not tell.
+    pub(super) fn set_maybe_intermittent(&mut self, is_seen: bool) {
+        match self.driven {
+            Driven::Always | Driven::Intermittent => {}
+            _ if is_seen => self.driven = Driven::Intermittent,
+            _ => self.driven = Driven::MaybeIntermittent,
         }
+    }
+
+    /// Since when the worker may be stuck, if the counters cannot show that while it lasts.
+    pub(super) fn uncertain_since(&self) -> Option<AwakeInstant> {
+        let counters_show = self.is_armed && self.is_certain();
+        let is_uncertain = !counters_show && !self.is_parked();
+        is_uncertain.then_some(self.stuck_since)
     }
 
     /// The worker's thread does other things now, or is gone. Returns whether nobody drives the worker then.
     pub(super) fn set_undriven(&mut self, seen: Observation) -> bool {
-        self.set_maybe_intermittent();
+        self.set_maybe_intermittent(false);
         let is_undriven = self.driven != Driven::Always;
         if is_undriven {
             self.restart(seen);

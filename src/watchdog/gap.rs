@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use super::awake_clock::AwakeInstant;
-use crate::procfs::{OwnSchedule, Times};
+use crate::procfs::{Schedule, Times};
 
 /// What a gap was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(super) fn judge(evidence: GapEvidence) -> Gap {
 /// The CPU times of the watchdog's thread.
 #[derive(Debug)]
 pub(super) struct OwnTimes {
-    source: OwnSchedule,
+    source: Schedule,
     last: Option<Times>,
     read_at: AwakeInstant,
     /// By how much the watchdog had overslept when `last` was read.
@@ -65,7 +65,7 @@ impl OwnTimes {
 
     /// Must be called on the watchdog's thread.
     pub(super) fn begin() -> OwnTimes {
-        let source = OwnSchedule::open();
+        let source = Schedule::own();
         OwnTimes {
             last: source.times(),
             source,

@@ -10,6 +10,7 @@ mod candidates;
 mod census;
 mod investigation;
 mod poll_investigation;
+mod root_case;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use candidates::Candidates;
 use census::Census;
 use investigation::Investigation;
 use poll_investigation::PollInvestigation;
+use root_case::RootCase;
 
 /// How long the inspector waits for all threads together in one go.
 const LONGEST_WAIT: Duration = Duration::from_millis(10);
@@ -42,6 +44,7 @@ pub(super) fn run(mailboxes: &Arc<Mailboxes>) {
         mailboxes: Arc::clone(mailboxes),
         cases: Vec::new(),
         polls: Vec::new(),
+        roots: Vec::new(),
         censuses: HashMap::new(),
         throttle: Throttle::default(),
         at: Stamp::new(AwakeInstant::START),
@@ -54,6 +57,7 @@ pub(super) fn run(mailboxes: &Arc<Mailboxes>) {
         let due = follow_at
             .into_iter()
             .chain(inspector.throttle.due_at())
+            .chain(inspector.roots.iter().filter_map(RootCase::due_at))
             .min();
         let command = mailboxes.inspector.pop(due);
         if matches!(command, Some(Command::Stop)) {
@@ -63,6 +67,7 @@ pub(super) fn run(mailboxes: &Arc<Mailboxes>) {
         if foreign::call(|| inspector.act(command)).is_err() {
             inspector.cases.clear();
             inspector.polls.clear();
+            inspector.roots.clear();
         }
     }
 }
@@ -73,6 +78,8 @@ struct Inspector {
     cases: Vec<Investigation>,
     /// The polls that are.
     polls: Vec<PollInvestigation>,
+    /// The threads that are in a poll of `block_on` and suspected or stalled.
+    roots: Vec<RootCase>,
     /// For each runtime, the last two censuses, the older one first.
     censuses: HashMap<*const Subject, [Option<Census>; 2]>,
     throttle: Throttle,
@@ -103,6 +110,10 @@ impl Inspector {
             self.cases.retain(|case| !case.is_abandoned(now));
             self.polls.retain(|poll| !poll.is_abandoned(now));
         }
+        for root in &mut self.roots {
+            root.follow(now, now + LONGEST_WAIT);
+        }
+        self.roots.retain(|root| !root.is_abandoned(now));
         self.throttle.update(now);
     }
 
@@ -115,6 +126,7 @@ impl Inspector {
             Command::Clear(id) => {
                 self.cases.retain(|case| case.id() != id);
                 self.polls.retain(|poll| poll.id() != id);
+                self.roots.retain(|root| root.id() != id);
             }
             Command::WakeProbe(subject) => subject.probe.wake(),
             Command::ObserveAll(subject) => subject.probe.observe_all(),
@@ -141,6 +153,14 @@ impl Inspector {
                 self.cases.push(case);
                 tick
             }
+            Suspect::Root {
+                root,
+                subject,
+                stretch,
+            } => {
+                let root = RootCase::begin(id, root, subject, stretch, at);
+                return self.roots.extend(root);
+            }
             Suspect::Poll { subject, poll } => {
                 let mut poll = PollInvestigation::new(id, subject, poll);
                 poll.begin(at, until);
@@ -161,6 +181,9 @@ impl Inspector {
         if let Some(poll) = self.polls.iter_mut().find(|poll| poll.id() == id) {
             poll.conclude(due, until, &self.mailboxes);
         }
+        if let Some(root) = self.roots.iter_mut().find(|root| root.id() == id) {
+            root.conclude(due, until, &self.mailboxes);
+        }
     }
 
     fn end(&mut self, id: StallId, due: Due, began: AwakeInstant) {
@@ -173,6 +196,9 @@ impl Inspector {
         if let Some(index) = self.polls.iter().position(|poll| poll.id() == id) {
             let poll = self.polls.swap_remove(index);
             poll.end(due, began, &self.mailboxes);
+        }
+        if let Some(index) = self.roots.iter().position(|root| root.id() == id) {
+            self.roots.swap_remove(index).end(due, &self.mailboxes);
         }
     }
 
@@ -222,6 +248,7 @@ impl Inspector {
     /// Drops a watch elsewhere: that may drop what the runtime's hooks own, which is foreign code.
     fn dispose(&mut self, subject: Arc<Subject>, watch: Garbage) {
         self.cases.retain(|case| !case.is_of(&subject));
+        self.roots.retain(|root| !root.is_of(&subject));
         self.censuses.remove(&Arc::as_ptr(&subject));
         self.mailboxes.give_slot_back();
         subject.probe.end();

@@ -12,6 +12,8 @@ use tokio::task;
 use super::awake_clock::AwakeInstant;
 use super::outlet::Outlet;
 use super::poll_subject::PollSubject;
+use super::root_detector::Stretch;
+use super::root_thread::RootThread;
 use super::subject::Subject;
 use super::verdict::CaseEvidence;
 use crate::clock;
@@ -74,6 +76,12 @@ pub(super) enum Suspect {
         worker: usize,
         /// The worker is stuck for as long as its counters are these.
         frozen: WorkerCounters,
+    },
+    /// A thread that may call `block_on`: whether it is in a poll there is to be judged first.
+    Root {
+        root: Arc<RootThread>,
+        subject: Arc<Subject>,
+        stretch: Stretch,
     },
     /// A poll of an instrumented future.
     Poll {

@@ -34,7 +34,6 @@ pub(super) struct PollWatch {
 struct LongPoll {
     poll: PollId,
     case: Case,
-    reports: u32,
     lasted: Duration,
     /// After which time the next report is due.
     next: Duration,
@@ -101,7 +100,7 @@ impl PollWatch {
         if self.long.len() == MOST {
             return Duration::MAX;
         }
-        let mut case = Case::Clear;
+        let mut case = Case::default();
         let suspect = Suspect::Poll {
             subject: Arc::clone(&self.subject),
             poll,
@@ -111,7 +110,6 @@ impl PollWatch {
         self.long.push(LongPoll {
             poll,
             case,
-            reports: 0,
             lasted,
             next,
             unseen: 0,
@@ -167,8 +165,7 @@ impl PollWatch {
             Some(known) => self.long.swap_remove(known),
             None => LongPoll {
                 poll: poll.poll,
-                case: Case::Clear,
-                reports: 0,
+                case: Case::default(),
                 lasted: Duration::ZERO,
                 next: Duration::ZERO,
                 unseen: 0,
@@ -229,14 +226,8 @@ impl PollWatch {
 }
 
 impl LongPoll {
-    fn due(&mut self, pass: &Pass<'_>) -> Due {
-        self.reports += 1;
-        Due {
-            number: self.reports,
-            lasted: self.lasted,
-            hint: None,
-            at: Stamp::new(pass.time.now),
-        }
+    fn due(&self, pass: &Pass<'_>) -> Due {
+        self.case.due(self.lasted, None, pass.time.now)
     }
 }
 

@@ -1,16 +1,18 @@
-//! One runtime under watch: all its workers at one tick, when the next tick is due, and which workers'
-//! threads are still unknown. One worker alone: `worker_watch.rs`.
+//! One runtime under watch: all its workers and its root thread at one tick, when the next tick is due, and
+//! which workers' threads are still unknown. One worker alone: `worker_watch.rs`.
 
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::awake_clock::{AwakeInstant, AwakeTime};
+use super::case::Tick;
 use super::detector::{Driven, Observation};
 use super::mailboxes::Mailboxes;
 use super::messages::{Command, Event};
+use super::root_watch::RootWatch;
 use super::subject::Subject;
-use super::worker_watch::{Tick, WorkerWatch};
+use super::worker_watch::WorkerWatch;
 use crate::runtime::WorkerCounters;
 
 /// How often all workers are observed at once while some are unknown, and after what time first; that
@@ -26,6 +28,7 @@ const CENSUS_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct RuntimeWatch {
     subject: Arc<Subject>,
     workers: Vec<WorkerWatch>,
+    root: Option<RootWatch>,
     has_begun: bool,
     /// How often all workers together had been observed at the last tick.
     observations: u32,
@@ -56,8 +59,10 @@ impl RuntimeWatch {
         let workers = (0..subject.workers())
             .map(|index| WorkerWatch::new(index, driven, &subject))
             .collect();
+        let root = subject.root.clone();
         RuntimeWatch {
             workers,
+            root: root.map(|root| RootWatch::new(root, &subject)),
             has_begun: false,
             observations: 0,
             load: Load::default(),
@@ -109,11 +114,13 @@ impl RuntimeWatch {
         let has_observed = mem::replace(&mut self.observations, observations) != observations;
         let is_alone = self.workers.len() == 1;
         let mut shown = Shown::default();
+        let workers_root = self.root.as_ref().filter(|_| !subject.has_many_workers);
         let mut tick = Tick {
             time,
             subject,
             mailboxes,
             lost_reports: &mut self.lost_reports,
+            reported_at: workers_root.and_then(RootWatch::stuck_at),
         };
         for (index, worker) in self.workers.iter_mut().enumerate() {
             let counters = subject.counters(index);
@@ -121,7 +128,10 @@ impl RuntimeWatch {
             if has_observed {
                 progress |= worker.was_observed(subject);
                 if subject.is_on_outsider(index) {
-                    worker.detector().set_maybe_intermittent();
+                    let root = subject.root.as_ref();
+                    let is_seen =
+                        root.is_some_and(|root| root.runs(subject.worker_threads(), index));
+                    worker.detector().set_maybe_intermittent(is_seen);
                 }
             }
             let seen = Observation {
@@ -132,6 +142,15 @@ impl RuntimeWatch {
             shown.newly_suspected |= worker.observe(seen, &mut tick);
             shown.newly_stuck |= worker.is_newly_stuck();
             shown.parked |= worker.is_parked();
+        }
+        if let Some(root) = &mut self.root {
+            // Where Tokio's counters show a stall of the worker, they show more.
+            let not_before = if subject.has_many_workers {
+                Some(AwakeInstant::START)
+            } else {
+                self.workers.first().and_then(WorkerWatch::uncertain_since)
+            };
+            root.observe(not_before, &mut tick);
         }
         shown
     }
@@ -168,7 +187,9 @@ impl RuntimeWatch {
 
     fn due_after(&self, now: AwakeInstant) -> AwakeInstant {
         let next_tick = now + self.subject.tick();
-        let due = self.workers.iter().filter_map(WorkerWatch::due_at).min();
+        let due = self.workers.iter().filter_map(WorkerWatch::due_at);
+        let root = self.root.as_ref().and_then(RootWatch::due_at);
+        let due = due.chain(root).min();
         due.map_or(next_tick, |due| due.clamp(now, next_tick))
     }
 

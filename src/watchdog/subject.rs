@@ -9,6 +9,7 @@ use tokio::runtime::{Handle, RuntimeFlavor, RuntimeMetrics, worker_index};
 
 use super::outlet::Outlet;
 use super::probe::task::{Barriers, Probe};
+use super::root_thread::{Installer, RootThread};
 use crate::runtime::{TaskTracker, WorkerCounters, WorkerThreads};
 use crate::stack::StackCapture;
 use crate::stall::OsThread;
@@ -32,6 +33,8 @@ pub(crate) struct Request {
     pub(crate) rescue_timers: bool,
     pub(crate) stack_capture: StackCapture,
     pub(crate) outlet: Arc<Outlet>,
+    /// The thread that installed the monitor, if it may call `block_on`.
+    pub(crate) installer: Option<Installer>,
 }
 
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(super) struct Subject {
     pub(super) probe: Arc<Probe>,
     /// The worker that requested the watch, if that was one of this runtime.
     pub(super) inside: Option<usize>,
+    /// The thread that may poll the root future.
+    pub(super) root: Option<Arc<RootThread>>,
     /// The number of the thread that requested the watch from outside: it may drive the runtime, but does
     /// other things too.
     outsider: Option<u32>,
@@ -68,6 +73,8 @@ impl Subject {
         if let Some(worker) = inside {
             worker_threads.observe(worker);
         }
+        let here = || Installer::here(&request.runtime, &request.stack_capture);
+        let installer = request.installer.or_else(here);
         let probe = Probe::new(Barriers::of(request.tasks.clone(), workers));
         let task = request.tasks.token().keep(probe.task());
         let subject = Arc::new(Subject {
@@ -81,6 +88,7 @@ impl Subject {
             has_many_workers,
             probe,
             inside,
+            root: installer.and_then(RootThread::new).map(Arc::new),
             outsider: inside.is_none().then(|| OsThread::current().number()),
             undriven: (0..workers).map(|_| AtomicBool::new(false)).collect(),
             is_over: AtomicBool::new(false),

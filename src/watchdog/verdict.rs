@@ -3,7 +3,8 @@
 //! A cause is what a thread does. So it must first be certain that this thread runs the worker at that
 //! moment. The evidence, the strongest first; weaker evidence never overrules stronger:
 //!
-//! 0. The thread itself has recorded that it is in this poll of an instrumented future: nothing else counts.
+//! 0. The thread, or Tokio on it, has recorded that it is in this poll of an instrumented or root future: nothing
+//!    else counts.
 //! 1. The thread itself has said which worker it runs, when a signal asked it.
 //! 2. The stack of the thread shows that it polls a task as a worker, or that it has handed its worker
 //!    over.
@@ -26,8 +27,8 @@ use crate::stall::Cause;
 pub(super) struct CaseEvidence {
     /// The cause as far as the worker's counters and its observations show it.
     pub(super) hint: Option<Cause>,
-    /// Whether the thread has recorded that it is in the poll.
-    pub(super) is_recorded: bool,
+    /// Whether the thread is known to be in the poll: it has recorded that itself, or Tokio has.
+    pub(super) is_known_to_poll: bool,
     /// Whether the thread says that it runs this worker. `None` if it was not asked.
     pub(super) says_worker: Option<bool>,
     /// Whether the thread says that it polls another task than before.
@@ -47,6 +48,15 @@ pub(super) struct CaseEvidence {
 }
 
 impl CaseEvidence {
+    /// The evidence of a thread that is known to be in a poll of the place in question.
+    pub(super) fn of_poller(behaviour: Cause) -> CaseEvidence {
+        CaseEvidence {
+            is_known_to_poll: true,
+            behaviour,
+            ..NO_EVIDENCE
+        }
+    }
+
     /// Whether this thread is certain to run the worker.
     pub(super) fn proves_thread(self) -> bool {
         weigh(self).is_runner
@@ -71,7 +81,7 @@ pub(super) fn with_the_call(behaviour: Cause, last: Option<CaseEvidence>) -> Cau
 
 /// Weighs the evidence: no other place does.
 pub(super) fn weigh(evidence: CaseEvidence) -> Verdict {
-    if evidence.is_recorded {
+    if evidence.is_known_to_poll {
         return Verdict {
             cause: evidence.behaviour,
             is_runner: true,
@@ -127,7 +137,7 @@ pub(super) fn weigh_at_end(live: Verdict, evidence: CaseEvidence, is_unattended:
 /// Evidence of nothing but that a thread slept.
 pub(super) const NO_EVIDENCE: CaseEvidence = CaseEvidence {
     hint: None,
-    is_recorded: false,
+    is_known_to_poll: false,
     says_worker: None,
     changed_task: false,
     stack: None,

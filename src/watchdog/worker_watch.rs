@@ -1,17 +1,15 @@
-//! One worker under watch: what the detector finds decides on the life of its stalls (`case.rs`). When a worker
+//! One worker under watch: what its detector finds decides on the life of its stalls (`case.rs`). When a worker
 //! counts as stuck is decided in `detector.rs`.
 
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::awake_clock::{AwakeInstant, AwakeTime};
-use super::case::{Case, Desk};
+use super::case::{Case, Tick};
 use super::detector::{Detector, Driven, Observation, Transition};
-use super::mailboxes::Mailboxes;
-use super::messages::{Due, Stamp, Suspect};
+use super::messages::{Stamp, Suspect};
 use super::subject::Subject;
-use crate::stall::{Cause, Place};
+use crate::stall::Place;
 
 #[derive(Debug)]
 pub(super) struct WorkerWatch {
@@ -22,49 +20,21 @@ pub(super) struct WorkerWatch {
     observations: u32,
     /// Whether the worker was stuck at the last tick.
     was_stuck: bool,
-    /// Counts the reports of this worker.
-    reports: u32,
-}
-
-/// One tick of the watchdog at one runtime.
-#[derive(Debug)]
-pub(super) struct Tick<'a> {
-    pub(super) time: AwakeTime,
-    pub(super) subject: &'a Arc<Subject>,
-    pub(super) mailboxes: &'a Mailboxes,
-    /// Counts the reports that were refused since the last one that was not.
-    pub(super) lost_reports: &'a mut u64,
-}
-
-impl Tick<'_> {
-    fn desk(&mut self) -> Desk<'_> {
-        Desk {
-            mailboxes: self.mailboxes,
-            outlet: &self.subject.outlet,
-            monitor: self.subject.name.as_ref(),
-            threshold: self.subject.threshold,
-            lost_reports: self.lost_reports,
-        }
-    }
 }
 
 impl WorkerWatch {
     pub(super) fn new(index: usize, driven: Driven, subject: &Subject) -> WorkerWatch {
         let first = Observation {
-            time: AwakeTime {
-                now: AwakeInstant::START,
-                lost: Duration::ZERO,
-            },
+            time: AwakeTime::START,
             counters: subject.counters(index),
             progress: subject.inside == Some(index),
         };
         WorkerWatch {
             index,
             detector: Detector::new(subject.threshold, driven, first),
-            case: Case::Clear,
+            case: Case::default(),
             observations: subject.worker_threads().observations(index),
             was_stuck: false,
-            reports: 0,
         }
     }
 
@@ -87,6 +57,11 @@ impl WorkerWatch {
         self.detector.is_parked()
     }
 
+    /// Since when the worker may be stuck without a live report of it.
+    pub(super) fn uncertain_since(&self) -> Option<AwakeInstant> {
+        self.detector.uncertain_since()
+    }
+
     /// When the next transition is due if the worker stays stuck.
     pub(super) fn due_at(&self) -> Option<AwakeInstant> {
         self.detector.due_at()
@@ -101,12 +76,13 @@ impl WorkerWatch {
 
     /// The life of a stall. Returns whether the worker is newly suspected.
     pub(super) fn observe(&mut self, seen: Observation, tick: &mut Tick<'_>) -> bool {
-        let is_undriven = tick.subject.take_undriven(self.index) && !self.case.is_open();
-        if is_undriven && self.detector.set_undriven(seen) {
+        let is_open = self.case.is_open();
+        if tick.subject.take_undriven(self.index) && !is_open && self.detector.set_undriven(seen) {
             self.case.clear(tick.mailboxes);
             return false;
         }
         let (began, frozen) = (self.detector.stuck_since(), self.detector.counters());
+        let place = || Place::Worker(self.index);
         let transition = self.detector.observe(seen);
         match transition {
             Transition::None => {}
@@ -125,27 +101,19 @@ impl WorkerWatch {
                 stuck_for,
                 hint,
             } => {
-                let due = self.due(stuck_for, hint, tick);
-                let place = || Place::Worker(self.index);
+                let due = self.case.due(stuck_for, hint, tick.time.now);
                 self.case.report_live(phase, place, due, &mut tick.desk());
             }
+            // It has been reported while it lasted.
+            Transition::Over { .. } if !is_open && tick.reported_at >= Some(began) => {
+                self.case.clear(tick.mailboxes);
+            }
             Transition::Over { lasted, hint } => {
-                let due = self.due(lasted, hint, tick);
-                let place = || Place::Worker(self.index);
+                let due = self.case.due(lasted, hint, tick.time.now);
                 self.case
                     .report_end(began, place, None, due, &mut tick.desk());
             }
         }
         transition == Transition::Suspected
-    }
-
-    fn due(&mut self, lasted: Duration, hint: Option<Cause>, tick: &Tick<'_>) -> Due {
-        self.reports = self.reports.wrapping_add(1);
-        Due {
-            number: self.reports,
-            lasted,
-            hint,
-            at: Stamp::new(tick.time.now),
-        }
     }
 }

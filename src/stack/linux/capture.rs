@@ -73,6 +73,11 @@ pub(crate) fn follow(target: Target, tracker: &mut OnCpuTracker, settings: &Stac
     }
 }
 
+/// Returns how often the thread has gone to sleep in its life.
+pub(crate) fn sleeps(target: Target) -> Option<u64> {
+    Status::of(Thread(target.proc_id)).map(Status::sleeps)
+}
+
 /// Asks a thread which worker and task it runs, if a signal interrupts no call of it.
 pub(crate) fn identify(
     target: Target,

@@ -10,6 +10,8 @@ use std::slice;
 
 use libc::{Elf64_Ehdr, Elf64_Phdr};
 
+use super::raw;
+
 /// Whether an address is part of the main program.
 pub(super) fn main_has(address: u64) -> bool {
     let headers = main_headers();
@@ -19,6 +21,23 @@ pub(super) fn main_has(address: u64) -> bool {
         let mut ranges = headers.iter().filter(loaded).map(|it| range(it, bias));
         ranges.any(|range| range.contains(&address))
     })
+}
+
+/// Returns where the calling thread has the thread-local variables of the main program, by the convention of
+/// the processor. `None` if the program has none.
+pub(super) fn thread_locals() -> Option<Range<u64>> {
+    let mut headers = main_headers().iter();
+    let header = headers.find(|header| header.p_type == libc::PT_TLS)?;
+    let pointer = raw::thread_pointer();
+    let align = header.p_align.max(1);
+    if cfg!(target_arch = "x86_64") {
+        // They end where the thread pointer points to.
+        let size = header.p_memsz.checked_next_multiple_of(align)?;
+        return Some(pointer.checked_sub(size)?..pointer);
+    }
+    // They begin behind two words.
+    let start = pointer.checked_add(16_u64.checked_next_multiple_of(align)?)?;
+    Some(start..start.checked_add(header.p_memsz)?)
 }
 
 fn range(header: &Elf64_Phdr, bias: u64) -> Range<u64> {
@@ -61,6 +80,9 @@ pub(super) fn auxiliary(kind: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::thread;
+
     use super::super::handler;
     use super::*;
 
@@ -71,6 +93,22 @@ mod tests {
         assert!(!main_has(auxiliary(libc::AT_SYSINFO_EHDR) as u64));
         assert!(!main_has(0));
         assert!(!main_has(&raw const *Box::new(1) as u64));
+    }
+
+    #[test]
+    fn finds_the_thread_local_variables_of_each_thread() {
+        thread_local! {
+            static VARIABLE: Cell<u64> = const { Cell::new(7) };
+        }
+        let is_inside = || {
+            let at = VARIABLE.with(|variable| ptr::from_ref(variable) as u64);
+            (at, thread_locals().unwrap().contains(&at))
+        };
+        let (here, is_inside_here) = is_inside();
+        let (there, is_inside_there) =
+            thread::scope(|scope| scope.spawn(is_inside).join().unwrap());
+        assert!(is_inside_here && is_inside_there);
+        assert_ne!(here, there);
     }
 
     fn header(kind: u32, offset: u64, address: u64) -> Elf64_Phdr {

@@ -27,6 +27,22 @@ pub(super) fn read_at(file: RawFd, into: &mut [u8], start: u64) -> usize {
     usize::try_from(read).unwrap_or(0)
 }
 
+/// Returns the register by which the calling thread finds its thread-local variables.
+pub(super) fn thread_pointer() -> u64 {
+    let pointer;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: by Linux's convention, the word at the start of this segment is its own address. It is only read.
+    unsafe {
+        asm!("mov {}, fs:0", out(reg) pointer, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: any code may read this register.
+    unsafe {
+        asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, preserves_flags, nomem));
+    }
+    pointer
+}
+
 /// Makes a system call.
 ///
 /// # Safety

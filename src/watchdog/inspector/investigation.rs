@@ -105,9 +105,18 @@ impl Investigation {
         if !self.subject.has_many_workers && self.first == Evidence::Gone {
             self.subject.set_undriven(self.worker);
         }
-        self.ask(until);
-        if self.subject.has_many_workers && self.first.is_asleep() {
-            self.pool.ask(&self.subject.runtime);
+        if self.subject.has_many_workers {
+            self.ask(until);
+            if self.first.is_asleep() {
+                self.pool.ask(&self.subject.runtime);
+            }
+            return;
+        }
+        // The stall may be reported only when it is over, and then it is too late for a stack.
+        let is_stuck = || self.subject.counters(self.worker) == self.frozen;
+        self.probe.take_early(self.thread.as_ref(), until, is_stuck);
+        if !self.is_root_asleep() {
+            self.ask(until);
         }
     }
 
@@ -126,7 +135,9 @@ impl Investigation {
             self.look_for_another(at, until);
         }
         if self.last.is_none() {
-            self.ask(until);
+            if !self.is_root_asleep() {
+                self.ask(until);
+            }
         } else {
             let is_stuck = || self.subject.counters(self.worker) == self.frozen;
             self.probe.retry(self.thread.as_ref(), until, is_stuck);
@@ -138,6 +149,13 @@ impl Investigation {
         let gone_for = |at| now.saturating_duration_since(at);
         let gone_on_at = self.gone_on_at;
         gone_on_at.is_some_and(|at| gone_for(at) >= ABANDONED_AFTER)
+    }
+
+    /// Whether the thread sleeps, and the root watch may count on that: a signal would end the sleep.
+    fn is_root_asleep(&self) -> bool {
+        let root = self.subject.root.as_ref();
+        let is_root = root.is_some_and(|root| self.thread.as_ref() == Some(root.thread()));
+        !self.subject.has_many_workers && is_root && self.first.is_asleep()
     }
 
     /// Asks the thread which worker it runs, if it has not answered yet.
@@ -263,7 +281,7 @@ impl Investigation {
         let has_stayed = evidence.has_stayed_since(self.first);
         CaseEvidence {
             hint: due.hint,
-            is_recorded: false,
+            is_known_to_poll: false,
             says_worker: self.probe.says(self.worker),
             changed_task: false,
             stack: self.probe.stack_shows(),

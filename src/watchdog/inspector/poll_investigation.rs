@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::investigation::ABANDONED_AFTER;
 use crate::clock;
 use crate::polls::{PollId, Polls};
-use crate::stall::{Cause, OsThread, StallId};
+use crate::stall::{OsThread, StallId};
 use crate::watchdog::awake_clock::AwakeInstant;
 use crate::watchdog::evidence::Evidence;
 use crate::watchdog::mailboxes::Mailboxes;
@@ -15,7 +15,7 @@ use crate::watchdog::messages::{Answer, Due, Ending, Event, Findings, Stack, Sta
 use crate::watchdog::pauses;
 use crate::watchdog::poll_subject::PollSubject;
 use crate::watchdog::probe::thread::ThreadProbe;
-use crate::watchdog::verdict::{CaseEvidence, NO_EVIDENCE, with_the_call};
+use crate::watchdog::verdict::{CaseEvidence, with_the_call};
 
 #[derive(Debug)]
 pub(super) struct PollInvestigation {
@@ -110,7 +110,7 @@ impl PollInvestigation {
             return self.answer(due.number, Findings::NoStall, mailboxes);
         }
         let behaviour = evidence.cause_since(self.first, self.subject.threshold);
-        let evidence = recorded(with_the_call(behaviour, self.last));
+        let evidence = CaseEvidence::of_poller(with_the_call(behaviour, self.last));
         if !self.goes_on() {
             // The evidence may be from after the end of the poll.
             return self.answer(due.number, Findings::Nothing, mailboxes);
@@ -147,7 +147,7 @@ impl PollInvestigation {
         let live = self.last;
         let evidence = live.unwrap_or_else(|| {
             let (over, threshold) = (self.evidence(due.at), self.subject.threshold);
-            recorded(self.first.cause_afterwards(began, over, threshold))
+            CaseEvidence::of_poller(self.first.cause_afterwards(began, over, threshold))
         });
         let ending = Ending {
             live,
@@ -188,14 +188,5 @@ impl PollInvestigation {
         };
         // If this is refused, the report is published without an answer.
         mailboxes.event(Event::Answer(answer)).ok();
-    }
-}
-
-/// Evidence of a thread that has recorded that it is in the poll.
-fn recorded(behaviour: Cause) -> CaseEvidence {
-    CaseEvidence {
-        is_recorded: true,
-        behaviour,
-        ..NO_EVIDENCE
     }
 }

@@ -91,6 +91,23 @@ impl ThreadProbe {
         self.settings.taken && thread.and_then(OsThread::target).is_some()
     }
 
+    /// Captures the thread's stack, for a report that may come only when the stall is over. If `is_stuck` is
+    /// false afterwards, the stack is dropped. A thread that sleeps is not woken.
+    pub(in crate::watchdog) fn take_early(
+        &mut self,
+        thread: Option<&OsThread>,
+        until: Instant,
+        is_stuck: impl Fn() -> bool,
+    ) {
+        let Some(target) = thread.and_then(OsThread::target) else {
+            return;
+        };
+        let snapshot = StackSnapshot::take(target, &mut self.tracker, &self.settings, until);
+        if let Some(snapshot) = snapshot.filter(|_| is_stuck()) {
+            self.keep(snapshot);
+        }
+    }
+
     /// Captures the thread's stack, and asks the thread once more. Returns whether it polls another task than
     /// before. If `is_stuck` is false afterwards, what was seen may be from after the stall, and is dropped.
     pub(in crate::watchdog) fn take(

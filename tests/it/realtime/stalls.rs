@@ -10,6 +10,7 @@ mod life;
 mod many;
 mod multi_thread;
 mod pauses;
+mod root;
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -25,6 +26,13 @@ pub(super) const BLOCK: Duration = millis(300);
 
 /// Longer than anything here takes, however slow the machine.
 const FOR_EVER: Duration = Duration::from_secs(30);
+
+/// Whether a thread shows from outside that it polls a root future.
+const POLLS_ARE_SEEN: bool = cfg!(all(
+    feature = "stack",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+));
 
 pub(super) fn watching() -> Builder {
     Monitor::builder()
@@ -64,6 +72,7 @@ pub(super) fn spin(duration: Duration) {
 }
 
 /// The reports that a thread has received which reads nothing else.
+#[derive(Clone)]
 pub(super) struct Heard {
     reports: Arc<(Mutex<Reports>, Condvar)>,
 }

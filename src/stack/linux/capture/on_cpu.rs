@@ -82,6 +82,10 @@ impl Status {
         })
     }
 
+    pub(super) fn sleeps(self) -> u64 {
+        self.sleeps
+    }
+
     pub(super) fn context_switches(self) -> u64 {
         self.sleeps.wrapping_add(self.preemptions)
     }

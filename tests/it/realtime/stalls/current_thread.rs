@@ -7,7 +7,8 @@ use tokio::task::LocalSet;
 use tokio::time::sleep;
 
 use super::{
-    BLOCK, Heard, assert_one, block, current_thread, in_phase, rest, spin, unstarved, watching,
+    BLOCK, Heard, POLLS_ARE_SEEN, assert_one, block, current_thread, in_phase, rest, spin,
+    unstarved, watching,
 };
 use crate::support::millis;
 
@@ -186,6 +187,10 @@ fn between_two_calls_of_block_on_when_given_from_outside() {
     });
     monitor.stop();
     let stalls = heard.to_the_end();
+    if POLLS_ARE_SEEN {
+        assert_one(&stalls, 0);
+        return;
+    }
     assert_eq!(stalls.len(), 1, "{stalls:?}");
     assert_eq!(stalls[0].phase, Phase::Ended);
     assert!(stalls[0].duration >= BLOCK);
