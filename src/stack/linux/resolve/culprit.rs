@@ -6,21 +6,14 @@
 //! none.
 
 mod crates;
+mod owner;
 mod source;
 
 use super::debug::Compilation;
 use crate::stack::frame::Frame;
 use crate::stack::settings::OwnCode;
+use owner::Owner;
 use source::Sources;
-
-/// Whose code a call is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Owner {
-    /// The standard library's, a dependency's, the runtime's, or that of another language.
-    Others,
-    Unknown,
-    User,
-}
 
 /// What is known of the program that a stack is from.
 pub(super) struct Program<'a> {
