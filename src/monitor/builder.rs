@@ -182,9 +182,9 @@ impl Builder {
         self
     }
 
-    /// Sets how the stack of a stalled worker is taken, for [`Stall::trace`]. By default, a blocked thread is
-    /// inspected through `/proc` and a running thread gets a signal. Without the `stack` feature, and on
-    /// systems other than Linux, no stack is taken.
+    /// Sets how the stack of a stalled worker is taken, for [`Stall::trace`], and which code on it is
+    /// [your own](StackCapture::own). By default, a blocked thread is inspected through `/proc` and a running
+    /// thread gets a signal. Without the `stack` feature, and on systems other than Linux, no stack is taken.
     pub fn stack_capture(mut self, stack_capture: StackCapture) -> Builder {
         self.stack_capture = stack_capture;
         self

@@ -59,8 +59,8 @@ impl StackTrace {
     ///
     /// Where the source of a call lies decides whose it is; without debug information, its crate does.
     /// [`StackCapture::own`](crate::StackCapture::own) names crates of yours that loopmon does not recognise.
-    /// Returns `None` if no call is known to be yours, or if one further in may be, or if the calls
-    /// [may be wrong](Self::is_scanned). The guide has [the rules](crate::docs::stacks#the-culprit).
+    /// Returns `None` if no call is known to be yours, if one further in may be, or if the calls
+    /// [may be wrong](Self::is_unwinding). The guide has [the rules](crate::docs::stacks#the-culprit).
     ///
     /// ```no_run
     /// # fn blame(stall: loopmon::Stall) {

@@ -30,7 +30,7 @@ use crate::stack::frame::Frame;
 use crate::stack::settings::OwnCode;
 use crate::stack::trace::{NoStack, StackTrace};
 use budget::Budget;
-use culprit::Program;
+use culprit::{Doubts, Program};
 use memory::{Mapping, Memory};
 use modules::Module;
 use symbols::Symbols;
@@ -138,15 +138,17 @@ impl Resolver {
         self.unwinder.as_ref()?.module_of(address)
     }
 
-    /// Returns the index of the innermost call of the user's own code, unless the calls may be wrong.
+    /// Returns the index of the innermost call of the user's own code.
     fn culprit(&self, walk: &Walk, users: &[Frame], own: &OwnCode) -> Option<usize> {
-        if walk.scanned || walk.unwinding {
-            return None;
-        }
         let module = self.own_module()?;
         let compilations = self.symbols.compilations(module, &walk.addresses);
         let program = Program::new(&module.id.name, &compilations, own);
-        program.culprit(users, self.symbols.exceed_budget())
+        let doubts = Doubts {
+            are_lines_missing: self.symbols.exceed_budget(),
+            is_scanned: walk.scanned,
+            is_unwinding: walk.unwinding,
+        };
+        program.culprit(users, &doubts)
     }
 
     /// Returns the module that loopmon is linked into.

@@ -6,21 +6,14 @@
 //! none.
 
 mod crates;
+mod owner;
 mod source;
 
 use super::debug::Compilation;
 use crate::stack::frame::Frame;
 use crate::stack::settings::OwnCode;
+use owner::Owner;
 use source::Sources;
-
-/// Whose code a call is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Owner {
-    /// The standard library's, a dependency's, the runtime's, or that of another language.
-    Others,
-    Unknown,
-    User,
-}
 
 /// What is known of the program that a stack is from.
 pub(super) struct Program<'a> {
@@ -30,6 +23,15 @@ pub(super) struct Program<'a> {
     name: String,
     sources: Sources<'a>,
     own: &'a OwnCode,
+}
+
+/// What may be wrong with a stack.
+#[derive(Debug, Default)]
+pub(super) struct Doubts {
+    /// Whether debug information was left out, so that a call of the user's may have no file.
+    pub(super) are_lines_missing: bool,
+    pub(super) is_scanned: bool,
+    pub(super) is_unwinding: bool,
 }
 
 impl Program<'_> {
@@ -48,9 +50,8 @@ impl Program<'_> {
         }
     }
 
-    /// Returns the index of the culprit. `frames` are the user's part of a stack. `lines_are_missing` says that
-    /// debug information was left out, so that a call of the user's may have no file.
-    pub(super) fn culprit(&self, frames: &[Frame], lines_are_missing: bool) -> Option<usize> {
+    /// Returns the index of the culprit. `frames` are the user's part of a stack.
+    pub(super) fn culprit(&self, frames: &[Frame], doubts: &Doubts) -> Option<usize> {
         let owners: Vec<_> = frames.iter().map(|frame| self.owner(frame)).collect();
         let is_users_file =
             |(frame, owner): (&Frame, &Owner)| frame.file.is_some() && *owner == Owner::User;
@@ -59,11 +60,15 @@ impl Program<'_> {
         let users_have_files = frames.iter().zip(&owners).any(is_users_file);
         let is_passed_over = |owner: &Owner| match owner {
             Owner::Others => true,
-            Owner::Unknown => users_have_files && !lines_are_missing,
+            Owner::Unknown => users_have_files && !doubts.are_lines_missing,
             Owner::User => false,
         };
         let index = owners.iter().position(|owner| !is_passed_over(owner))?;
-        (owners[index] == Owner::User).then_some(index)
+        // What was searched for is right past the C code of musl, but perhaps not past generated code.
+        let is_generated = |frame: &Frame| frame.module.is_none();
+        let is_doubtful =
+            doubts.is_unwinding || doubts.is_scanned && frames[..index].iter().any(is_generated);
+        (owners[index] == Owner::User && !is_doubtful).then_some(index)
     }
 
     fn owner(&self, frame: &Frame) -> Owner {

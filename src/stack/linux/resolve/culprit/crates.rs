@@ -1,6 +1,6 @@
 //! Whose code a function is, by the crates in its name. Without debug information nothing else is known.
 
-use super::Owner;
+use super::owner::Owner;
 use super::source::without_hash;
 use crate::stack::linux::resolve::user_frames::without_generics;
 

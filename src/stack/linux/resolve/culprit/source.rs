@@ -1,7 +1,7 @@
 //! Whose code is in a source file, by its path alone: where Cargo and distributions keep sources. The path is
 //! the one that the compiler recorded. The file need not exist here.
 
-use super::Owner;
+use super::owner::Owner;
 use crate::stack::linux::resolve::debug::Compilation;
 
 /// The folders in which Cargo keeps dependencies. A folder follows whose name ends with a hash.

@@ -30,7 +30,7 @@ fn own(prefixes: &[&str]) -> OwnCode {
 
 /// Returns the culprit of a stack, by its function.
 fn culprit_of<'a>(calls: &'a [Frame], own: &OwnCode) -> Option<&'a str> {
-    let index = Program::new(MODULE, &[], own).culprit(calls, false)?;
+    let index = Program::new(MODULE, &[], own).culprit(calls, &Doubts::default())?;
     calls[index].function()
 }
 
@@ -294,8 +294,33 @@ fn where_the_users_code_has_files_crates_without_any_are_dependencies() {
     assert_eq!(culprit_of(&calls, &none), Some("app::store"));
     // The files may be missing because there is too much debug information.
     let program = Program::new(MODULE, &[], &none);
-    assert_eq!(program.culprit(&calls, true), None);
-    assert_eq!(program.culprit(&calls[3..], true), Some(0));
+    let doubts = Doubts {
+        are_lines_missing: true,
+        ..Doubts::default()
+    };
+    assert_eq!(program.culprit(&calls, &doubts), None);
+    assert_eq!(program.culprit(&calls[3..], &doubts), Some(0));
+}
+
+#[test]
+fn of_a_doubtful_stack_none_is_named_unless_it_is_certain() {
+    let calls = [unnamed(None), call("app::store", MAIN)];
+    let none = own(&[]);
+    let program = Program::new(MODULE, &[], &none);
+    for (is_scanned, is_unwinding, generated, expected) in [
+        (false, false, true, Some(1)),
+        (true, false, true, None),
+        (true, false, false, Some(0)),
+        (false, true, false, None),
+    ] {
+        let doubts = Doubts {
+            is_scanned,
+            is_unwinding,
+            ..Doubts::default()
+        };
+        let calls = &calls[usize::from(!generated)..];
+        assert_eq!(program.culprit(calls, &doubts), expected, "{doubts:?}");
+    }
 }
 
 #[test]
