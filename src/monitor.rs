@@ -262,8 +262,9 @@ impl Monitor {
     /// attached: a stream of [`stalls`](Self::stalls) is enough. Callbacks and exports want it attached.
     ///
     /// Use it for futures that no worker of the monitored runtime polls: the future of `main` on a
-    /// `multi_thread` runtime, a `LocalSet` beside one, another executor. On a worker, the stall of the future
-    /// is reported beside that of the worker.
+    /// `multi_thread` runtime, a `LocalSet` beside one, another executor. The stall of a
+    /// future on a worker is reported beside that of the worker, and so it is with a
+    /// [root future](crate::Place::RootFuture).
     ///
     /// If one instrumented future polls another of the same monitor, a stall is the innermost one's. The outer
     /// one is stalled if it takes for the threshold apart from that. Eight futures within each other are told

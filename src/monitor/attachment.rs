@@ -155,6 +155,11 @@ impl Attachment {
         Some((post, run.runtime.clone(), run.installer.clone()))
     }
 
+    /// Takes the channel of stalls out.
+    pub(super) fn take_stalls(&mut self) -> Option<Channel> {
+        self.channels.stalls.take()
+    }
+
     /// Returns who wants reports of stalls, of a runtime or not.
     pub(super) fn wanted_anyway(&self) -> Option<Post> {
         self.channels.stalls.as_ref()?.post()

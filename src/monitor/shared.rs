@@ -45,6 +45,17 @@ pub(super) struct Shared {
     pub(super) tasks: Tasks,
 }
 
+/// Nobody can attach the monitor any more.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The watch of futures would go on for as long as the stream has a reader.
+        let stalls = self.attachment.with(|attachment| attachment.take_stalls());
+        if let Some(stalls) = stalls {
+            stalls.end();
+        }
+    }
+}
+
 impl Shared {
     pub(super) fn driver(&self) -> Option<Driver> {
         self.attachment.with(|attachment| attachment.driver())

@@ -62,17 +62,17 @@ fn on_the_thread_of_block_on_and_in_a_local_set() {
     let (monitor, heard) = monitor();
     let runtime = multi_thread(2);
     monitor.install_on(runtime.handle()).unwrap();
+    let of = |stalls: Vec<Stall>, name| -> Vec<_> {
+        let stalls = stalls.into_iter();
+        stalls.filter(|stall| stall.place == place(name)).collect()
+    };
     runtime.block_on(monitor.instrument("root", async { block() }));
-    assert_one(&heard.wait_for(Phase::Ended, 1), "root", BLOCK);
     let local = tokio::task::LocalSet::new();
     local.spawn_local(monitor.instrument("local", async { block() }));
     runtime.block_on(local);
     let stalls = all(&monitor, &heard);
-    let of_local: Vec<_> = stalls
-        .into_iter()
-        .filter(|stall| stall.place == place("local"))
-        .collect();
-    assert_one(&of_local, "local", BLOCK);
+    assert_one(&of(stalls.clone(), "root"), "root", BLOCK);
+    assert_one(&of(stalls, "local"), "local", BLOCK);
 }
 
 #[test]
@@ -235,6 +235,16 @@ fn a_monitor_goes_on_after_a_stop() {
     let heard = Heard::of(monitor.stalls());
     poll();
     assert_one(&all(&monitor, &heard), "twice", BLOCK);
+}
+
+#[test]
+fn the_stream_ends_with_the_last_handle() {
+    let (monitor, heard) = monitor();
+    let future = monitor.instrument("late", async { block() });
+    drop(monitor);
+    assert_eq!(heard.all_to_the_end(), []);
+    // Nobody can want to know.
+    block_on(future);
 }
 
 #[test]
