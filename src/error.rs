@@ -63,7 +63,7 @@ kinds! {
     is_runtime_shut_down, RuntimeShutDown:
         "the runtime has shut down: install the monitor on one that is running",
     /// Whether the runtime was built without timers, which the default sampler and the
-    /// [`BlockingPoolSampler`](crate::BlockingPoolSampler) need.
+    /// [`BlockingPoolSampler`](struct@crate::BlockingPoolSampler) need.
     is_timers_disabled, TimersDisabled:
         "the runtime has no timers, which the sleep and the blocking pool sampler need: build it \
          with `enable_time()` or `enable_all()`, or give the monitor a `WakeSampler`",

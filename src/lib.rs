@@ -48,7 +48,7 @@
 //! | functions called with each sample | [`Callback`] |
 //! | metrics, alerts and what to do when one fires | [`docs::operating`] |
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
-//! | how long `spawn_blocking` waits for a thread | [`BlockingPoolSampler`] |
+//! | how long `spawn_blocking` waits for a thread | [`BlockingPoolSampler`](struct@BlockingPoolSampler) |
 //! | why it is built as it is | [`docs::design`] |
 //!
 //! # Features
@@ -127,7 +127,8 @@ pub use watchdog::{Pause, Pauses, pauses};
 /// Builds a monitor, installs it on the current runtime and returns at once.
 ///
 /// On a `multi_thread` runtime, the future of `main` is polled on a thread that is no worker. The lag does not
-/// show a block there, which delays nothing else; [`Monitor::instrument`] reports it as a stall.
+/// show a block there, which delays nothing else. It is a stall: [`Monitor::instrument`] the future to have it
+/// reported, or use the `stack` feature, which [detects it](docs::stalls#the-future-of-block_on) on Linux.
 ///
 /// Each callback is called with each sample; `()` means no callback. [`Monitor::builder`] has more
 /// settings.

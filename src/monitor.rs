@@ -100,7 +100,8 @@ impl Monitor {
     /// Starts monitoring the current runtime, in a task of its own. Returns at once.
     ///
     /// On a `multi_thread` runtime, no worker polls the future of `main`, or any other that `block_on` drives:
-    /// [`instrument`](Self::instrument) it to have its stalls reported.
+    /// [`instrument`](Self::instrument) it to have its stalls reported, or use the `stack` feature, which
+    /// [detects them](crate::docs::stalls#the-future-of-block_on) on Linux.
     ///
     /// # Errors
     ///
@@ -262,9 +263,8 @@ impl Monitor {
     /// attached: a stream of [`stalls`](Self::stalls) is enough. Callbacks and exports want it attached.
     ///
     /// Use it for futures that no worker of the monitored runtime polls: the future of `main` on a
-    /// `multi_thread` runtime, a `LocalSet` beside one, another executor. The stall of a
-    /// future on a worker is reported beside that of the worker, and so it is with a
-    /// [root future](crate::Place::RootFuture).
+    /// `multi_thread` runtime, a `LocalSet` beside one, another executor. The stall of a future on a worker is
+    /// reported beside that of the worker, and so it is with a [root future](crate::Place::RootFuture).
     ///
     /// If one instrumented future polls another of the same monitor, a stall is the innermost one's. The outer
     /// one is stalled if it takes for the threshold apart from that. Eight futures within each other are told

@@ -19,7 +19,7 @@ pub use wake::WakeSampler;
 /// |---|---|---|---|
 /// | [`SleepSampler`], the default | how late a timer fires | about a millisecond | one wake-up of the runtime |
 /// | [`WakeSampler`] | how long a woken task waits for its turn | microseconds | one wake-up of the runtime, one of a thread |
-/// | [`BlockingPoolSampler`] | how long a job waits for a thread of the blocking pool | microseconds | two wake-ups of the runtime, one of a thread |
+/// | [`BlockingPoolSampler`](struct@BlockingPoolSampler) | how long a job waits for a thread of the blocking pool | microseconds | two wake-ups of the runtime, one of a thread |
 ///
 /// Your own sampler needs one method, and a second one if its start can fail. This one measures how long a
 /// task that yields waits for its next turn, which depends on the length of the queue:
