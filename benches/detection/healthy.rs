@@ -1,6 +1,6 @@
 //! Load that is as it should be: nothing may be told.
 
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use futures::executor::block_on_stream;
@@ -80,20 +80,43 @@ pub(crate) fn alarms(workers: usize, load: Load, duration: Duration) -> (usize, 
         .stall_threshold(THRESHOLD)
         .build()
         .expect("a monitor");
-    let stalls = monitor.stalls();
-    let listening = thread::Builder::new().spawn(move || {
-        let starts = block_on_stream(stalls).filter(|stall| stall.phase == Phase::Started);
-        starts.fold((0, 0), |(alarms, starved), stall| match stall.cause {
-            Cause::Starved => (alarms, starved + 1),
-            _ => (alarms + 1, starved),
-        })
-    });
+    let counting = Counting::begin(&monitor);
     runtime.block_on(async {
         monitor.install().expect("it is a runtime");
         load(runtime.handle());
         tokio::time::sleep(duration).await;
     });
-    monitor.stop();
+    let counted = counting.stop();
     runtime.shutdown_background();
-    listening.expect("a thread").join().expect("it only counts")
+    counted
+}
+
+/// Counts the stalls that a monitor tells.
+pub(crate) struct Counting {
+    monitor: Monitor,
+    counts: JoinHandle<(usize, usize)>,
+}
+
+impl Counting {
+    pub(crate) fn begin(monitor: &Monitor) -> Counting {
+        let stalls = monitor.stalls();
+        let counts = thread::spawn(move || {
+            let starts = block_on_stream(stalls).filter(|stall| stall.phase == Phase::Started);
+            starts.fold((0, 0), |(alarms, starved), stall| match stall.cause {
+                Cause::Starved => (alarms, starved + 1),
+                _ => (alarms + 1, starved),
+            })
+        });
+        Counting {
+            monitor: monitor.clone(),
+            counts,
+        }
+    }
+
+    /// Stops the monitor. Returns how many stalls it told, and of how many more the host is said to be the
+    /// cause.
+    pub(crate) fn stop(self) -> (usize, usize) {
+        self.monitor.stop();
+        self.counts.join().expect("it only counts")
+    }
 }

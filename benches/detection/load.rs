@@ -4,6 +4,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use loopmon::Place;
 use tokio::runtime::{Builder, Handle, Runtime, worker_index};
 use tokio::time::sleep;
 
@@ -66,13 +67,13 @@ pub(crate) fn yields(runtime: &Handle, count: u64) {
 }
 
 /// What was done to a worker.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Block {
     pub(crate) began: Instant,
     pub(crate) began_at: DateTime<Utc>,
     pub(crate) lasted: Duration,
     pub(crate) spun: bool,
-    pub(crate) worker: usize,
+    pub(crate) place: Place,
     pub(crate) thread: Option<u32>,
 }
 
@@ -83,7 +84,7 @@ pub(crate) async fn blocks(count: usize, seed: u64, told: Sender<Block>) {
         sleep(Duration::from_micros(30_000 + random.below(40_000))).await;
         let length = Duration::from_micros(10_000 + random.below(190_000));
         let spun = random.below(2) == 0;
-        let worker = worker_index().expect("it runs in a task");
+        let place = worker_index().map_or(Place::RootFuture, Place::Worker);
         let thread = own_thread();
         let (began, began_at) = (Instant::now(), Utc::now());
         if spun {
@@ -96,7 +97,7 @@ pub(crate) async fn blocks(count: usize, seed: u64, told: Sender<Block>) {
             began_at,
             lasted: began.elapsed(),
             spun,
-            worker,
+            place,
             thread,
         };
         told.send(block).expect("it is listened to");

@@ -3,7 +3,8 @@
 //! `cargo bench --bench detection` takes under three minutes and prints a table for each question,
 //! then each budget with its measured value beside it. `-- --long` takes some twenty minutes and has
 //! the numbers of samples that the last percentiles need. Any other argument is a section to run
-//! alone: `recall`, `instrumented`, `healthy`, `pauses` or `cost`.
+//! alone: `recall`, `instrumented`, `healthy`, `entered`, `pauses` or
+//! `cost`. With the `stack` feature, root futures are among what blocks.
 #![allow(
     clippy::disallowed_methods,
     missing_docs,
@@ -11,6 +12,7 @@
 )]
 
 mod cost;
+mod entered;
 mod healthy;
 mod instrumented;
 mod load;
@@ -50,6 +52,10 @@ fn main() {
     if wants("healthy") {
         let each = Duration::from_secs(if long { 60 } else { 3 });
         budgets.push(healthy::run(each));
+    }
+    if wants("entered") {
+        let each = Duration::from_secs(if long { 120 } else { 15 });
+        budgets.push(entered::run(each));
     }
     if wants("pauses") {
         budgets.push(pauses::run(if long { 30 } else { 5 }));

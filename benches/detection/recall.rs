@@ -22,6 +22,7 @@ const GRACE: Duration = Duration::from_millis(25);
 struct Scenario {
     workers: usize,
     loaded: bool,
+    /// How many tasks block. None: the root future does, which only the `stack` feature detects.
     streams: usize,
 }
 
@@ -71,7 +72,12 @@ pub(crate) fn run(count: usize) -> Vec<Budget> {
         (4, true, 1),
         (2, true, 2),
         (4, true, 2),
+        (2, false, 0),
+        (2, true, 0),
     ] {
+        if streams == 0 && !cfg!(feature = "stack") {
+            continue;
+        }
         let scenario = Scenario {
             workers,
             loaded,
@@ -92,8 +98,24 @@ fn outcome(scenario: Scenario, count: usize, stalls: bool, builder: Builder) -> 
     let handle = runtime.handle().clone();
     let (start, started) = tokio::sync::oneshot::channel::<()>();
     let (told, blocks) = mpsc::channel();
+    let monitor = builder
+        .interval(INTERVAL)
+        .capacity(1 << 16)
+        .stall_threshold(THRESHOLD)
+        .build()
+        .expect("a monitor");
+    let samples = listen(monitor.subscribe());
+    let stalls = stalls.then(|| listen(monitor.stalls()));
+    let inside = monitor.clone();
     let driving = thread::Builder::new().spawn(move || {
         runtime.block_on(async {
+            if scenario.streams == 0 {
+                inside.install().expect("it is a runtime");
+                started.await.ok();
+                let seed = 7 * scenario.workers + count;
+                load::blocks(count, seed as u64, told).await;
+                return tokio::time::sleep(Duration::from_millis(100)).await;
+            }
             started.await.ok();
             let streams = (0..scenario.streams).map(|stream| {
                 let seed = 97 * (stream + 1) + 7 * scenario.workers + count;
@@ -106,14 +128,9 @@ fn outcome(scenario: Scenario, count: usize, stalls: bool, builder: Builder) -> 
             tokio::time::sleep(Duration::from_millis(100)).await;
         });
     });
-    let monitor = builder
-        .interval(INTERVAL)
-        .capacity(1 << 16)
-        .stall_threshold(THRESHOLD)
-        .install_on(&handle)
-        .expect("a monitor");
-    let samples = listen(monitor.subscribe());
-    let stalls = stalls.then(|| listen(monitor.stalls()));
+    if scenario.streams > 0 {
+        monitor.install_on(&handle).expect("it is a runtime");
+    }
     if scenario.loaded {
         load::short_tasks(&handle, 300);
     }
@@ -198,7 +215,7 @@ impl Outcome {
 fn is_of(stall: &Stall, block: &Block) -> bool {
     let told_at = stall.began_at + stall.duration;
     let until = block.began_at + block.lasted + GRACE;
-    stall.worker() == Some(block.worker) && told_at >= block.began_at && told_at <= until
+    stall.place == block.place && told_at >= block.began_at && told_at <= until
 }
 
 fn print(scenario: Scenario, watched: &Outcome, woken: &Outcome, totals: &mut Totals) {
@@ -248,9 +265,12 @@ fn print(scenario: Scenario, watched: &Outcome, woken: &Outcome, totals: &mut To
     let starved = causes(|_, cause| cause == Cause::Starved);
     let false_alarms = watched.false_alarms();
     report::row(&[
-        load::name(scenario.workers),
+        match scenario.streams {
+            0 => format!("`block_on` of {} workers", scenario.workers),
+            _ => load::name(scenario.workers),
+        },
         if scenario.loaded { "300 tasks" } else { "idle" }.to_owned(),
-        scenario.streams.to_string(),
+        scenario.streams.max(1).to_string(),
         share(live, sure),
         share(told, watched.over(THRESHOLD).count()),
         watched.sampled(),
