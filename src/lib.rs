@@ -59,7 +59,7 @@
 //! | `metrics` | `export::Metrics`: samples and stalls for Prometheus and others | `metrics` |
 //! | `opentelemetry` | `export::OpenTelemetry`: instruments, and stalls as spans | `opentelemetry` |
 //! | `serde` | `Serialize` and `Deserialize` for [`Sample`], [`Stall`] and their parts | `serde` |
-//! | `stack` | [`Stall::trace`]: the stack of a stuck worker, on Linux | `addr2line`, `libc`, `miniz_oxide`, `ruzstd` |
+//! | `stack` | [`Stall::trace`]: the stack of what is stuck, and stalls of [root futures](Place::RootFuture); on Linux | `addr2line`, `libc`, `miniz_oxide`, `ruzstd` |
 //! | `tracing` | `export::Tracing`: stalls and pauses as events | `tracing` |
 //! | `full` | all of them | |
 //!

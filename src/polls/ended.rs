@@ -47,13 +47,14 @@ impl Ended {
     /// Hands a poll over. If the watchdog is far behind, it finds out by itself that the poll has ended.
     pub(super) fn push(&self, poll: EndedPoll) {
         let mut poll = Some(poll);
-        let mut spent = Vec::with_capacity(MOST);
-        self.0.with(|state| {
+        // More than the watchdog leaves of one poll.
+        let spent = self.0.with(|state| {
             if state.waiting.len() < MOST {
                 state.waiting.extend(poll.take());
             }
-            std::mem::swap(&mut state.spent, &mut spent);
+            [state.spent.pop(), state.spent.pop()]
         });
+        drop(spent);
     }
 
     pub(super) fn pop(&self) -> Option<EndedPoll> {

@@ -29,9 +29,11 @@ pub(super) struct Snapshot {
 }
 
 impl Evidence {
-    /// Reads the evidence of a thread of this process.
-    pub(super) fn of(thread: u32, at: AwakeInstant) -> Evidence {
-        let thread = Thread(thread);
+    /// Reads the evidence of a thread of this process, if its id is known.
+    pub(super) fn of(thread: Option<u32>, at: AwakeInstant) -> Evidence {
+        let Some(thread) = thread.map(Thread) else {
+            return Evidence::None;
+        };
         Evidence::new(at, thread.state(), thread.times(), thread.syscall())
     }
 
@@ -236,7 +238,10 @@ mod tests {
         assert_eq!(at(0, 'T', 5, 1), Evidence::Held);
         assert_eq!(at(0, 'Z', 5, 1), Evidence::Gone);
         if cfg!(target_os = "linux") {
-            assert_eq!(Evidence::of(u32::MAX, AwakeInstant::START), Evidence::Gone);
+            assert_eq!(
+                Evidence::of(Some(u32::MAX), AwakeInstant::START),
+                Evidence::Gone
+            );
         }
     }
 

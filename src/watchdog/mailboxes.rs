@@ -2,8 +2,9 @@
 
 use std::sync::PoisonError;
 
-use super::messages::{Command, Event};
+use super::messages::{Answer, Command, Event, Findings};
 use super::queue::{Full, Queue};
+use crate::stall::StallId;
 use crate::sync::Mutex;
 
 /// How many events may wait for the reporter.
@@ -83,6 +84,16 @@ impl Mailboxes {
     /// Sends an event, which is refused if too many wait.
     pub(super) fn event(&self, event: Event) -> Result<(), Full> {
         self.reporter.push(event)
+    }
+
+    /// Answers a report. If that is refused, the report is published without an answer.
+    pub(super) fn answer(&self, id: StallId, number: u32, findings: Findings) {
+        let answer = Answer {
+            id,
+            number,
+            findings,
+        };
+        self.event(Event::Answer(answer)).ok();
     }
 
     /// Sends an event that room is reserved for.

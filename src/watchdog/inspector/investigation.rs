@@ -12,7 +12,7 @@ use crate::stall::{Cause, OsThread, StallId};
 use crate::watchdog::awake_clock::AwakeInstant;
 use crate::watchdog::evidence::Evidence;
 use crate::watchdog::mailboxes::Mailboxes;
-use crate::watchdog::messages::{Answer, Due, Ending, Event, Findings, Stack, Stamp};
+use crate::watchdog::messages::{Due, Ending, Event, Findings, Stack, Stamp};
 use crate::watchdog::pauses;
 use crate::watchdog::probe::pool::PoolProbe;
 use crate::watchdog::probe::thread::ThreadProbe;
@@ -20,7 +20,7 @@ use crate::watchdog::subject::Subject;
 use crate::watchdog::verdict::{CaseEvidence, with_the_call};
 
 /// How long after the worker has gone on an investigation waits for the command that ends it.
-pub(super) const ABANDONED_AFTER: Duration = Duration::from_secs(10);
+const ABANDONED_AFTER: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Investigation {
@@ -146,9 +146,7 @@ impl Investigation {
 
     /// Whether the command that ends the investigation must have been refused.
     pub(super) fn is_abandoned(&self, now: Instant) -> bool {
-        let gone_for = |at| now.saturating_duration_since(at);
-        let gone_on_at = self.gone_on_at;
-        gone_on_at.is_some_and(|at| gone_for(at) >= ABANDONED_AFTER)
+        is_long_ago(self.gone_on_at, now)
     }
 
     /// Whether the thread sleeps, and the root watch may count on that: a signal would end the sleep.
@@ -180,7 +178,7 @@ impl Investigation {
             pauses::add(due.lasted);
         }
         if self.is_held {
-            return self.answer(due.number, Findings::NoStall, mailboxes);
+            return mailboxes.answer(self.id, due.number, Findings::NoStall);
         }
         if self.subject.has_many_workers && !self.is_proven() {
             let is_stuck = || self.subject.counters(self.worker) == self.frozen;
@@ -191,12 +189,12 @@ impl Investigation {
         let evidence = self.case_evidence(due, is_only_worker, evidence, behaviour);
         if !self.is_stuck() {
             // The evidence may be from after the end of the stall.
-            return self.answer(due.number, Findings::Nothing, mailboxes);
+            return mailboxes.answer(self.id, due.number, Findings::Nothing);
         }
         self.last = Some(evidence);
         let stack_follows = self.probe.takes_stacks_of(self.thread.as_ref());
         let findings = self.findings(evidence, None, stack_follows);
-        self.answer(due.number, findings, mailboxes);
+        mailboxes.answer(self.id, due.number, findings);
         if stack_follows {
             self.take_stack(due.number, until, mailboxes);
         }
@@ -230,7 +228,7 @@ impl Investigation {
         mailboxes: &Mailboxes,
     ) {
         if self.is_held {
-            return self.answer(due.number, Findings::NoStall, mailboxes);
+            return mailboxes.answer(self.id, due.number, Findings::NoStall);
         }
         let is_unattended = due.hint == Some(Cause::Unattended);
         let live = self.last;
@@ -268,7 +266,7 @@ impl Investigation {
             is_unattended,
         };
         let findings = self.findings(evidence, Some(ending), false);
-        self.answer(due.number, findings, mailboxes);
+        mailboxes.answer(self.id, due.number, findings);
     }
 
     fn case_evidence(
@@ -294,10 +292,8 @@ impl Investigation {
     }
 
     fn evidence(&self, at: Stamp) -> Evidence {
-        match self.thread.as_ref().and_then(|thread| thread.id) {
-            Some(id) => Evidence::of(id, at.now()),
-            None => Evidence::None,
-        }
+        let thread = self.thread.as_ref();
+        Evidence::of(thread.and_then(|thread| thread.id), at.now())
     }
 
     fn findings(
@@ -315,14 +311,9 @@ impl Investigation {
             stack_follows,
         }
     }
+}
 
-    fn answer(&self, number: u32, findings: Findings, mailboxes: &Mailboxes) {
-        let answer = Answer {
-            id: self.id,
-            number,
-            findings,
-        };
-        // If this is refused, the report is published without an answer.
-        mailboxes.event(Event::Answer(answer)).ok();
-    }
+/// Whether what is investigated has gone on so long ago that no command will end the investigation.
+pub(super) fn is_long_ago(gone_on_at: Option<Instant>, now: Instant) -> bool {
+    gone_on_at.is_some_and(|at| now.saturating_duration_since(at) >= ABANDONED_AFTER)
 }

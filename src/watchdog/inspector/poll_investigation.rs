@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::investigation::ABANDONED_AFTER;
+use super::investigation::is_long_ago;
 use crate::clock;
 use crate::polls::{PollId, Polls};
 use crate::stall::{OsThread, StallId};
 use crate::watchdog::awake_clock::AwakeInstant;
 use crate::watchdog::evidence::Evidence;
 use crate::watchdog::mailboxes::Mailboxes;
-use crate::watchdog::messages::{Answer, Due, Ending, Event, Findings, Stack, Stamp};
+use crate::watchdog::messages::{Due, Ending, Event, Findings, Stack, Stamp};
 use crate::watchdog::pauses;
 use crate::watchdog::poll_subject::PollSubject;
 use crate::watchdog::probe::thread::ThreadProbe;
@@ -67,8 +67,7 @@ impl PollInvestigation {
 
     /// Whether the command that ends the investigation must have been refused.
     pub(super) fn is_abandoned(&self, now: Instant) -> bool {
-        self.over_at
-            .is_some_and(|at| now.saturating_duration_since(at) >= ABANDONED_AFTER)
+        is_long_ago(self.over_at, now)
     }
 
     fn goes_on(&self) -> bool {
@@ -107,18 +106,18 @@ impl PollInvestigation {
             pauses::add(due.lasted);
         }
         if self.is_held {
-            return self.answer(due.number, Findings::NoStall, mailboxes);
+            return mailboxes.answer(self.id, due.number, Findings::NoStall);
         }
         let behaviour = evidence.cause_since(self.first, self.subject.threshold);
         let evidence = CaseEvidence::of_poller(with_the_call(behaviour, self.last));
         if !self.goes_on() {
             // The evidence may be from after the end of the poll.
-            return self.answer(due.number, Findings::Nothing, mailboxes);
+            return mailboxes.answer(self.id, due.number, Findings::Nothing);
         }
         self.last = Some(evidence);
         let stack_follows = self.probe.takes_stacks_of(self.thread.as_ref());
         let findings = self.findings(evidence, None, stack_follows);
-        self.answer(due.number, findings, mailboxes);
+        mailboxes.answer(self.id, due.number, findings);
         if stack_follows {
             self.take_stack(due.number, until, mailboxes);
         }
@@ -142,7 +141,7 @@ impl PollInvestigation {
     /// The poll is over. It began at `began`.
     pub(super) fn end(self, due: Due, began: AwakeInstant, mailboxes: &Mailboxes) {
         if self.is_held {
-            return self.answer(due.number, Findings::NoStall, mailboxes);
+            return mailboxes.answer(self.id, due.number, Findings::NoStall);
         }
         let live = self.last;
         let evidence = live.unwrap_or_else(|| {
@@ -154,14 +153,12 @@ impl PollInvestigation {
             is_unattended: false,
         };
         let findings = self.findings(evidence, Some(ending), false);
-        self.answer(due.number, findings, mailboxes);
+        mailboxes.answer(self.id, due.number, findings);
     }
 
     fn evidence(&self, at: Stamp) -> Evidence {
-        match self.thread.as_ref().and_then(|thread| thread.id) {
-            Some(id) => Evidence::of(id, at.now()),
-            None => Evidence::None,
-        }
+        let thread = self.thread.as_ref();
+        Evidence::of(thread.and_then(|thread| thread.id), at.now())
     }
 
     fn findings(
@@ -178,15 +175,5 @@ impl PollInvestigation {
             snapshot: self.probe.snapshot(),
             stack_follows,
         }
-    }
-
-    fn answer(&self, number: u32, findings: Findings, mailboxes: &Mailboxes) {
-        let answer = Answer {
-            id: self.id,
-            number,
-            findings,
-        };
-        // If this is refused, the report is published without an answer.
-        mailboxes.event(Event::Answer(answer)).ok();
     }
 }

@@ -7,13 +7,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::investigation::is_long_ago;
 use crate::clock;
 use crate::procfs::Thread;
 use crate::stack::{self, OnCpuTracker, StackSnapshot};
 use crate::stall::StallId;
 use crate::watchdog::evidence::Evidence;
 use crate::watchdog::mailboxes::Mailboxes;
-use crate::watchdog::messages::{Answer, Due, Ending, Event, Findings, Stack, Stamp};
+use crate::watchdog::messages::{Due, Ending, Event, Findings, Stack, Stamp};
 use crate::watchdog::root_detector::{Judgement, Stretch};
 use crate::watchdog::root_thread::RootThread;
 use crate::watchdog::subject::Subject;
@@ -25,9 +26,6 @@ const PRECISION: u32 = 100;
 
 /// How often a thread that shows no stack is tried again, between two reports.
 const RETRIES: u32 = 5;
-
-/// How long after the thread has gone on a case waits for the command that ends it.
-const ABANDONED_AFTER: Duration = Duration::from_secs(10);
 
 /// A thread that is in a poll.
 #[derive(Debug)]
@@ -136,9 +134,7 @@ impl RootCase {
 
     /// Whether the command that ends the case must have been refused.
     pub(super) fn is_abandoned(&self, now: Instant) -> bool {
-        let gone_for = |at| now.saturating_duration_since(at);
-        self.gone_on_at
-            .is_some_and(|at| gone_for(at) >= ABANDONED_AFTER)
+        is_long_ago(self.gone_on_at, now)
     }
 
     /// Whether the thread is in the poll in which it was suspected. If not, judges anew.
@@ -160,12 +156,12 @@ impl RootCase {
         let evidence = evidence(&self.root, due.at);
         if !self.is_stuck() {
             // The evidence may be from after the end of the stall.
-            return self.answer(due.number, Findings::Nothing, mailboxes);
+            return mailboxes.answer(self.id, due.number, Findings::Nothing);
         }
         let behaviour = evidence.cause_since(self.first, self.subject.threshold);
         let known = CaseEvidence::of_poller(behaviour);
         self.last = Some(known);
-        self.answer(due.number, self.findings(known, None, true), mailboxes);
+        mailboxes.answer(self.id, due.number, self.findings(known, None, true));
         self.retries = RETRIES;
         self.take_stack(until);
         let stack = Stack {
@@ -209,7 +205,7 @@ impl RootCase {
             }
             None => Findings::Nothing,
         };
-        self.answer(due.number, findings, mailboxes);
+        mailboxes.answer(self.id, due.number, findings);
     }
 
     fn findings(
@@ -226,16 +222,6 @@ impl RootCase {
             snapshot: self.snapshot.clone(),
             stack_follows,
         }
-    }
-
-    fn answer(&self, number: u32, findings: Findings, mailboxes: &Mailboxes) {
-        let answer = Answer {
-            id: self.id,
-            number,
-            findings,
-        };
-        // If this is refused, the report is published without an answer.
-        mailboxes.event(Event::Answer(answer)).ok();
     }
 }
 
@@ -270,6 +256,5 @@ fn look(root: &RootThread, subject: &Subject, stretch: Stretch) -> Option<Seen> 
 }
 
 fn evidence(root: &RootThread, at: Stamp) -> Evidence {
-    let id = root.thread().id;
-    id.map_or(Evidence::None, |id| Evidence::of(id, at.now()))
+    Evidence::of(root.thread().id, at.now())
 }
