@@ -47,7 +47,7 @@ static EXPORTS: Exports = Exports::on("loopmon-metrics");
 /// | `loopmon_stalls_total` | counter | stalls | stalls, counted at the first report, by the `cause` in that report |
 /// | `loopmon_stall_seconds_total` | counter | seconds | how long workers were stalled; grows during a stall |
 /// | `loopmon_stall_in_progress_seconds` | gauge | seconds | how long the longest open stall has lasted; 0 if none is open |
-/// | `loopmon_stalled_workers` | gauge | workers | workers, and instrumented futures, that are stalled now |
+/// | `loopmon_stalled_workers` | gauge | workers | workers, root futures and instrumented futures that are stalled now |
 /// | `loopmon_stall_reports_missed_total` | counter | reports | reports of stalls this exporter was too slow for |
 ///
 /// Each metric has the label `monitor`: the [name](crate::Builder::name) of the monitor, or `unnamed`.

@@ -52,7 +52,7 @@ static EXPORTS: Exports = Exports::on("loopmon-otel");
 /// | `loopmon.stall.count` | counter | `{stall}` | stalls, counted at the first report, by the cause in that report |
 /// | `loopmon.stall.time` | counter | `s` | how long workers were stalled; grows during a stall |
 /// | `loopmon.stall.age` | gauge | `s` | how long the longest open stall has lasted; 0 if none is open |
-/// | `loopmon.stall.active` | up-down counter | `{worker}` | workers, and instrumented futures, that are stalled now |
+/// | `loopmon.stall.active` | up-down counter | `{worker}` | workers, root futures and instrumented futures that are stalled now |
 /// | `loopmon.stall.report.missed` | counter | `{report}` | reports of stalls this exporter was too slow for |
 ///
 /// Each instrument has the attribute `loopmon.monitor.name`: the [name](crate::Builder::name) of the

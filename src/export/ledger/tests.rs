@@ -142,3 +142,57 @@ fn what_was_open_is_returned_and_forgotten() {
     );
     assert_eq!(written.time[&Some(0)], seconds(1));
 }
+
+fn future(phase: Phase, id: &str, name: &str) -> Stall {
+    Stall {
+        place: Place::Future(name.into()),
+        ..report(phase, id, 0, 1)
+    }
+}
+
+#[test]
+fn several_futures_of_one_name_may_be_stalled_at_once() {
+    let (mut ledger, mut written) = (StallLedger::new(None), Written::default());
+    let t0 = clock::now();
+    for (phase, id, open) in [
+        (Phase::Started, "one", 1),
+        (Phase::Started, "two", 2),
+        (Phase::Ended, "one", 1),
+        (Phase::Ended, "two", 0),
+    ] {
+        ledger.stall(&future(phase, id, "handler"), t0, &mut written);
+        assert_eq!((written.open, ledger.series.len()), (open, 1), "{id}");
+    }
+    assert_eq!(written.stalls[&None], 2);
+    assert_eq!(written.time[&None], seconds(2));
+}
+
+#[test]
+fn a_future_whose_end_may_be_lost_is_forgotten_when_its_next_report_is_overdue() {
+    let (mut ledger, mut written) = (StallLedger::new(None), Written::default());
+    let t0 = clock::now();
+    ledger.stall(&future(Phase::Started, "one", "handler"), t0, &mut written);
+    let missed = Stall {
+        missed: 1,
+        ..future(Phase::Ended, "two", "handler")
+    };
+    ledger.stall(&missed, t0, &mut written);
+    assert!(ledger.wants_tick(), "it may go on");
+    ledger.stall(&missed, t0 + seconds(3), &mut written);
+    assert!(!ledger.wants_tick());
+}
+
+#[test]
+fn any_number_of_names_takes_a_bounded_number_of_series() {
+    let (mut ledger, mut written) = (StallLedger::new(None), Written::default());
+    let t0 = clock::now();
+    for number in 0..2 * MOST_SERIES {
+        let name = format!("request {number}");
+        ledger.stall(&future(Phase::Ended, &name, &name), t0, &mut written);
+    }
+    assert_eq!(ledger.series.len(), MOST_SERIES + 1);
+    assert_eq!(written.stalls[&None], 2 * MOST_SERIES);
+    // A worker has its own all the same.
+    ledger.stall(&report(Phase::Ended, "last", 3, 1), t0, &mut written);
+    assert_eq!(written.stalls[&Some(3)], 1);
+}

@@ -65,7 +65,7 @@ const GAUGES: [(&str, Unit, &str); 5] = [
     (
         STALLED_WORKERS,
         Unit::Count,
-        "Workers, and instrumented futures, that are stalled now.",
+        "Workers and futures that are stalled now.",
     ),
 ];
 

@@ -118,7 +118,7 @@ impl StallInstruments {
                 monitor,
                 "loopmon.stall.active",
                 "{worker}",
-                "Workers, and instrumented futures, that are stalled now.",
+                "Workers and futures that are stalled now.",
             ),
             reports_missed: meter
                 .u64_counter("loopmon.stall.report.missed")
