@@ -22,14 +22,15 @@ async fn main() -> Result<(), loopmon::Error> {
     let monitor = Monitor::builder()
         .interval(Duration::from_millis(10))
         .install()?;
-    let mut summaries = monitor.subscribe().summarize(Duration::from_secs(1));
+    let mut summaries = monitor
+        .subscribe()
+        .summarize(Duration::from_secs(1))
+        .take(5);
 
-    tokio::spawn(async move {
+    tokio::spawn(async {
         tokio::time::sleep(Duration::from_millis(2_400)).await;
         // Never do this in async code.
         std::thread::sleep(Duration::from_millis(300));
-        tokio::time::sleep(Duration::from_millis(2_300)).await;
-        monitor.stop();
     });
 
     while let Some(summary) = summaries.next().await {

@@ -29,7 +29,8 @@ async fn print_end(stalls: &mut Stalls) {
 
 async fn save_order() -> std::io::Result<()> {
     let journal = JOURNAL.lock().unwrap_or_else(|poison| poison.into_inner());
-    let path = std::env::temp_dir().join("loopmon-journal");
+    let name = format!("loopmon-journal-{}", std::process::id());
+    let path = std::env::temp_dir().join(name);
     let mut file = std::fs::File::create(&path)?;
     let began = Instant::now();
     while began.elapsed() < A_WHILE {

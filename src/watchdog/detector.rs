@@ -82,7 +82,12 @@ pub(super) struct Detector {
     lost_before: Duration,
     /// How much time was lost by the last observation.
     lost: Duration,
+    /// The observation before the worker last published or made progress: no poll that lasts now, or that the
+    /// next progress ends, has begun before.
+    progress_after: AwakeInstant,
     progress_at: Option<AwakeInstant>,
+    /// The longest poll that may have ended with a progress.
+    longest_poll: Duration,
     next: Next,
 }
 
@@ -99,7 +104,9 @@ impl Detector {
             stuck_for: Duration::ZERO,
             lost_before: first.time.lost,
             lost: first.time.lost,
+            progress_after: first.time.now,
             progress_at: None,
+            longest_poll: Duration::ZERO,
             next: Next::Suspicion,
         }
     }
@@ -119,11 +126,14 @@ impl Detector {
         if seen.progress && !self.is_armed {
             self.restart(seen);
         }
-        self.stuck_for = seen.time.now.since(self.stuck_since);
-        self.lost = seen.time.lost;
         if seen.progress {
+            let poll = seen.time.now.since(self.progress_after);
+            self.longest_poll = self.longest_poll.max(poll);
+            self.progress_after = self.seen_at();
             self.progress_at = Some(seen.time.now);
         }
+        self.stuck_for = seen.time.now.since(self.stuck_since);
+        self.lost = seen.time.lost;
         let Some(due) = self.due_after().filter(|due| self.stuck_for >= *due) else {
             return Transition::None;
         };
@@ -175,6 +185,7 @@ impl Detector {
         *self = Detector {
             is_armed: true,
             lost_before: self.lost,
+            progress_after: self.seen_at(),
             ..Detector::new(self.threshold, self.driven, seen)
         };
     }
@@ -218,7 +229,7 @@ impl Detector {
         Transition::Live {
             phase,
             stuck_for: self.stuck_for,
-            hint: self.many_polls(),
+            hint: self.many_polls(self.seen_at()),
         }
     }
 
@@ -233,12 +244,12 @@ impl Detector {
                 hint: if is_unattended {
                     Some(Cause::Unattended)
                 } else {
-                    self.many_polls()
+                    self.many_polls(seen.time.now)
                 },
             },
             _ if self.was_missed(seen, busy, is_unattended) => Transition::Over {
                 lasted: busy,
-                hint: self.many_polls(),
+                hint: self.many_polls(seen.time.now),
             },
             Next::FirstReport => Transition::Cleared,
             Next::Suspicion => Transition::None,
@@ -270,12 +281,17 @@ impl Detector {
             && busy.saturating_sub(lost_in_batch) >= self.threshold
     }
 
-    /// Whether the worker has made progress recently. Progress before it was suspected does not count: it may
-    /// have been in one poll ever since.
-    fn many_polls(&self) -> Option<Cause> {
-        let seen_at = self.stuck_since + self.stuck_for;
-        let is_recent = seen_at.since(self.progress_at?) < self.threshold / 2;
-        is_recent.then_some(Cause::ManyPolls)
+    /// Whether the worker has made progress recently, and no poll of this stall can have lasted for the
+    /// threshold. A progress alone proves nothing: the worker polls loopmon's task also after the long poll
+    /// that was the stall, before it publishes its counters.
+    fn many_polls(&self, now: AwakeInstant) -> Option<Cause> {
+        let is_recent = now.since(self.progress_at?) < self.threshold / 2;
+        (is_recent && self.longest_poll < self.threshold).then_some(Cause::ManyPolls)
+    }
+
+    /// When the last observation was.
+    fn seen_at(&self) -> AwakeInstant {
+        self.stuck_since + self.stuck_for
     }
 }
 

@@ -204,6 +204,6 @@ pub(super) struct Stack {
     /// Whether the thread says that it runs the worker. `None` if it was not asked.
     pub(super) says_worker: Option<bool>,
     pub(super) task: Option<task::Id>,
-    /// Whether the thread polls another task than before.
+    /// Whether each answer of the thread has named another task.
     pub(super) changed_task: bool,
 }

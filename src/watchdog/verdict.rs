@@ -31,7 +31,7 @@ pub(super) struct CaseEvidence {
     pub(super) is_known_to_poll: bool,
     /// Whether the thread says that it runs this worker. `None` if it was not asked.
     pub(super) says_worker: Option<bool>,
-    /// Whether the thread says that it polls another task than before.
+    /// Whether each answer of the thread has named another task.
     pub(super) changed_task: bool,
     /// What the stack of the thread shows. `None` if it is not resolved yet, or shows nothing.
     pub(super) stack: Option<Shows>,

@@ -269,6 +269,26 @@ fn many_short_polls_and_then_a_long_one() {
 }
 
 #[test]
+fn a_long_poll_and_then_short_ones_before_the_counters_are_published() {
+    let mut watched = Watched::running();
+    watched.still(55).progress().publish(62).found(&[
+        (Phase::Started, 25, None),
+        (Phase::Ongoing, 50, None),
+        (Phase::Ended, 62, None),
+    ]);
+}
+
+#[test]
+fn a_poll_of_the_threshold_that_ends_with_its_first_report() {
+    let mut watched = Watched::running();
+    watched
+        .still(20)
+        .progress()
+        .publish(27)
+        .found(&[(Phase::Started, 25, None), (Phase::Ended, 27, None)]);
+}
+
+#[test]
 fn a_current_thread_runtime_between_two_calls_of_block_on() {
     let mut watched = Watched::driven(Driven::Continuous);
     watched.still(300).park_after(1);

@@ -206,7 +206,7 @@ impl Investigation {
         let says_worker = self.probe.says(self.worker);
         if let Some(last) = &mut self.last {
             last.says_worker = says_worker;
-            last.changed_task |= changed_task;
+            last.changed_task = changed_task;
         }
         let stack = Stack {
             id: self.id,

@@ -25,6 +25,8 @@ pub(in crate::watchdog) struct ThreadProbe {
     identity: Option<Identity>,
     /// The task that the thread polls by its last two answers.
     task: Option<task::Id>,
+    /// Whether all answers but the first have named another task than the one before.
+    changes_tasks: Option<bool>,
     /// The latest snapshot that has a stack. If none has, the latest, which shows why.
     snapshot: Option<Arc<StackSnapshot>>,
     retries: u32,
@@ -37,6 +39,7 @@ impl ThreadProbe {
             tracker: OnCpuTracker::default(),
             identity: None,
             task: None,
+            changes_tasks: None,
             snapshot: None,
             retries: 0,
         }
@@ -108,8 +111,9 @@ impl ThreadProbe {
         }
     }
 
-    /// Captures the thread's stack, and asks the thread once more. Returns whether it polls another task than
-    /// before. If `is_stuck` is false afterwards, what was seen may be from after the stall, and is dropped.
+    /// Captures the thread's stack, and asks the thread once more. Returns whether each answer has named another
+    /// task than the one before: a task that is named twice was probably polled all the time between. If
+    /// `is_stuck` is false afterwards, what was seen may be from after the stall, and is dropped.
     pub(in crate::watchdog) fn take(
         &mut self,
         thread: Option<&OsThread>,
@@ -143,7 +147,10 @@ impl ThreadProbe {
             return false;
         };
         self.task = identity.task.filter(|task| before.task == Some(*task));
-        before.task != identity.task
+        let changed = before.task != identity.task;
+        *self
+            .changes_tasks
+            .insert(changed && self.changes_tasks != Some(false))
     }
 
     /// Keeps a snapshot, unless it has no stack and the present one has.
