@@ -19,6 +19,8 @@ pub(crate) struct WorkerThreads {
     /// Whether a worker was ever observed on another thread than before: tasks use `block_in_place`, or
     /// several threads drive a `current_thread` runtime.
     have_moved: AtomicBool,
+    /// Whether a monitor sends signals to the threads.
+    get_signals: AtomicBool,
 }
 
 /// The observations of one worker.
@@ -36,15 +38,23 @@ impl WorkerThreads {
             workers: (0..workers).map(|_| Observed::default()).collect(),
             threads: Mutex::new(vec![None; workers].into()),
             have_moved: AtomicBool::new(false),
+            get_signals: AtomicBool::new(false),
         }
     }
 
-    /// Records that the calling thread runs this worker, and prepares the thread to be asked for its stack.
+    /// From now on each thread on which a worker is observed is prepared for signals.
+    pub(crate) fn expect_signals(&self) {
+        self.get_signals.store(true, Ordering::Relaxed);
+    }
+
+    /// Records that the calling thread runs this worker, and prepares the thread if it may get signals.
     pub(crate) fn observe(&self, worker: usize) {
         let Some(observed) = self.workers.get(worker) else {
             return;
         };
-        stack::introduce();
+        if self.get_signals.load(Ordering::Relaxed) {
+            stack::introduce();
+        }
         let thread = OsThread::current();
         let number = thread.number();
         let before = observed.thread.load(Ordering::Relaxed);

@@ -70,6 +70,9 @@ impl Subject {
         let here = Handle::try_current().is_ok_and(|current| current.id() == request.runtime.id());
         let inside = worker_index().filter(|_| here);
         let worker_threads = request.tasks.runtime().worker_threads(workers);
+        if request.stack_capture.signal.is_some() {
+            worker_threads.expect_signals();
+        }
         if let Some(worker) = inside {
             worker_threads.observe(worker);
         }

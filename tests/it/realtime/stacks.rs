@@ -1,6 +1,8 @@
 //! The stacks that stalls have.
 #![cfg(all(feature = "stack", target_os = "linux", target_arch = "x86_64"))]
+#![allow(unsafe_code, reason = "asks for a thread's alternate stack")]
 
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -154,6 +156,38 @@ fn are_not_taken_when_they_are_switched_off() {
                 .iter()
                 .all(|stall| stall.trace.is_none() && stall.task.is_none())
         );
+    }
+}
+
+/// How many bytes the alternate stack of the thread has that runs the worker of `runtime`.
+fn alternate_stack(runtime: &Runtime) -> usize {
+    runtime.block_on(async {
+        let size = tokio::spawn(async {
+            let mut stack = MaybeUninit::uninit();
+            // SAFETY: only writes what the thread's alternate stack is.
+            let asked = unsafe { libc::sigaltstack(std::ptr::null(), stack.as_mut_ptr()) };
+            assert_eq!(asked, 0);
+            // SAFETY: the call has succeeded.
+            unsafe { stack.assume_init() }.ss_size
+        });
+        size.await.unwrap()
+    })
+}
+
+#[test]
+fn without_signals_no_thread_gets_another_alternate_stack() {
+    for capture in [
+        StackCapture::off(),
+        StackCapture::new().without_signals(),
+        StackCapture::new(),
+    ] {
+        let gets_signals = capture == StackCapture::new();
+        let [_, runtime] = runtimes();
+        let before = alternate_stack(&runtime);
+        let (reports, _) = reports(&runtime, watching().stack_capture(capture), sleeps_here);
+        assert_eq!(reports.last().unwrap().phase, Phase::Ended);
+        let grown = alternate_stack(&runtime) > before;
+        assert_eq!(grown, gets_signals);
     }
 }
 
