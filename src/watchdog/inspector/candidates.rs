@@ -67,6 +67,12 @@ impl Candidates {
         self.first.as_ref().zip(self.last.as_ref())
     }
 
+    /// The one thread of the kind that is not known to run another worker, if there is just one.
+    pub(super) fn only_one_left(&self, is_worker: impl Fn(u32) -> bool) -> Option<OsThread> {
+        let only = self.first.as_ref()?.only_one_but(is_worker)?;
+        Some(known(only, self.like.as_ref()?))
+    }
+
     /// Whether another thread may run the worker, as this one sleeps: one that has run since the worker's
     /// counters last moved, is not idle, and on which no worker was observed.
     pub(super) fn has_rival(&self, thread: Option<u32>, is_worker: impl Fn(u32) -> bool) -> bool {

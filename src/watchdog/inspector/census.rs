@@ -71,6 +71,13 @@ impl Census {
         })
     }
 
+    /// The one thread that is not `known`, if there is just one.
+    pub(super) fn only_one_but(&self, known: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut unknown = self.threads.iter().filter(|(id, _)| !known(*id));
+        let (only, _) = unknown.next()?;
+        unknown.next().is_none().then_some(*only)
+    }
+
     pub(super) fn times(&self, thread: u32) -> Option<Times> {
         let found = self.threads.iter().find(|(id, _)| *id == thread);
         found.map(|(_, times)| *times)
@@ -195,6 +202,14 @@ mod tests {
         assert_eq!(only(&[(1, 6, 0, 9), (2, 5, 0, 10)]), None);
         // One that has come since.
         assert_eq!(only(&[(1, 5, 0, 9), (2, 5, 0, 9), (7, 1, 0, 1)]), Some(7));
+    }
+
+    #[test]
+    fn who_is_left() {
+        let census = census(clock::now(), &[(1, 5, 0, 9), (2, 5, 0, 9), (3, 5, 0, 9)]);
+        assert_eq!(census.only_one_but(|id| id != 2), Some(2));
+        assert_eq!(census.only_one_but(|id| id == 2), None);
+        assert_eq!(census.only_one_but(|_| true), None);
     }
 
     #[test]

@@ -91,11 +91,12 @@ impl Investigation {
 
     /// At the suspicion. Nothing is waited for after `until`.
     pub(super) fn begin(&mut self, at: Stamp, until: Instant) {
-        self.first = self.evidence(at);
         if self.subject.has_many_workers {
             let like = self.subject.worker_threads().thread_like(self.worker);
             self.candidates.begin(like);
+            self.find_unobserved();
         }
+        self.first = self.evidence(at);
         if !self.is_stuck() {
             // The evidence may be from after the worker went on.
             self.first = Evidence::None;

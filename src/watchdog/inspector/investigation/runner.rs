@@ -18,6 +18,14 @@ impl Investigation {
         self.probe.says(self.worker) == Some(true) && !self.probe.has_handed_over()
     }
 
+    /// A worker that is stuck since before it could be observed is on the one thread that is left.
+    pub(super) fn find_unobserved(&mut self) {
+        let worker_threads = self.subject.worker_threads();
+        if self.thread.is_none() && !worker_threads.have_moved() {
+            self.thread = self.candidates.only_one_left(|id| worker_threads.has(id));
+        }
+    }
+
     /// Asks the other threads that have run all the time, if they may be asked.
     pub(super) fn look_for_another(&mut self, at: Stamp, until: Instant) {
         let (probe, worker) = (&self.probe, self.worker);

@@ -52,6 +52,35 @@ fn one_worker_of_four_blocks() {
     assert_eq!(super::thread(&stalls).id, thread);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_that_could_never_be_observed_is_on_the_thread_that_is_left() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("one-is-left")
+        .enable_all()
+        .build()
+        .unwrap();
+    let blocks = Arc::new(Barrier::new(2));
+    let task = runtime.spawn({
+        let blocks = Arc::clone(&blocks);
+        async move {
+            blocks.wait();
+            block();
+            (worker_index().unwrap(), own_id())
+        }
+    });
+    blocks.wait();
+    let monitor = watching().install_on(runtime.handle()).unwrap();
+    let heard = Heard::of(monitor.stalls());
+    let (worker, thread) = runtime.block_on(task).unwrap();
+    rest(&runtime, millis(50));
+    monitor.stop();
+    let stalls = heard.to_the_end();
+    assert_one(&stalls, worker);
+    assert_eq!(super::thread(&stalls).id, thread);
+}
+
 #[test]
 fn both_workers_block() {
     let runtime = multi_thread(2);
