@@ -105,8 +105,16 @@ impl Evidence {
         later: Evidence,
         long: Duration,
     ) -> Cause {
+        match self {
+            Evidence::Seen(first) if first.at < began => Cause::Unknown,
+            _ => self.cause_of_past(later, long),
+        }
+    }
+
+    /// What the thread did in a stall that may be over by now. `self` is from the stall, `later` perhaps from
+    /// after it.
+    pub(super) fn cause_of_past(self, later: Evidence, long: Duration) -> Cause {
         match (self, later) {
-            (Evidence::Seen(first), _) if first.at < began => Cause::Unknown,
             (Evidence::Seen(first), _) if first.is_asleep => Cause::Blocked {
                 syscall: first.syscall,
             },

@@ -187,11 +187,19 @@ impl Investigation {
         }
         let behaviour = evidence.cause_since(self.first, self.subject.threshold);
         let behaviour = with_the_call(behaviour, self.last);
-        let evidence = self.case_evidence(due, is_only_worker, evidence, behaviour);
+        let mut known = self.case_evidence(due, is_only_worker, evidence, behaviour);
         if !self.is_stuck() {
             // The evidence may be from after the end of the stall.
-            return mailboxes.answer(self.id, due.number, Findings::Nothing);
+            let findings = match self.last {
+                Some(_) => Findings::Nothing,
+                None => {
+                    known.behaviour = self.first.cause_of_past(evidence, self.subject.threshold);
+                    self.findings(known, None, false)
+                }
+            };
+            return mailboxes.answer(self.id, due.number, findings);
         }
+        let evidence = known;
         self.last = Some(evidence);
         let stack_follows = self.probe.takes_stacks_of(self.thread.as_ref());
         let findings = self.findings(evidence, None, stack_follows);

@@ -108,12 +108,19 @@ impl PollInvestigation {
         if self.is_held {
             return mailboxes.answer(self.id, due.number, Findings::NoStall);
         }
-        let behaviour = evidence.cause_since(self.first, self.subject.threshold);
-        let evidence = CaseEvidence::of_poller(with_the_call(behaviour, self.last));
         if !self.goes_on() {
             // The evidence may be from after the end of the poll.
-            return mailboxes.answer(self.id, due.number, Findings::Nothing);
+            let findings = match self.last {
+                Some(_) => Findings::Nothing,
+                None => {
+                    let behaviour = self.first.cause_of_past(evidence, self.subject.threshold);
+                    self.findings(CaseEvidence::of_poller(behaviour), None, false)
+                }
+            };
+            return mailboxes.answer(self.id, due.number, findings);
         }
+        let behaviour = evidence.cause_since(self.first, self.subject.threshold);
+        let evidence = CaseEvidence::of_poller(with_the_call(behaviour, self.last));
         self.last = Some(evidence);
         let stack_follows = self.probe.takes_stacks_of(self.thread.as_ref());
         let findings = self.findings(evidence, None, stack_follows);
