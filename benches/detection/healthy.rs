@@ -104,7 +104,10 @@ impl Counting {
             let starts = block_on_stream(stalls).filter(|stall| stall.phase == Phase::Started);
             starts.fold((0, 0), |(alarms, starved), stall| match stall.cause {
                 Cause::Starved => (alarms, starved + 1),
-                _ => (alarms + 1, starved),
+                _ => {
+                    eprintln!("false: {stall}");
+                    (alarms + 1, starved)
+                }
             })
         });
         Counting {
