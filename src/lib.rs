@@ -45,6 +45,7 @@
 //! | adapters: filters, averages, percentiles, alerts, summaries | [`SampleStreamExt`] |
 //! | which adapter serves which purpose | [`docs::combinators`] |
 //! | who blocks a worker, by function, file and line | [`docs::stacks`], [`StackTrace`] |
+//! | who costs most | [`Monitor::culprits`], [`Culprits`] |
 //! | functions called with each sample | [`Callback`] |
 //! | metrics, alerts and what to do when one fires | [`docs::operating`] |
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
@@ -78,6 +79,7 @@
 mod broadcast;
 mod callback;
 mod clock;
+mod culprits;
 pub mod docs;
 mod error;
 #[cfg(feature = "_export")]
@@ -109,6 +111,7 @@ use std::time::Duration;
 pub use chrono;
 
 pub use callback::{Callback, Callbacks, IntoCallbacks};
+pub use culprits::{Blame, CallSite, Culprit, Culprits, Tally};
 pub use error::Error;
 pub use instrument::Instrumented;
 pub use monitor::{Builder, Monitor, Samples, Stalls, StopOnDrop};
