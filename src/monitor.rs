@@ -15,7 +15,7 @@ mod shared;
 mod stall_channel;
 mod stalls;
 mod stop_on_drop;
-#[cfg(feature = "_export")]
+#[cfg(feature = "_feed")]
 mod weak;
 
 use std::fmt;
@@ -29,7 +29,7 @@ pub use builder::Builder;
 pub use samples::Samples;
 pub use stalls::Stalls;
 pub use stop_on_drop::StopOnDrop;
-#[cfg(feature = "_export")]
+#[cfg(feature = "_feed")]
 pub(crate) use weak::WeakMonitor;
 
 use crate::clock;

@@ -57,7 +57,7 @@ impl Cause {
     }
 }
 
-#[cfg(feature = "_export")]
+#[cfg(feature = "_feed")]
 impl Cause {
     /// The labels of all causes, as exporters show them.
     pub(crate) const LABELS: [&'static str; 6] = [
