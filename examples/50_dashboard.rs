@@ -52,13 +52,15 @@ fn ask(page: SocketAddr) -> std::io::Result<String> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // In a service, a port of its own. Here any that is free, unless one is given.
+    let port = std::env::args().nth(1).map_or(Ok(0), |port| port.parse())?;
     let monitor = |name| Monitor::builder().name(name).interval(millis(20)).build();
     let (shop, mail) = (monitor("shop")?, monitor("mail")?);
     let page = Dashboard::new()
         .monitor(&shop)
         .monitor(&mail)
         .unhealthy_after(millis(1_000))
-        .bind(([127, 0, 0, 1], 0))? // in a service, a port of its own
+        .bind(([127, 0, 0, 1], port))?
         .start()?;
     println!("http://{}", page.local_addr());
 

@@ -91,7 +91,7 @@ export class Card {
     stalls.forEach((stall, index) => {
       let item = this.stuck.children[index];
       if (!item) {
-        item = node("li", {}, node("strong"), node("span"), node("span", { class: "advice" }));
+        item = node("li", {}, node("strong"), " ", node("span"), " ", node("span", { class: "advice" }));
         this.stuck.append(item);
       }
       const [length, what, advice] = item.children;
