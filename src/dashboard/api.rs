@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::history::{BANDS, Column};
+use super::history::{BANDS, Column, step};
 use super::page::{Page, Runtime};
 use super::stall_log::Entry;
 use crate::clock;
 use crate::culprits::{Blame, Culprit, Tally};
 use crate::stall::{Cause, Place};
+
+/// How many stalls are told at once.
+const MOST_STALLS: usize = 2_000;
 
 pub(super) fn now(page: &Page) -> Value {
     let now = clock::now();
@@ -109,19 +112,27 @@ fn plain(text: &str) -> String {
     text.chars().map(plain).collect()
 }
 
-pub(super) fn history(runtime: &Runtime, length: Duration) -> Value {
-    let (step, columns) = runtime.past.with(|past| {
-        let range = past.history.range(length);
-        (
-            range.step,
-            range.columns.iter().cloned().collect::<Vec<_>>(),
-        )
+/// The columns from `since` on of one runtime, or of all.
+pub(super) fn history(page: &Page, only: Option<&Runtime>, length: Duration, since: i64) -> Value {
+    let is_meant = |one: &&Runtime| only.is_none_or(|only| only.id == one.id);
+    let monitors = page.runtimes.iter().filter(is_meant).map(|runtime| {
+        let columns: Vec<_> = runtime.past.with(|past| {
+            let columns = past.history.range(length).columns.iter();
+            columns
+                .filter(|column| column.at >= since)
+                .cloned()
+                .collect()
+        });
+        json!({
+            "id": runtime.id,
+            "name": runtime.name,
+            "columns": columns.iter().map(column).collect::<Vec<_>>(),
+        })
     });
     json!({
-        "monitor": runtime.id,
-        "step_ms": step,
+        "step_ms": step(length),
         "bands_us": BANDS,
-        "columns": columns.iter().map(column).collect::<Vec<_>>(),
+        "monitors": monitors.collect::<Vec<_>>(),
     })
 }
 
@@ -150,6 +161,8 @@ pub(super) fn stalls(page: &Page) -> Value {
         all.extend(stalls.into_iter().map(|entry| (runtime, entry)));
     }
     all.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.began_at));
+    dropped += all.len().saturating_sub(MOST_STALLS) as u64;
+    all.truncate(MOST_STALLS);
     let stalls = all
         .iter()
         .map(|(runtime, entry)| stall(runtime, entry, now));

@@ -25,7 +25,7 @@ pub(super) struct History([Range; 3]);
 
 #[derive(Debug)]
 pub(super) struct Range {
-    pub(super) step: i64,
+    step: i64,
     pub(super) columns: VecDeque<Column>,
 }
 
@@ -99,16 +99,24 @@ impl History {
         }
     }
 
-    /// The shortest range that is at least so long.
+    /// The range with this [`step`].
     pub(super) fn range(&self, length: Duration) -> &Range {
-        let length = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
         let [minute, ten_minutes, hour] = &self.0;
-        let is_enough = |range: &&Range| range.step * COLUMNS as i64 >= length;
+        let step = step(length);
+        let is_it = |range: &&Range| range.step == step;
         [minute, ten_minutes]
             .into_iter()
-            .find(is_enough)
+            .find(is_it)
             .unwrap_or(hour)
     }
+}
+
+/// The step of the shortest range that is at least so long, in milliseconds.
+pub(super) fn step(length: Duration) -> i64 {
+    let length = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
+    let is_enough = |step: &i64| step * COLUMNS as i64 >= length;
+    let [.., hour] = STEPS;
+    STEPS.into_iter().find(is_enough).unwrap_or(hour)
 }
 
 impl Range {

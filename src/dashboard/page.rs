@@ -14,7 +14,7 @@ use crate::sync::Lock;
 use crate::watchdog::{Pause, pauses};
 
 /// How many pauses of the process are kept.
-const MOST_PAUSES: usize = 256;
+const MOST_PAUSES: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Page {

@@ -75,12 +75,7 @@ pub(super) fn answer(page: &Page, request: &Request<Incoming>, asker: &Asker) ->
         "/api/now" => json(&api::now(page)),
         "/api/stalls" => json(&api::stalls(page)),
         "/api/culprits" => json(&api::culprits(page)),
-        "/api/history" => of_monitor(page, query, |runtime| {
-            let range = query
-                .get("range")
-                .map_or(Some(60), |range| range.parse().ok());
-            Some(json(&api::history(runtime, Duration::from_secs(range?))))
-        }),
+        "/api/history" => history(page, query).unwrap_or_else(not_found),
         "/api/trace" => of_monitor(page, query, |runtime| {
             let trace = api::trace(runtime, query.get("culprit")?)?;
             Some(whole(StatusCode::OK, TEXT, trace.into()))
@@ -107,6 +102,21 @@ impl<'a> Query<'a> {
             .find(|(known, _)| *known == name)
             .map(|(_, value)| value)
     }
+}
+
+fn history(page: &Page, query: Query<'_>) -> Option<Response<Answer>> {
+    let range = query
+        .get("range")
+        .map_or(Some(60), |range| range.parse().ok())?;
+    let since = query
+        .get("since")
+        .map_or(Some(0), |since| since.parse().ok())?;
+    let only = match query.get("monitor") {
+        Some(id) => Some(page.runtimes.get(id.parse::<usize>().ok()?)?),
+        None => None,
+    };
+    let length = Duration::from_secs(range);
+    Some(json(&api::history(page, only, length, since)))
 }
 
 fn of_monitor(

@@ -144,6 +144,7 @@ fn serves_its_files_under_a_strict_policy() {
         "/nothing",
         "/../Cargo.toml",
         "/api/history?monitor=0",
+        "/api/history?range=x",
         "/api/trace",
         "//",
     ] {
@@ -408,7 +409,7 @@ fn tells_a_stall_while_every_worker_is_stuck_and_keeps_it() {
     assert_eq!(get(&page, "/healthz").status, 200);
     // What has been is kept, and a new run goes on.
     let history = json(&page, "/api/history?monitor=0&range=3600");
-    let longest = history["columns"].as_array().unwrap().iter();
+    let longest = history["monitors"][0]["columns"].as_array().unwrap().iter();
     let longest = longest
         .filter_map(|column| column["max_ms"].as_f64())
         .fold(0.0, f64::max);
@@ -424,7 +425,7 @@ fn tells_a_stall_while_every_worker_is_stuck_and_keeps_it() {
         tokio::time::sleep(millis(100)).await;
     });
     ask_until(&page, "/api/history?monitor=0&range=60", |now| {
-        now["columns"].as_array().unwrap().len() > 1
+        now["monitors"][0]["columns"].as_array().unwrap().len() > 1
     });
     assert_eq!(
         json(&page, "/api/stalls")["stalls"]

@@ -23,7 +23,7 @@ async function askJson(path) {
   return (await ask(path)).json();
 }
 
-/** Asks for everything: at the start, and after the connection was lost. */
+/** Asks for everything that is not here yet: at the start, and after the connection was lost. */
 async function askAll() {
   await Promise.all([askStalls(), askHistory(), askCulprits()]);
 }
@@ -36,10 +36,12 @@ async function askStalls() {
 
 async function askHistory() {
   const range = state.range;
-  await Promise.all([...state.cards].map(async ([id, card]) => {
-    const data = await askJson(`api/history?monitor=${id}&range=${range}`);
-    if (range === state.range) card.map.set(data);
-  }));
+  const shown = [...state.cards.values()].map((card) => card.map.latest(range));
+  // The latest columns may still grow.
+  const since = shown.includes(null) ? 0 : Math.max(0, ...shown.map((at) => at - 4 * range * 1000 / 240));
+  const { monitors, ...scale } = await askJson(`api/history?range=${range}&since=${Math.floor(since)}`);
+  if (range !== state.range) return;
+  for (const { id, columns } of monitors) state.cards.get(id)?.map.add(range, scale, columns);
 }
 
 async function askCulprits() {

@@ -26,9 +26,21 @@ export class HeatMap {
     this.face.addEventListener("keydown", (event) => this.key(event));
   }
 
-  set(data) {
+  /** When the latest column of this range begins that is here. `null` if nothing of this range is. */
+  latest(range) {
+    if (this.range !== range) return null;
+    const { columns } = this.data;
+    return columns.length ? columns[columns.length - 1].at : 0;
+  }
+
+  /** Adds columns to those that are before the first of them. */
+  add(range, scale, columns) {
     const isFirst = this.data.bands_us.length === 0;
-    this.data = data;
+    const first = columns.length ? columns[0].at : Infinity;
+    const oldest = columns.length ? columns[columns.length - 1].at - range * 1000 : 0;
+    const kept = this.range === range ? this.data.columns.filter((one) => one.at < first && one.at > oldest) : [];
+    this.range = range;
+    this.data = { ...scale, columns: [...kept, ...columns] };
     if (isFirst) this.axis();
   }
 
