@@ -119,6 +119,20 @@ kinds! {
     is_descriptors_refused, DescriptorsRefused:
         "the operating system refused file descriptors: stall callbacks and exports need three, \
          so raise the limit on open files, or use neither",
+    /// Whether another program, or another part of this one, listens on the port.
+    is_address_in_use, AddressInUse:
+        "something listens on this port already: give another one, or 0 for any that is free",
+    /// Whether the system does not let the program listen on the address.
+    is_address_unavailable, AddressUnavailable:
+        "the system does not let the program listen there: give an address of this machine, and a \
+         port from 1024 on",
+    /// Whether the address can be reached from other machines.
+    is_not_loopback, NotLoopback:
+        "other machines can reach this address, and whoever does can read the page: give a loopback \
+         address such as 127.0.0.1, or call `bind_beyond_loopback` if that is what you want",
+    /// Whether the dashboard has no address.
+    is_not_bound, NotBound:
+        "the dashboard has no address to listen on: call `bind` first",
     /// Whether the sampler could not start.
     is_sampler_failed, SamplerFailed:
         "the sampler could not start: fix the source of this error, or give the monitor \

@@ -55,7 +55,7 @@
 
 #[cfg(any(feature = "metrics", feature = "opentelemetry"))]
 mod buckets;
-mod feed;
+mod exports;
 #[cfg(any(feature = "metrics", feature = "opentelemetry"))]
 mod ledger;
 #[cfg(feature = "metrics")]

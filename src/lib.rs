@@ -45,6 +45,8 @@
 //! | adapters: filters, averages, percentiles, alerts, summaries | [`SampleStreamExt`] |
 //! | which adapter serves which purpose | [`docs::combinators`] |
 //! | who blocks a worker, by function, file and line | [`docs::stacks`], [`StackTrace`] |
+//! | who costs most | [`Monitor::culprits`], [`Culprits`] |
+//! | a live page, JSON and a health check that answer while a runtime is stuck | `dashboard` |
 //! | functions called with each sample | [`Callback`] |
 //! | metrics, alerts and what to do when one fires | [`docs::operating`] |
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
@@ -55,6 +57,7 @@
 //!
 //! | feature | adds | brings |
 //! |---|---|---|
+//! | `dashboard` | a live page of all monitors, on a thread of its own | `hyper`, `hyper-util`, `serde_json` |
 //! | `histogram` | `summarize`: percentiles for each period | `hdrhistogram` |
 //! | `metrics` | `export::Metrics`: samples and stalls for Prometheus and others | `metrics` |
 //! | `opentelemetry` | `export::OpenTelemetry`: instruments, and stalls as spans | `opentelemetry` |
@@ -78,10 +81,15 @@
 mod broadcast;
 mod callback;
 mod clock;
+mod culprits;
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 pub mod docs;
 mod error;
 #[cfg(feature = "_export")]
 pub mod export;
+#[cfg(feature = "_feed")]
+mod feed;
 mod foreign;
 mod instrument;
 mod monitor;
@@ -109,6 +117,7 @@ use std::time::Duration;
 pub use chrono;
 
 pub use callback::{Callback, Callbacks, IntoCallbacks};
+pub use culprits::{Blame, CallSite, Culprit, Culprits, Tally};
 pub use error::Error;
 pub use instrument::Instrumented;
 pub use monitor::{Builder, Monitor, Samples, Stalls, StopOnDrop};

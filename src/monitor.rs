@@ -15,7 +15,7 @@ mod shared;
 mod stall_channel;
 mod stalls;
 mod stop_on_drop;
-#[cfg(feature = "_export")]
+#[cfg(feature = "_feed")]
 mod weak;
 
 use std::fmt;
@@ -29,10 +29,11 @@ pub use builder::Builder;
 pub use samples::Samples;
 pub use stalls::Stalls;
 pub use stop_on_drop::StopOnDrop;
-#[cfg(feature = "_export")]
+#[cfg(feature = "_feed")]
 pub(crate) use weak::WeakMonitor;
 
 use crate::clock;
+use crate::culprits::Culprits;
 use crate::error::{Error, Kind};
 use crate::instrument::Instrumented;
 use crate::sample::Sample;
@@ -364,6 +365,71 @@ impl Monitor {
             post.end();
         }
         stalls
+    }
+
+    /// Returns who cost how much: the stalls so far, those that go on included, by their [`Blame`](crate::Blame).
+    ///
+    /// Detection starts with the first call, and goes on in each run of the monitor: call this once before
+    /// [`install`](Self::install) to miss nothing. Stalls that are detected for a stream, a callback or an
+    /// exporter are counted as well. No reader is needed, and no stall is lost that a slow reader misses.
+    ///
+    /// The account goes on when the monitor is stopped and installed again. A stall that goes on when the
+    /// monitor stops counts as long as it was reported last.
+    ///
+    /// Each time is counted once. If a worker or a root future is stuck in the poll of an
+    /// [instrumented](Self::instrument) future, the time is that of the future's stall. What is left of the
+    /// other counts only if it is as long as the threshold. This needs proof that both share a thread; without it,
+    /// as on systems other than Linux, both count.
+    ///
+    /// With a low threshold, this is a profile of what hogs the event loop: see the
+    /// [guide](crate::docs::operating#who-costs-most).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use loopmon::Monitor;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// let monitor = Monitor::builder()
+    ///     .stall_threshold(Duration::from_millis(50))
+    ///     .build()?;
+    /// assert!(monitor.culprits().is_empty()); // and starts the detection
+    /// monitor.install()?;
+    /// # tokio::time::sleep(Duration::from_millis(50)).await;
+    ///
+    /// // Never do this in async code.
+    /// std::thread::sleep(Duration::from_millis(300));
+    ///
+    /// # tokio::time::sleep(Duration::from_millis(50)).await;
+    /// # let began = std::time::Instant::now();
+    /// # while monitor.culprits().is_empty() && began.elapsed() < Duration::from_secs(20) {
+    /// #     tokio::time::sleep(Duration::from_millis(10)).await;
+    /// # }
+    /// let culprits = monitor.culprits();
+    /// println!("{culprits}");
+    /// let worst = culprits.iter().next().unwrap();
+    /// assert_eq!((worst.stalls, worst.total), (1, worst.longest));
+    /// # Ok::<(), loopmon::Error>(())
+    /// # })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cost
+    ///
+    /// A report costs about a microsecond, on loopmon's own thread, and a snapshot some 10 µs, on the caller's.
+    /// Memory is bounded: 256 culprits and the last stalls, each with one stack of typically 10 kB.
+    #[must_use]
+    pub fn culprits(&self) -> Culprits {
+        self.shared.culprits()
+    }
+
+    /// Empties the account of [`culprits`](Self::culprits), and returns what was in it.
+    ///
+    /// A stall that goes on is counted here, and with its further time, but not once more, in what follows.
+    pub fn reset_culprits(&self) -> Culprits {
+        self.shared.account.reset()
     }
 }
 

@@ -59,6 +59,7 @@ platform!(
     loopmon_loom
 );
 
+pub(crate) use frame::Brief;
 pub use frame::Frame;
 pub(crate) use platform::{
     ARE_TAKEN, ContextAddress, OnCpuTracker, Witness, follow, identify, introduce, own_id, sleeps,

@@ -5,7 +5,7 @@ mod names;
 use std::fmt;
 
 /// A system call of Linux.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Syscall {
     number: u32,

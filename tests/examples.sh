@@ -46,7 +46,7 @@ for source in examples/*.rs; do
     name=$(basename "$source" .rs)
     expected=$(<"examples/expected/$name.txt")
     status=0
-    output=$(timeout "$limit" "$target/debug/examples/$name" 2>&1) || status=$?
+    output=$(timeout "$limit" "$target/debug/examples/$name" 2>&1 </dev/null) || status=$?
     if ((status == 0)) && matches "$expected" "$output"; then
         echo "ok      $name"
     else

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every test: with all features and with none, doctests, the models of our own atomics, the
-# examples, a real Prometheus and a real OpenTelemetry collector. Needs cargo, and python3 with pip;
+# examples, a real Prometheus, a real OpenTelemetry collector and a real browser. Needs cargo, and python3 with pip;
 # installs the rest by apt and pip.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -37,3 +37,6 @@ tests/prometheus.sh
 
 step "a real OpenTelemetry collector"
 tests/opentelemetry.sh
+
+step "the live page in a real browser"
+tests/dashboard.sh

@@ -12,11 +12,12 @@ use ::metrics::{Counter, Gauge, Histogram, Recorder, with_recorder};
 
 use super::Export;
 use super::buckets::BUCKETS;
-use super::feed::{Exporter, Exports, guard};
+use super::exports::Exports;
 use super::ledger::{StallLedger, StallSink};
 use super::names::Name;
 use crate::clock;
 use crate::error::Error;
+use crate::feed::{Exporter, guard};
 use crate::monitor::Monitor;
 use crate::sample::Sample;
 use crate::stall::{Cause, Place, Stall};

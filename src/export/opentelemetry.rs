@@ -14,11 +14,12 @@ use ::opentelemetry::global::{self, BoxedTracer};
 use ::opentelemetry::metrics::Meter;
 
 use super::Export;
-use super::feed::{Exporter, Exports, guard};
+use super::exports::Exports;
 use super::ledger::{StallLedger, StallSink};
 use super::names::Name;
 use crate::clock;
 use crate::error::Error;
+use crate::feed::{Exporter, guard};
 use crate::monitor::Monitor;
 use crate::sample::Sample;
 use crate::stall::Stall;

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use ::tracing::{info, trace, warn};
 
 use super::Export;
-use super::feed::{Exporter, Exports};
+use super::exports::Exports;
 use super::names::Name;
 use crate::clock;
 use crate::error::Error;
+use crate::feed::Exporter;
 use crate::monitor::Monitor;
 use crate::sample::Sample;
 use crate::stack::StackTrace;

@@ -15,6 +15,7 @@ use super::latest;
 use super::shared::Shared;
 use crate::callback::{Callback, Callbacks, IntoCallbacks};
 use crate::clock;
+use crate::culprits::Account;
 use crate::error::{Error, Kind};
 use crate::polls::Demand;
 use crate::runtime::Tasks;
@@ -236,6 +237,8 @@ impl Builder {
                 rescue_timers: self.rescue_timers,
                 stack_capture: self.stack_capture,
                 demand: Arc::new(Demand::new(self.stall_threshold)),
+                account: Arc::new(Account::new(self.stall_threshold)),
+                wanted_by_account: Lock::new(None),
                 tasks: Tasks::default(),
             }),
         }

@@ -14,6 +14,7 @@ use super::exclusive::Exclusive;
 use super::latest;
 use super::stall_channel::Post;
 use super::stalls::WatchKind;
+use crate::culprits::{Account, Culprits};
 use crate::error::{Error, Kind};
 use crate::own_thread::{OwnThread, SharedThread};
 use crate::polls::Demand;
@@ -42,6 +43,10 @@ pub(super) struct Shared {
     pub(super) stack_capture: StackCapture,
     /// What the monitor's instrumented futures need to know.
     pub(super) demand: Arc<Demand>,
+    /// Who cost how much, in all runs.
+    pub(super) account: Arc<Account>,
+    /// Has stalls detected for the account, once that was asked for.
+    pub(super) wanted_by_account: Lock<Option<Post>>,
     pub(super) tasks: Tasks,
 }
 
@@ -98,9 +103,30 @@ impl Shared {
                 .with(|attachment| attachment.post(new.as_ref(), &mut old));
             match post {
                 Some(post) => return post,
-                None => new = Some(Post::open(self.stall_capacity)),
+                None => new = Some(Post::open(self.stall_capacity, &self.account)),
             }
         }
+    }
+
+    /// Takes a snapshot of the account. From the first one on, stalls are detected for it.
+    pub(super) fn culprits(&self) -> Culprits {
+        if !self.is_wanted_by_account() {
+            self.want_for_account();
+            // If the system refuses the threads, the next run tries again.
+            self.ensure_detection().ok();
+        }
+        self.account.snapshot()
+    }
+
+    fn is_wanted_by_account(&self) -> bool {
+        self.wanted_by_account.with(|wanted| wanted.is_some())
+    }
+
+    /// Asks for the stalls of the present or the next run.
+    fn want_for_account(&self) {
+        let (post, _) = self.post();
+        let earlier = self.wanted_by_account.with(|wanted| wanted.replace(post));
+        drop(earlier);
     }
 
     /// Starts the detection of stalls in a run that has just begun, if there is a stream or callback.
@@ -109,6 +135,9 @@ impl Shared {
         id: RunId,
         thread: Option<Arc<OwnThread>>,
     ) -> Result<(), Error> {
+        if self.is_wanted_by_account() {
+            self.want_for_account();
+        }
         let (Some(callbacks), Some(thread)) = (&self.stall_callbacks, thread) else {
             return self.ensure_detection();
         };

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Weak};
 
 use super::stalls::{SharedWatch, Stalls, WatchKind};
+use crate::culprits::Account;
 use crate::watchdog::{Outlet, Watch};
 
 /// The channel of stalls of the present or the next run.
@@ -42,9 +43,9 @@ impl Channel {
 }
 
 impl Post {
-    pub(super) fn open(capacity: usize) -> Post {
+    pub(super) fn open(capacity: usize, account: &Arc<Account>) -> Post {
         Post {
-            outlet: Arc::new(Outlet::new(capacity)),
+            outlet: Arc::new(Outlet::new(capacity, account.recorder())),
             watch: Arc::default(),
         }
     }

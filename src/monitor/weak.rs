@@ -16,11 +16,13 @@ impl Monitor {
 }
 
 impl WeakMonitor {
+    #[cfg(feature = "_export")]
     pub(crate) fn is_gone(&self) -> bool {
         self.0.strong_count() == 0
     }
 
     /// Returns whether both are handles on the same monitor.
+    #[cfg(feature = "_export")]
     pub(crate) fn is(&self, other: &WeakMonitor) -> bool {
         Weak::ptr_eq(&self.0, &other.0)
     }

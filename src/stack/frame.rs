@@ -61,7 +61,11 @@ impl Frame {
     /// Returns the call as part of a line: `PATH at FILE:LINE`, or what is known of that. A closure or an async
     /// block has the path of the function that it is in. Generic arguments of the function are left out.
     pub(crate) fn brief(&self) -> Brief<'_> {
-        Brief(self)
+        Brief {
+            function: self.function().map(plain_path),
+            file: self.file(),
+            line: self.line,
+        }
     }
 
     /// Prints paths inside `base` relative to it.
@@ -100,27 +104,26 @@ fn inside<'a>(file: &'a str, base: Option<&Path>) -> Option<&'a Path> {
 }
 
 /// A call as part of a line.
-pub(crate) struct Brief<'a>(&'a Frame);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Brief<'a> {
+    /// The path of the function, without generic arguments and closures.
+    pub(crate) function: Option<&'a str>,
+    pub(crate) file: Option<&'a str>,
+    pub(crate) line: Option<u32>,
+}
 
 impl fmt::Display for Brief<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Frame {
-            function,
-            file,
-            line,
-            ..
-        } = self.0;
-        let function = function.as_deref().map(plain_path);
-        let Some(file) = file else {
-            return f.write_str(function.unwrap_or("unknown"));
+        let Some(file) = self.file else {
+            return f.write_str(self.function.unwrap_or("unknown"));
         };
-        if let Some(function) = function {
+        if let Some(function) = self.function {
             write!(f, "{function} at ")?;
         }
         let here = std::env::current_dir().ok();
         let path = inside(file, here.as_deref()).unwrap_or(Path::new(file));
         write!(f, "{}", path.display())?;
-        line.map_or(Ok(()), |line| write!(f, ":{line}"))
+        self.line.map_or(Ok(()), |line| write!(f, ":{line}"))
     }
 }
 

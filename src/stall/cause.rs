@@ -13,7 +13,7 @@ use crate::syscall::Syscall;
 /// long poll often cannot be distinguished from many. The [guide](crate::docs::stalls) says what each cause
 /// leaves open, and what to do about it.
 #[non_exhaustive]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -57,7 +57,7 @@ impl Cause {
     }
 }
 
-#[cfg(feature = "_export")]
+#[cfg(feature = "_feed")]
 impl Cause {
     /// The labels of all causes, as exporters show them.
     pub(crate) const LABELS: [&'static str; 6] = [

@@ -1,9 +1,12 @@
 //! Where the watches of one monitor publish: that of its runtime, and that of its instrumented futures. What
-//! they publish: `reporter.rs`.
+//! they publish: `reporter.rs`. The account of culprits has each report, whether it has readers or not.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::broadcast::{Publisher, Subscription};
+use crate::culprits::Recorder;
+use crate::stack::StackSnapshot;
 use crate::stall::Stall;
 
 /// A channel of stalls. It is closed when the last watch that publishes there has ended.
@@ -11,13 +14,15 @@ use crate::stall::Stall;
 pub(crate) struct Outlet {
     publisher: Publisher<Stall>,
     watches: AtomicUsize,
+    account: Recorder,
 }
 
 impl Outlet {
-    pub(crate) fn new(capacity: usize) -> Outlet {
+    pub(crate) fn new(capacity: usize, account: Recorder) -> Outlet {
         Outlet {
             publisher: Publisher::new(capacity),
             watches: AtomicUsize::new(0),
+            account,
         }
     }
 
@@ -25,8 +30,9 @@ impl Outlet {
         self.publisher.subscribe()
     }
 
-    /// A closed channel has no reader.
-    pub(super) fn publish(&self, stall: Stall) {
+    /// A closed channel has no reader. The account has a stack that is `late` as well.
+    pub(super) fn publish(&self, stall: Stall, late: Option<Arc<StackSnapshot>>) {
+        self.account.record(&stall, late);
         self.publisher.publish(stall).ok();
     }
 
@@ -43,6 +49,7 @@ impl Outlet {
     /// A watch has published all it will.
     pub(super) fn end_watch(&self) {
         if self.watches.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.account.end();
             self.publisher.close();
         }
     }

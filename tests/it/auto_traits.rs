@@ -1,8 +1,8 @@
 //! Which types are `Send`, `Sync` and `Unpin`.
 
 use loopmon::{
-    BlockingPoolSampler, Builder, Callbacks, Error, Monitor, Sample, Samples, SleepSampler, Stall,
-    Stalls, StopOnDrop, WakeSampler,
+    BlockingPoolSampler, Builder, Callbacks, Culprits, Error, Monitor, Sample, Samples,
+    SleepSampler, Stall, Stalls, StopOnDrop, WakeSampler,
 };
 
 fn sent<T: Send>() {}
@@ -18,6 +18,7 @@ fn handles_and_streams_are_shared_between_threads() {
     shared::<Sample>();
     shared::<Stalls>();
     shared::<Stall>();
+    shared::<Culprits>();
     shared::<Error>();
     shared::<loopmon::StackTrace>();
     shared::<loopmon::StackCapture>();

@@ -10,6 +10,8 @@
 mod auto_traits;
 mod by_hand;
 mod callbacks;
+#[cfg(feature = "dashboard")]
+mod dashboard;
 mod errors;
 mod export;
 mod flavours;

@@ -1,5 +1,6 @@
 //! What only real time shows. These tests run one at a time, and assert lower bounds and ratios.
 
+mod culprits;
 mod export;
 mod hostile;
 mod instrument;

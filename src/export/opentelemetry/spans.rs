@@ -7,7 +7,7 @@ use ::opentelemetry::trace::{Span, SpanBuilder, SpanKind, Tracer};
 use ::opentelemetry::{Context, KeyValue};
 
 use super::attributes;
-use crate::export::feed::guard;
+use crate::feed::guard;
 use crate::stack::StackTrace;
 use crate::stall::{Phase, Stall, StallId};
 

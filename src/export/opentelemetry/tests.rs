@@ -15,7 +15,7 @@ use opentelemetry_sdk::trace::{
 };
 
 use super::*;
-use crate::export::feed::guard;
+use crate::feed::guard;
 use crate::stack::StackTrace;
 use crate::stall::{Cause, OsThread, Phase, StallId};
 use crate::syscall::Syscall;

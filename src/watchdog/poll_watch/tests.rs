@@ -1,5 +1,6 @@
 use super::*;
 use crate::clock;
+use crate::culprits::Account;
 use crate::polls::{Demand, PolledFuture, Running};
 use crate::stack::StackCapture;
 use crate::stall::{OsThread, Stall};
@@ -29,12 +30,13 @@ fn units(units: u64) -> Duration {
 impl Bench {
     fn new() -> Bench {
         let demand = Arc::new(Demand::new(THRESHOLD));
+        let account = Arc::new(Account::new(THRESHOLD));
         let subject = PollSubject::new(PollRequest {
             demand: Arc::clone(&demand),
             name: None,
             threshold: THRESHOLD,
             stack_capture: StackCapture::new(),
-            outlet: Arc::new(Outlet::new(1)),
+            outlet: Arc::new(Outlet::new(1, account.recorder())),
         });
         Bench {
             watch: PollWatch::new(subject),

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task;
 
+use crate::stack::StackSnapshot;
 use crate::stall::{Cause, OsThread, Phase, Stall, StallId};
 use crate::watchdog::messages::{Answer, Ending, Findings, Report, Stack};
 use crate::watchdog::outlet::Outlet;
@@ -129,20 +130,24 @@ impl PendingReports {
         let mut due = mem::take(&mut self.due);
         for waiting in due.drain(..) {
             let outlet = Arc::clone(&waiting.report.outlet);
-            if let Some(stall) = self.complete(waiting) {
-                outlet.publish(stall);
+            if let Some((stall, late)) = self.complete(waiting) {
+                outlet.publish(stall, late);
             }
         }
         self.due = due;
     }
 
-    /// The stall with what is known of it by now. `None` if it is no stall.
-    fn complete(&mut self, waiting: Waiting) -> Option<Stall> {
+    /// The stall with what is known of it by now, and its stack if that is not resolved yet. `None` if it is no
+    /// stall.
+    fn complete(&mut self, waiting: Waiting) -> Option<(Stall, Option<Arc<StackSnapshot>>)> {
         let mut stall = waiting.report.stall;
+        let mut late = None;
         let reported = self.reported.remove(&stall.id);
         match waiting.findings {
             Some(Findings::NoStall) => return None,
-            Some(findings @ Findings::Found { .. }) => findings.apply_to(&mut stall),
+            Some(findings @ Findings::Found { .. }) => {
+                late = findings.apply_to(&mut stall);
+            }
             None | Some(Findings::Nothing) => {
                 if let Some(reported) = reported {
                     stall.cause = reported.cause;
@@ -160,7 +165,7 @@ impl PendingReports {
             };
             self.reported.insert(stall.id, reported);
         }
-        Some(stall)
+        Some((stall, late))
     }
 
     /// When the next report has waited long enough.
@@ -203,8 +208,9 @@ impl Waiting {
 }
 
 impl Findings {
-    /// Adds to the report what the evidence shows.
-    fn apply_to(self, stall: &mut Stall) {
+    /// Adds to the report what the evidence shows. Returns the stack if it belongs to the stall, and is not
+    /// resolved yet.
+    fn apply_to(self, stall: &mut Stall) -> Option<Arc<StackSnapshot>> {
         let Findings::Found {
             evidence,
             ending,
@@ -214,9 +220,9 @@ impl Findings {
             ..
         } = self
         else {
-            return;
+            return None;
         };
-        let trace = snapshot.and_then(|snapshot| snapshot.trace());
+        let trace = snapshot.as_ref().and_then(|snapshot| snapshot.trace());
         let shows = trace.as_ref().and_then(|trace| trace.shows());
         let with_stack = |evidence: CaseEvidence| CaseEvidence {
             stack: shows.or(evidence.stack),
@@ -239,9 +245,10 @@ impl Findings {
             stall.task = task;
         }
         // Where nobody runs the worker, the stack is that of the thread which has left it.
-        if verdict.is_runner || verdict.cause == Cause::Unattended {
-            stall.trace = trace;
-        }
+        let is_its_own = verdict.is_runner || verdict.cause == Cause::Unattended;
+        let late = snapshot.filter(|_| is_its_own && trace.is_none());
+        stall.trace = trace.filter(|_| is_its_own);
+        late
     }
 }
 

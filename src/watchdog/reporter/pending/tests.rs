@@ -3,10 +3,15 @@ use futures::FutureExt;
 use super::*;
 use crate::broadcast::Subscription;
 use crate::clock;
+use crate::culprits::{Account, Recorder};
 use crate::stack::{StackTrace, Unresolved};
 use crate::watchdog::verdict::NO_EVIDENCE;
 
 const THRESHOLD: Duration = Duration::from_millis(60);
+
+fn recorder() -> Recorder {
+    Arc::new(Account::new(THRESHOLD)).recorder()
+}
 
 struct Reports {
     pending: PendingReports,
@@ -17,7 +22,7 @@ struct Reports {
 
 impl Reports {
     fn new() -> Reports {
-        let outlet = Arc::new(Outlet::new(16));
+        let outlet = Arc::new(Outlet::new(16, recorder()));
         Reports {
             pending: PendingReports::new(),
             reader: outlet.subscribe(),
@@ -77,7 +82,7 @@ fn stall(worker: usize, phase: Phase) -> Stall {
 }
 
 /// The thread says that it runs the worker, and was on a CPU.
-fn on_cpu(snapshot: Option<&Arc<crate::stack::StackSnapshot>>, stack_follows: bool) -> Findings {
+fn on_cpu(snapshot: Option<&Arc<StackSnapshot>>, stack_follows: bool) -> Findings {
     Findings::Found {
         evidence: CaseEvidence {
             says_worker: Some(true),
@@ -221,7 +226,7 @@ fn a_stack_is_waited_for_until_the_next_report_or_for_so_long() {
 fn all_is_published_before_the_end() {
     let mut reports = Reports::new();
     reports.arrive(&stall(0, Phase::Started), 1, true);
-    let other = Arc::new(Outlet::new(1));
+    let other = Arc::new(Outlet::new(1, recorder()));
     reports.pending.end(&other, reports.now);
     assert_eq!(reports.published(), []);
     let outlet = Arc::clone(&reports.outlet);

@@ -1,12 +1,5 @@
-//! Passes what a monitor publishes to an exporter, on the exporter's own thread. What becomes of it is
-//! each exporter's concern.
-//!
-//! A new exporter has a feature that enables `_export`, a file that implements [`Exporter`], and a static
-//! [`Exports`], whose `start` its own `start` calls. `tracing.rs` is the shortest example. One that counts
-//! stalls does so by a `StallLedger` (`ledger.rs`), as `metrics.rs` does.
-
-#[cfg(test)]
-mod tests;
+//! Passes what a monitor publishes to an exporter or to the page, on their own thread, through all runs of the
+//! monitor. What becomes of it is their concern.
 
 use std::future::{self, Future};
 use std::pin::pin;
@@ -18,13 +11,9 @@ use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 use tokio::time;
 
-use super::Export;
-use super::names::{Name, Names};
 use crate::clock;
-use crate::error::Error;
 use crate::foreign;
 use crate::monitor::{Monitor, Samples, Stalls, WeakMonitor};
-use crate::own_thread::SharedThread;
 use crate::sample::Sample;
 use crate::stall::Stall;
 
@@ -32,7 +21,7 @@ use crate::stall::Stall;
 const TICK: Duration = Duration::from_millis(100);
 
 /// Exports one monitor.
-pub(super) trait Exporter: Send + 'static {
+pub(crate) trait Exporter: Send + 'static {
     /// Called once, before everything else.
     fn begin(&mut self) {}
 
@@ -51,67 +40,36 @@ pub(super) trait Exporter: Send + 'static {
     fn detached(&mut self);
 }
 
-/// All exports of one kind: their thread and their names.
-#[derive(Debug)]
-pub(super) struct Exports {
-    thread: SharedThread,
-    names: Names,
+/// Everything that a monitor publishes from the moment this was created.
+pub(crate) struct Feed {
+    run: Run,
+    monitor: WeakMonitor,
 }
 
-impl Exports {
-    /// `thread` is the name of the thread.
-    pub(super) const fn on(thread: &'static str) -> Exports {
-        Exports {
-            thread: SharedThread::new(thread),
-            names: Names::new(),
+impl Feed {
+    pub(crate) fn of(monitor: &Monitor) -> Feed {
+        Feed {
+            run: Run::subscribe(monitor),
+            monitor: monitor.downgrade(),
         }
     }
 
-    /// Starts an export. `new` creates the exporter, given the monitor's name among these exports.
-    pub(super) fn start<E: Exporter>(
-        &'static self,
-        monitor: &Monitor,
-        new: impl FnOnce(&Name) -> E + Send + 'static,
-    ) -> Result<Export, Error> {
-        let lease = self.names.take(monitor)?;
-        let thread = self.thread.thread()?;
-        // Subscribes before this returns, so that nothing is lost.
-        let run = Run::subscribe(monitor);
-        let monitor = monitor.downgrade();
-        let (finish, finished) = oneshot::channel();
-        let runtime = thread.runtime().clone();
-        let task = runtime.spawn(async move {
-            let turn = lease.turn().await;
-            // If `new` panics, the export ends.
-            if let Some(mut exporter) = guard(|| new(&lease.name)) {
-                serve(&mut exporter, run, &monitor, finished).await;
-                guard(|| drop(exporter));
+    /// Passes everything to the exporter, until the monitor is gone or the export is finished.
+    pub(crate) async fn serve(self, exporter: &mut impl Exporter, finished: oneshot::Receiver<()>) {
+        let Feed { mut run, monitor } = self;
+        let mut finish = pin!(async move {
+            if finished.await.is_err() {
+                // The `Export` was dropped, not finished.
+                future::pending::<()>().await;
             }
-            drop((lease, turn, thread));
         });
-        Ok(Export { task, finish })
-    }
-}
-
-/// Exports everything that the monitor publishes, until the monitor is gone or the export is finished.
-async fn serve(
-    exporter: &mut impl Exporter,
-    mut run: Run,
-    monitor: &WeakMonitor,
-    finished: oneshot::Receiver<()>,
-) {
-    let mut finish = pin!(async move {
-        if finished.await.is_err() {
-            // The `Export` was dropped, not finished.
-            future::pending::<()>().await;
+        guard(|| exporter.begin());
+        while !run.serve(exporter, finish.as_mut()).await {
+            let Some(monitor) = monitor.upgrade() else {
+                break;
+            };
+            run = Run::subscribe(&monitor);
         }
-    });
-    guard(|| exporter.begin());
-    while !run.serve(exporter, finish.as_mut()).await {
-        let Some(monitor) = monitor.upgrade() else {
-            break;
-        };
-        run = Run::subscribe(&monitor);
     }
 }
 
@@ -194,6 +152,6 @@ fn dispatch(event: &Event, exporter: &mut impl Exporter) {
 }
 
 /// Catches a panic of a recorder, a subscriber or an SDK. The panic hook has reported it.
-pub(super) fn guard<R>(call: impl FnOnce() -> R) -> Option<R> {
+pub(crate) fn guard<R>(call: impl FnOnce() -> R) -> Option<R> {
     foreign::call(call).ok()
 }

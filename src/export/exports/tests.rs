@@ -1,9 +1,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
+use tokio::time;
 
 use super::*;
+use crate::sample::Sample;
+use crate::stall::Stall;
 
 /// Counts the samples.
 struct Counter {
@@ -67,9 +71,10 @@ fn exporting_a_sample_allocates_no_more_than_reading_it() {
                 samples,
                 wants_tick,
             };
-            let run = Run::subscribe(monitor);
+            let feed = Feed::of(monitor);
             async move {
-                run.serve(&mut counter, future::pending()).await;
+                let (_alive, finished) = oneshot::channel();
+                feed.serve(&mut counter, finished).await;
             }
         });
         assert_eq!(export, plain, "wants_tick: {wants_tick}");
