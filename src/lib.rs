@@ -75,6 +75,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "stack"), forbid(unsafe_code))]
 
+#[cfg(feature = "tower")]
+mod admissions;
 mod broadcast;
 mod callback;
 mod clock;
@@ -93,6 +95,8 @@ mod procfs;
 mod runtime;
 mod sample;
 mod sampler;
+#[cfg(feature = "tower")]
+pub mod shed;
 mod stack;
 mod stall;
 mod stats;

@@ -13,6 +13,7 @@ use super::engine::{Drive, Engine};
 use super::exclusive::Exclusive;
 use super::latest;
 use super::shared::Shared;
+use super::since;
 use crate::callback::{Callback, Callbacks, IntoCallbacks};
 use crate::clock;
 use crate::error::{Error, Kind};
@@ -220,14 +221,18 @@ impl Builder {
     }
 
     fn monitor(self) -> Monitor {
-        let (latest_writer, latest) = latest::latest(clock::tokio_now());
+        let epoch = clock::tokio_now();
+        let (latest_writer, latest) = latest::latest(epoch);
+        let (since_writer, since) = since::since(epoch);
+        let channels = Channels::new(self.capacity);
         Monitor {
             shared: Arc::new(Shared {
                 name: self.name,
                 interval: self.interval,
                 capacity: self.capacity,
                 stall_capacity: self.stall_capacity.unwrap_or(self.capacity),
-                attachment: Lock::new(Attachment::new(Channels::new(self.capacity))),
+                attachment: Lock::new(Attachment::new(channels, since_writer)),
+                since,
                 latest,
                 engine: Exclusive::new(Engine::new(self.sampler, latest_writer)),
                 callbacks: calls::share(self.callbacks),
@@ -237,6 +242,8 @@ impl Builder {
                 stack_capture: self.stack_capture,
                 demand: Arc::new(Demand::new(self.stall_threshold)),
                 tasks: Tasks::default(),
+                #[cfg(feature = "tower")]
+                admissions: Default::default(),
             }),
         }
     }

@@ -12,6 +12,7 @@ use super::calls;
 use super::engine::Engine;
 use super::exclusive::Exclusive;
 use super::latest;
+use super::since;
 use super::stall_channel::Post;
 use super::stalls::WatchKind;
 use crate::error::{Error, Kind};
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) capacity: usize,
     pub(super) stall_capacity: usize,
     pub(super) attachment: Lock<Attachment>,
+    pub(super) since: since::Reader,
     pub(super) latest: latest::Reader,
     pub(super) engine: Exclusive<Engine>,
     pub(super) callbacks: Option<calls::Shared<Sample>>,
@@ -43,6 +45,9 @@ pub(super) struct Shared {
     /// What the monitor's instrumented futures need to know.
     pub(super) demand: Arc<Demand>,
     pub(super) tasks: Tasks,
+    /// Counts what policies admit and refuse. Made for the first policy.
+    #[cfg(feature = "tower")]
+    pub(super) admissions: std::sync::OnceLock<Arc<crate::admissions::Admissions>>,
 }
 
 /// Nobody can attach the monitor any more.
