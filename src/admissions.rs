@@ -21,7 +21,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// All reasons.
+    /// All reasons, each at its own index.
     pub(crate) const ALL: [Reason; 2] = [Reason::Lag, Reason::Overdue];
 
     /// A short name for metrics.
@@ -39,6 +39,8 @@ pub(crate) struct Admissions {
     /// What the times of those who decide count from.
     epoch: Instant,
     stripes: [Stripe; STRIPES],
+    /// Whether there was ever somebody who decides.
+    in_use: AtomicBool,
 }
 
 /// The counts of a few threads, on cache lines of their own.
@@ -66,7 +68,13 @@ impl Admissions {
         Admissions {
             epoch,
             stripes: Default::default(),
+            in_use: AtomicBool::new(false),
         }
+    }
+
+    /// Somebody begins to decide.
+    pub(crate) fn begin(&self) {
+        self.in_use.store(true, Ordering::Relaxed);
     }
 
     /// Returns the time since the epoch.
@@ -81,6 +89,11 @@ impl Admissions {
             static INDEX: usize = THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES;
         }
         &self.stripes[INDEX.with(|index| *index)]
+    }
+
+    /// Returns the counts, if there was ever somebody who decides.
+    pub(crate) fn to_export(&self) -> Option<Totals> {
+        self.in_use.load(Ordering::Relaxed).then(|| self.totals())
     }
 
     pub(crate) fn totals(&self) -> Totals {

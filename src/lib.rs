@@ -75,7 +75,15 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "stack"), forbid(unsafe_code))]
 
-#[cfg(feature = "tower")]
+#[cfg(any(feature = "tower", feature = "_export"))]
+#[cfg_attr(
+    not(all(feature = "tower", any(feature = "metrics", feature = "opentelemetry"))),
+    allow(
+        dead_code,
+        unreachable_pub,
+        reason = "`tower` counts, `metrics` and `opentelemetry` export"
+    )
+)]
 mod admissions;
 mod broadcast;
 mod callback;

@@ -14,7 +14,7 @@ mod run;
 mod run_future;
 mod samples;
 mod shared;
-#[cfg(feature = "tower")]
+#[cfg(any(feature = "tower", feature = "_export"))]
 mod shedding;
 mod since;
 mod stall_channel;

@@ -10,6 +10,7 @@ mod tests;
 
 use std::future::{self, Future};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -20,6 +21,7 @@ use tokio::time;
 
 use super::Export;
 use super::names::{Name, Names};
+use crate::admissions::{Admissions, Totals};
 use crate::clock;
 use crate::error::Error;
 use crate::foreign;
@@ -45,6 +47,10 @@ pub(super) trait Exporter: Send + 'static {
 
     /// Called as time passes.
     fn tick(&mut self, now: Instant);
+
+    /// Called with what shedding policies have admitted and refused, if there was ever one: with each
+    /// sample, as time passes, and before `detached`.
+    fn requests(&mut self, _: &Totals) {}
 
     /// Called when the monitor is detached, after which it may be attached again, or when the export
     /// ends.
@@ -119,6 +125,7 @@ async fn serve(
 struct Run {
     samples: Samples,
     stalls: Stalls,
+    admissions: Arc<Admissions>,
 }
 
 impl Run {
@@ -126,6 +133,7 @@ impl Run {
         Run {
             samples: monitor.subscribe(),
             stalls: monitor.stalls(),
+            admissions: Arc::clone(monitor.admissions()),
         }
     }
 
@@ -144,6 +152,7 @@ impl Run {
         while let Some(event) = next(&mut events, exporter.wants_tick()).await {
             detached |= matches!(event, Event::Detached);
             guard(|| dispatch(&event, exporter));
+            guard(|| requests(&self.admissions, exporter));
             // Much may be buffered, and other monitors share the thread.
             consume_budget().await;
         }
@@ -158,6 +167,7 @@ impl Run {
             detached |= matches!(event, Event::Detached);
             guard(|| dispatch(&event, exporter));
         }
+        guard(|| requests(&self.admissions, exporter));
         guard(|| exporter.detached());
         finishes
     }
@@ -190,6 +200,13 @@ fn dispatch(event: &Event, exporter: &mut impl Exporter) {
     // Frequent samples would keep the timeout from ever expiring.
     if exporter.wants_tick() {
         exporter.tick(now);
+    }
+}
+
+/// Passes on what was counted, if there is somebody who counts.
+fn requests(admissions: &Admissions, exporter: &mut impl Exporter) {
+    if let Some(totals) = admissions.to_export() {
+        exporter.requests(&totals);
     }
 }
 

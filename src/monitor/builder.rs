@@ -242,8 +242,8 @@ impl Builder {
                 stack_capture: self.stack_capture,
                 demand: Arc::new(Demand::new(self.stall_threshold)),
                 tasks: Tasks::default(),
-                #[cfg(feature = "tower")]
-                admissions: Default::default(),
+                #[cfg(any(feature = "tower", feature = "_export"))]
+                admissions: Arc::new(crate::admissions::Admissions::new(epoch)),
             }),
         }
     }

@@ -45,9 +45,9 @@ pub(super) struct Shared {
     /// What the monitor's instrumented futures need to know.
     pub(super) demand: Arc<Demand>,
     pub(super) tasks: Tasks,
-    /// Counts what policies admit and refuse. Made for the first policy.
-    #[cfg(feature = "tower")]
-    pub(super) admissions: std::sync::OnceLock<Arc<crate::admissions::Admissions>>,
+    /// Counts what policies admit and refuse.
+    #[cfg(any(feature = "tower", feature = "_export"))]
+    pub(super) admissions: Arc<crate::admissions::Admissions>,
 }
 
 /// Nobody can attach the monitor any more.

@@ -96,9 +96,10 @@ impl Policy {
     /// Creates a policy with the given law.
     #[must_use]
     pub fn with_law(monitor: &Monitor, law: Law) -> Policy {
+        monitor.admissions().begin();
         Policy {
             inner: Arc::new(Inner {
-                admissions: monitor.admissions(),
+                admissions: Arc::clone(monitor.admissions()),
                 monitor: monitor.clone(),
                 verdict: AtomicU32::new(Verdict::CALM.into_bits()),
                 // Any other than the monitor's, so that the first request looks.
