@@ -48,6 +48,7 @@
 //! | functions called with each sample | [`Callback`] |
 //! | metrics, alerts and what to do when one fires | [`docs::operating`] |
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
+//! | refusing requests when there are too many | [`docs::shedding`] |
 //! | how long `spawn_blocking` waits for a thread | [`BlockingPoolSampler`](struct@BlockingPoolSampler) |
 //! | why it is built as it is | [`docs::design`] |
 //!
@@ -60,6 +61,7 @@
 //! | `opentelemetry` | `export::OpenTelemetry`: instruments, and stalls as spans | `opentelemetry` |
 //! | `serde` | `Serialize` and `Deserialize` for [`Sample`], [`Stall`] and their parts | `serde` |
 //! | `stack` | [`Stall::trace`]: the stack of what is stuck, and stalls of [root futures](Place::RootFuture); on Linux | `addr2line`, `libc`, `miniz_oxide`, `ruzstd` |
+//! | `tower` | `shed`: refusing what is too much | `http`, `tower-layer`, `tower-service` |
 //! | `tracing` | `export::Tracing`: stalls and pauses as events | `tracing` |
 //! | `full` | all of them | |
 //!

@@ -20,7 +20,8 @@ pub(in crate::shed) struct Balanced {
     /// In seconds, as everything here.
     target: f64,
     lag: f64,
-    /// How many times what the runtime can do arrives. Zero before it is known.
+    /// How many times what the runtime can do arrives, on an average that begins at zero: a single late sample
+    /// is not an overload yet.
     demand: f64,
     overloaded: bool,
 }
@@ -46,11 +47,7 @@ impl Balanced {
             let admitted = seen.admitted.max(LEAST_ADMITTED);
             let growth = (lag - before) / elapsed;
             let demand = ((1.0 + growth) / admitted).clamp(0.0, MOST_DEMAND);
-            self.demand = if self.demand > 0.0 {
-                kept * self.demand + (1.0 - kept) * demand
-            } else {
-                demand
-            };
+            self.demand = kept * self.demand + (1.0 - kept) * demand;
         } else {
             // Without a queue the growth says nothing, but less arrives than the runtime can do.
             self.demand *= kept;

@@ -338,6 +338,27 @@ fn balanced_serves_what_is_possible_at_any_load() {
 }
 
 #[test]
+fn balanced_makes_little_of_a_single_late_sample() {
+    for (interval, most) in [(10.0, 0.25), (100.0, 0.15)] {
+        let mut law = Law::default().begin();
+        let mut update = |elapsed, lag| {
+            law.update(Observation {
+                elapsed: millis(elapsed),
+                lag: millis(lag),
+                admitted: 1.0,
+            })
+        };
+        for _ in 0..100 {
+            assert!(update(interval, 0.1) <= 0.0);
+        }
+        // As late as a host may run a thread.
+        let share = update(interval + 30.0, 30.0);
+        assert!(share > 0.0 && share < most, "{interval}: {share}");
+        assert!(update(interval, 0.1) <= 0.0);
+    }
+}
+
+#[test]
 fn every_law_keeps_a_step_from_drowning_the_loop() {
     for law in laws() {
         let mut event_loop = EventLoop::new(law, 10.0);
