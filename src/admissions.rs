@@ -18,17 +18,21 @@ pub enum Reason {
     /// The next sample is overdue: nothing that is ready runs, so the runtime is stuck, or has far too much to
     /// do.
     Overdue,
+    /// Either of these, while a [stall](crate::Stall) goes on: something is stuck, which is to be mended first. It is
+    /// known only while stalls are detected, because [somebody asks for them](crate::Monitor::stalls).
+    Stalled,
 }
 
 impl Reason {
     /// All reasons, each at its own index.
-    pub(crate) const ALL: [Reason; 2] = [Reason::Lag, Reason::Overdue];
+    pub(crate) const ALL: [Reason; 3] = [Reason::Lag, Reason::Overdue, Reason::Stalled];
 
     /// A short name for metrics.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Reason::Lag => "lag",
             Reason::Overdue => "overdue",
+            Reason::Stalled => "stalled",
         }
     }
 }
@@ -187,7 +191,7 @@ mod tests {
             }
         });
         let since = admissions.totals().since(&before);
-        assert_eq!((since.admitted, since.refused), (80, [0, 40]));
+        assert_eq!((since.admitted, since.refused), (80, [0, 40, 0]));
         assert_eq!(since.since(&since), Totals::default());
     }
 

@@ -374,6 +374,7 @@ impl fmt::Debug for Monitor {
             .field("interval", &self.interval())
             .field("is_running", &self.is_running())
             .field("latest", &self.latest())
+            .field("open_stalls", &self.shared.open_stalls)
             .finish_non_exhaustive()
     }
 }

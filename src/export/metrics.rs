@@ -63,7 +63,8 @@ static EXPORTS: Exports = Exports::on("loopmon-metrics");
 /// `loopmon_stall_in_progress_seconds` have the label `worker`, or `future` with the name of an instrumented
 /// future; when a monitor has more than 500 of these, `other`. Those of a
 /// [root future](crate::Place::RootFuture) have neither. The metrics of requests are there once the monitor has a
-/// shedding policy (the `tower` feature); `reason` is `lag` or `overdue`.
+/// shedding policy (the `tower` feature); `reason` is `lag`, `overdue` or `stalled`,
+/// as in `shed::Reason`.
 ///
 /// Counters of the `metrics` crate are whole numbers, so `loopmon_stall_seconds_total` counts whole
 /// seconds; the fraction that is left of one stall is added to the next. Metrics of open stalls are

@@ -67,7 +67,7 @@ static EXPORTS: Exports = Exports::on("loopmon-otel");
 /// `loopmon.worker.index`, or `loopmon.future.name` with the name of an instrumented future; when a monitor has
 /// more than 500 of these, `other`. Those of a [root future](crate::Place::RootFuture) have neither. The counters of
 /// requests are there once the monitor has a shedding policy (the `tower` feature); `loopmon.request.refused` also has
-/// `loopmon.refusal.reason`: `lag` or `overdue`.
+/// `loopmon.refusal.reason`: `lag`, `overdue` or `stalled`, as in `shed::Reason`.
 ///
 /// The histogram suggests boundaries from a millisecond to ten seconds; a view of the SDK may set
 /// others. Instruments of open stalls are updated ten times a second. When the monitor is detached,

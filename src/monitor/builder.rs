@@ -238,6 +238,7 @@ impl Builder {
                 callbacks: calls::share(self.callbacks),
                 stall_callbacks: calls::share(self.stall_callbacks),
                 stall_threshold: self.stall_threshold,
+                open_stalls: Arc::default(),
                 rescue_timers: self.rescue_timers,
                 stack_capture: self.stack_capture,
                 demand: Arc::new(Demand::new(self.stall_threshold)),

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) callbacks: Option<calls::Shared<Sample>>,
     pub(super) stall_callbacks: Option<calls::Shared<Stall>>,
     pub(super) stall_threshold: Duration,
+    /// How many stalls are reported and not over.
+    pub(super) open_stalls: Arc<AtomicUsize>,
     pub(super) rescue_timers: bool,
     pub(super) stack_capture: StackCapture,
     /// What the monitor's instrumented futures need to know.
@@ -103,7 +106,12 @@ impl Shared {
                 .with(|attachment| attachment.post(new.as_ref(), &mut old));
             match post {
                 Some(post) => return post,
-                None => new = Some(Post::open(self.stall_capacity)),
+                None => {
+                    new = Some(Post::open(
+                        self.stall_capacity,
+                        Arc::clone(&self.open_stalls),
+                    ))
+                }
             }
         }
     }

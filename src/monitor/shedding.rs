@@ -1,6 +1,8 @@
 //! What `shed` asks of a monitor beside its pulse, and what `export` tells of it.
 
 use std::sync::Arc;
+#[cfg(feature = "tower")]
+use std::sync::atomic::Ordering;
 
 use super::Monitor;
 use crate::admissions::Admissions;
@@ -11,6 +13,12 @@ impl Monitor {
     pub(crate) fn news(&self) -> usize {
         let samples = self.shared.latest.version();
         samples.wrapping_add(self.shared.since.version())
+    }
+
+    /// Returns whether a stall is reported and not over.
+    #[cfg(feature = "tower")]
+    pub(crate) fn has_open_stalls(&self) -> bool {
+        self.shared.open_stalls.load(Ordering::Relaxed) > 0
     }
 
     /// Returns where all policies of this monitor count.

@@ -1,6 +1,7 @@
 //! The channel of stalls of one run. Stalls are detected while it has readers: `stalls.rs`.
 
 use std::io;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 
 use super::stalls::{SharedWatch, Stalls, WatchKind};
@@ -42,9 +43,10 @@ impl Channel {
 }
 
 impl Post {
-    pub(super) fn open(capacity: usize) -> Post {
+    /// `stalled` counts the stalls that are reported and not over.
+    pub(super) fn open(capacity: usize, stalled: Arc<AtomicUsize>) -> Post {
         Post {
-            outlet: Arc::new(Outlet::new(capacity)),
+            outlet: Arc::new(Outlet::counting(capacity, stalled)),
             watch: Arc::default(),
         }
     }

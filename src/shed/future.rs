@@ -56,7 +56,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProjection::Admitted { future } => {
-                future.poll(cx).map(|result| result.map_err(R::error))
+                future.poll(cx).map(|result| result.map_err(R::from_inner))
             }
             // As every future, it must not be polled after it is done.
             StateProjection::Refused { answer } => answer.take().map_or(Poll::Pending, Poll::Ready),

@@ -53,6 +53,7 @@ impl fmt::Display for Overloaded {
         f.write_str(match self.reason {
             Reason::Lag => "overloaded: the event loop runs late",
             Reason::Overdue => "overloaded: the event loop does not run",
+            Reason::Stalled => "overloaded: the event loop runs late, and something is stuck",
         })
     }
 }

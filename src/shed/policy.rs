@@ -189,6 +189,7 @@ impl Inner {
             // The first refusals are not a time without requests.
             self.let_through.store(self.millis(now), Ordering::Relaxed);
         }
+        let verdict = verdict.with_stall(self.monitor.has_open_stalls());
         self.verdict.store(verdict.into_bits(), Ordering::Relaxed);
         self.news.store(news, Ordering::Relaxed);
         now

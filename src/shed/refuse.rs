@@ -28,5 +28,5 @@ pub trait Refuse<Response, E> {
     fn refuse(&self, overloaded: Overloaded) -> Result<Response, Self::Error>;
 
     /// Passes on an error of the service within.
-    fn error(error: E) -> Self::Error;
+    fn from_inner(error: E) -> Self::Error;
 }

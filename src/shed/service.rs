@@ -66,7 +66,7 @@ where
     type Future = ResponseFuture<S::Future, R, S::Response, S::Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), R::Error>> {
-        self.inner.poll_ready(cx).map_err(R::error)
+        self.inner.poll_ready(cx).map_err(R::from_inner)
     }
 
     fn call(&mut self, request: Request) -> Self::Future {

@@ -1,23 +1,35 @@
 //! Where the watches of one monitor publish: that of its runtime, and that of its instrumented futures. What
 //! they publish: `reporter.rs`.
 
+mod open_stalls;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::broadcast::{Publisher, Subscription};
 use crate::stall::Stall;
+use open_stalls::OpenStalls;
 
 /// A channel of stalls. It is closed when the last watch that publishes there has ended.
 #[derive(Debug)]
 pub(crate) struct Outlet {
     publisher: Publisher<Stall>,
     watches: AtomicUsize,
+    open: OpenStalls,
 }
 
 impl Outlet {
+    #[cfg(test)]
     pub(crate) fn new(capacity: usize) -> Outlet {
+        Outlet::counting(capacity, Arc::default())
+    }
+
+    /// Also counts in `open` the stalls that have been reported and are not over.
+    pub(crate) fn counting(capacity: usize, open: Arc<AtomicUsize>) -> Outlet {
         Outlet {
             publisher: Publisher::new(capacity),
             watches: AtomicUsize::new(0),
+            open: OpenStalls::new(open),
         }
     }
 
@@ -27,6 +39,7 @@ impl Outlet {
 
     /// A closed channel has no reader.
     pub(super) fn publish(&self, stall: Stall) {
+        self.open.update(&stall);
         self.publisher.publish(stall).ok();
     }
 

@@ -18,7 +18,7 @@ impl<Response, E: Into<Box<dyn Error + Send + Sync>>> Refuse<Response, E> for Wi
         Err(overloaded.into())
     }
 
-    fn error(error: E) -> Self::Error {
+    fn from_inner(error: E) -> Self::Error {
         error.into()
     }
 }

@@ -37,7 +37,7 @@ impl<Body: Default, E> Refuse<Response<Body>, E> for WithGrpc {
         Ok(response)
     }
 
-    fn error(error: E) -> E {
+    fn from_inner(error: E) -> E {
         error
     }
 }

@@ -24,7 +24,7 @@ impl<Body: Default, E> Refuse<Response<Body>, E> for WithHttp {
         Ok(response)
     }
 
-    fn error(error: E) -> E {
+    fn from_inner(error: E) -> E {
         error
     }
 }

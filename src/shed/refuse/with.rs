@@ -17,7 +17,7 @@ where
         (self.0)(overloaded)
     }
 
-    fn error(error: E) -> E {
+    fn from_inner(error: E) -> E {
         error
     }
 }

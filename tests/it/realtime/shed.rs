@@ -59,6 +59,31 @@ fn another_thread_sees_a_stuck_runtime_and_sends_a_probe_now_and_then() {
     assert_eq!(policy.admit(Normal), Ok(()));
 }
 
+#[test]
+fn a_stall_is_the_reason_while_it_lasts() {
+    let (give, policy) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let stuck = thread::spawn(move || {
+        current_thread().block_on(async {
+            let monitor = monitor(millis(10));
+            let stalls = monitor.stalls();
+            monitor.subscribe().next().await;
+            give.send((Policy::new(&monitor), stalls)).unwrap();
+            // Never do this in async code.
+            released.recv().unwrap_err();
+        });
+    });
+    let (policy, mut stalls) = policy.recv().unwrap();
+    let stall = futures::executor::block_on(stalls.next()).unwrap();
+    assert_eq!(stall.worker(), Some(0));
+    // One of them may be a probe.
+    let refusal = (0..3).find_map(|_| policy.admit(Normal).err()).unwrap();
+    assert_eq!(refusal.reason(), Reason::Stalled);
+    drop(release);
+    stuck.join().unwrap();
+    assert_eq!(policy.admit(Normal), Ok(()));
+}
+
 /// Asks for three times as much as one thread can do, for a second and a half.
 async fn overload(policy: &Policy) -> (usize, usize) {
     let counts = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
