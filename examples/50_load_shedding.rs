@@ -3,6 +3,7 @@
 //! Each request takes 5 ms of the one thread that serves, so 200 a second are possible. For three seconds, 400 a
 //! second arrive, whether earlier ones were answered or not. Prints how many answers came within 100 ms, how many
 //! requests were refused, and the 99th percentile of the time to an answer.
+#![allow(clippy::disallowed_methods, reason = "an example reads the clock")]
 
 use std::error::Error;
 use std::net::SocketAddr;

@@ -107,10 +107,8 @@ impl Shared {
             match post {
                 Some(post) => return post,
                 None => {
-                    new = Some(Post::open(
-                        self.stall_capacity,
-                        Arc::clone(&self.open_stalls),
-                    ))
+                    let open_stalls = Arc::clone(&self.open_stalls);
+                    new = Some(Post::open(self.stall_capacity, open_stalls));
                 }
             }
         }
