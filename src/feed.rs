@@ -3,6 +3,7 @@
 
 use std::future::{self, Future};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -11,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 use tokio::time;
 
+use crate::admissions::{Admissions, Totals};
 use crate::clock;
 use crate::foreign;
 use crate::monitor::{Monitor, Samples, Stalls, WeakMonitor};
@@ -34,6 +36,10 @@ pub(crate) trait Exporter: Send + 'static {
 
     /// Called as time passes.
     fn tick(&mut self, now: Instant);
+
+    /// Called with what shedding policies have admitted and refused, if there was ever one: with each
+    /// sample, as time passes, and before `detached`.
+    fn requests(&mut self, _: &Totals) {}
 
     /// Called when the monitor is detached, after which it may be attached again, or when the export
     /// ends.
@@ -77,6 +83,7 @@ impl Feed {
 struct Run {
     samples: Samples,
     stalls: Stalls,
+    admissions: Arc<Admissions>,
 }
 
 impl Run {
@@ -84,6 +91,7 @@ impl Run {
         Run {
             samples: monitor.subscribe(),
             stalls: monitor.stalls(),
+            admissions: Arc::clone(monitor.admissions()),
         }
     }
 
@@ -102,6 +110,7 @@ impl Run {
         while let Some(event) = next(&mut events, exporter.wants_tick()).await {
             detached |= matches!(event, Event::Detached);
             guard(|| dispatch(&event, exporter));
+            guard(|| requests(&self.admissions, exporter));
             // Much may be buffered, and other monitors share the thread.
             consume_budget().await;
         }
@@ -116,6 +125,7 @@ impl Run {
             detached |= matches!(event, Event::Detached);
             guard(|| dispatch(&event, exporter));
         }
+        guard(|| requests(&self.admissions, exporter));
         guard(|| exporter.detached());
         finishes
     }
@@ -148,6 +158,13 @@ fn dispatch(event: &Event, exporter: &mut impl Exporter) {
     // Frequent samples would keep the timeout from ever expiring.
     if exporter.wants_tick() {
         exporter.tick(now);
+    }
+}
+
+/// Passes on what was counted, if there is somebody who counts.
+fn requests(admissions: &Admissions, exporter: &mut impl Exporter) {
+    if let Some(totals) = admissions.to_export() {
+        exporter.requests(&totals);
     }
 }
 

@@ -50,6 +50,7 @@
 //! | functions called with each sample | [`Callback`] |
 //! | metrics, alerts and what to do when one fires | [`docs::operating`] |
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
+//! | refusing requests when there are too many | [`docs::shedding`] |
 //! | how long `spawn_blocking` waits for a thread | [`BlockingPoolSampler`](struct@BlockingPoolSampler) |
 //! | why it is built as it is | [`docs::design`] |
 //!
@@ -63,6 +64,7 @@
 //! | `opentelemetry` | `export::OpenTelemetry`: instruments, and stalls as spans | `opentelemetry` |
 //! | `serde` | `Serialize` and `Deserialize` for [`Sample`], [`Stall`] and their parts | `serde` |
 //! | `stack` | [`Stall::trace`]: the stack of what is stuck, and stalls of [root futures](Place::RootFuture); on Linux | `addr2line`, `libc`, `miniz_oxide`, `ruzstd` |
+//! | `tower` | `shed`: refusing what is too much | `http`, `tower-layer`, `tower-service` |
 //! | `tracing` | `export::Tracing`: stalls and pauses as events | `tracing` |
 //! | `full` | all of them | |
 //!
@@ -78,6 +80,16 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "stack"), forbid(unsafe_code))]
 
+#[cfg(any(feature = "tower", feature = "_export"))]
+#[cfg_attr(
+    not(all(feature = "tower", any(feature = "metrics", feature = "opentelemetry"))),
+    allow(
+        dead_code,
+        unreachable_pub,
+        reason = "`tower` counts, `metrics` and `opentelemetry` export"
+    )
+)]
+mod admissions;
 mod broadcast;
 mod callback;
 mod clock;
@@ -101,6 +113,8 @@ mod procfs;
 mod runtime;
 mod sample;
 mod sampler;
+#[cfg(feature = "tower")]
+pub mod shed;
 mod stack;
 mod stall;
 mod stats;

@@ -4,14 +4,19 @@
 mod attachment;
 mod builder;
 mod calls;
+mod cell;
 mod engine;
 mod exclusive;
 mod latest;
+mod pulse;
 mod readings;
 mod run;
 mod run_future;
 mod samples;
 mod shared;
+#[cfg(any(feature = "tower", feature = "_export"))]
+mod shedding;
+mod since;
 mod stall_channel;
 mod stalls;
 mod stop_on_drop;
@@ -26,6 +31,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 pub use builder::Builder;
+#[cfg(feature = "tower")]
+pub(crate) use pulse::{Beat, Pulse};
 pub use samples::Samples;
 pub use stalls::Stalls;
 pub use stop_on_drop::StopOnDrop;
@@ -230,17 +237,10 @@ impl Monitor {
     /// If the clock of the runtime is paused, call this within the runtime: it uses that clock.
     #[must_use]
     pub fn lag(&self) -> Duration {
-        let since = self.shared.attachment.with(|attachment| attachment.since());
-        let latest = self.latest();
-        let Some(since) = since else {
-            return latest.map_or(Duration::ZERO, |sample| sample.lag);
-        };
-        // The newest sample may be from an earlier run.
-        let (lag, last) = latest
-            .and_then(|sample| Some((sample.lag, sample.taken.0?)))
-            .filter(|(_, taken)| *taken >= since)
-            .unwrap_or((Duration::ZERO, since));
-        lag.max(clock::tokio_now().saturating_duration_since(last + self.shared.interval))
+        match self.pulse(clock::tokio_now()) {
+            Some(pulse) => pulse.lag().max(pulse.overdue),
+            None => self.latest().map_or(Duration::ZERO, |sample| sample.lag),
+        }
     }
 
     /// Returns a stream of all samples from now on.
@@ -440,6 +440,7 @@ impl fmt::Debug for Monitor {
             .field("interval", &self.interval())
             .field("is_running", &self.is_running())
             .field("latest", &self.latest())
+            .field("open_stalls", &self.shared.open_stalls)
             .finish_non_exhaustive()
     }
 }

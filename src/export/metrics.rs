@@ -2,6 +2,7 @@
 //! concern.
 
 mod keys;
+mod requests;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use super::buckets::BUCKETS;
 use super::exports::Exports;
 use super::ledger::{StallLedger, StallSink};
 use super::names::Name;
+use crate::admissions::Totals;
 use crate::clock;
 use crate::error::Error;
 use crate::feed::{Exporter, guard};
@@ -22,6 +24,7 @@ use crate::monitor::Monitor;
 use crate::sample::Sample;
 use crate::stall::{Cause, Place, Stall};
 use keys::{Keys, StallKeys, counter, gauge, histogram};
+use requests::RequestCounters;
 
 static EXPORTS: Exports = Exports::on("loopmon-metrics");
 
@@ -50,6 +53,8 @@ static EXPORTS: Exports = Exports::on("loopmon-metrics");
 /// | `loopmon_stall_in_progress_seconds` | gauge | seconds | how long the longest open stall has lasted; 0 if none is open |
 /// | `loopmon_stalled_workers` | gauge | workers | workers, root futures and instrumented futures that are stalled now |
 /// | `loopmon_stall_reports_missed_total` | counter | reports | reports of stalls this exporter was too slow for |
+/// | `loopmon_requests_admitted_total` | counter | requests | requests that `shed` admitted |
+/// | `loopmon_requests_refused_total` | counter | requests | requests that `shed` refused, by `reason` |
 ///
 /// Each metric has the label `monitor`: the [name](crate::Builder::name) of the monitor, or `unnamed`.
 /// The metrics of a monitor that is [not the first of its name](crate::export#several-monitors) also
@@ -58,7 +63,9 @@ static EXPORTS: Exports = Exports::on("loopmon-metrics");
 /// [`per_worker`](Self::per_worker), `loopmon_stalls_total`, `loopmon_stall_seconds_total` and
 /// `loopmon_stall_in_progress_seconds` have the label `worker`, or `future` with the name of an instrumented
 /// future; when a monitor has more than 500 of these, `other`. Those of a
-/// [root future](crate::Place::RootFuture) have neither.
+/// [root future](crate::Place::RootFuture) have neither. The metrics of requests are there once the monitor has a
+/// shedding policy (the `tower` feature); `reason` is `lag`, `overdue` or `stalled`,
+/// as in `shed::Reason`.
 ///
 /// Counters of the `metrics` crate are whole numbers, so `loopmon_stall_seconds_total` counts whole
 /// seconds; the fraction that is left of one stall is added to the next. Metrics of open stalls are
@@ -140,6 +147,7 @@ struct ToRecorder {
     /// The address of the recorder that has the descriptions and zeros.
     prepared: Option<usize>,
     handles: Option<Handles>,
+    requests: RequestCounters,
 }
 
 /// The metrics that a sample is written to. Registering them allocates.
@@ -171,6 +179,7 @@ impl ToRecorder {
         let keys = Keys::new(name);
         let all = (!per_worker).then(|| StallMetrics::new(keys.of_stalls(None)));
         ToRecorder {
+            requests: RequestCounters::new(&keys),
             keys,
             ledger: StallLedger::new(all),
             prepared: None,
@@ -299,6 +308,10 @@ impl Exporter for ToRecorder {
 
     fn tick(&mut self, now: Instant) {
         self.write(|ledger, sink| ledger.tick(now, sink));
+    }
+
+    fn requests(&mut self, totals: &Totals) {
+        with_recorder(|recorder| self.requests.write(totals, recorder));
     }
 
     fn detached(&mut self) {

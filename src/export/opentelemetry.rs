@@ -17,13 +17,14 @@ use super::Export;
 use super::exports::Exports;
 use super::ledger::{StallLedger, StallSink};
 use super::names::Name;
+use crate::admissions::Totals;
 use crate::clock;
 use crate::error::Error;
 use crate::feed::{Exporter, guard};
 use crate::monitor::Monitor;
 use crate::sample::Sample;
 use crate::stall::Stall;
-use instruments::{SampleInstruments, StallAttributes, StallInstruments};
+use instruments::{RequestInstruments, SampleInstruments, StallAttributes, StallInstruments};
 use spans::Spans;
 
 static EXPORTS: Exports = Exports::on("loopmon-otel");
@@ -55,6 +56,8 @@ static EXPORTS: Exports = Exports::on("loopmon-otel");
 /// | `loopmon.stall.age` | gauge | `s` | how long the longest open stall has lasted; 0 if none is open |
 /// | `loopmon.stall.active` | up-down counter | `{worker}` | workers, root futures and instrumented futures that are stalled now |
 /// | `loopmon.stall.report.missed` | counter | `{report}` | reports of stalls this exporter was too slow for |
+/// | `loopmon.request.admitted` | counter | `{request}` | requests that `shed` admitted |
+/// | `loopmon.request.refused` | counter | `{request}` | requests that `shed` refused, by reason |
 ///
 /// Each instrument has the attribute `loopmon.monitor.name`: the [name](crate::Builder::name) of the
 /// monitor, or `unnamed`. The instruments of a monitor that is
@@ -63,7 +66,9 @@ static EXPORTS: Exports = Exports::on("loopmon-otel");
 /// `unattended`, `starved` or `unknown`, as in [`Cause`](crate::Cause). With
 /// [`per_worker`](Self::per_worker), `loopmon.stall.count`, `.time` and `.age` have
 /// `loopmon.worker.index`, or `loopmon.future.name` with the name of an instrumented future; when a monitor has
-/// more than 500 of these, `other`. Those of a [root future](crate::Place::RootFuture) have neither.
+/// more than 500 of these, `other`. Those of a [root future](crate::Place::RootFuture) have neither. The counters of
+/// requests are there once the monitor has a shedding policy (the `tower` feature); `loopmon.request.refused` also has
+/// `loopmon.refusal.reason`: `lag`, `overdue` or `stalled`, as in `shed::Reason`.
 ///
 /// The histogram suggests boundaries from a millisecond to ten seconds; a view of the SDK may set
 /// others. Instruments of open stalls are updated ten times a second. When the monitor is detached,
@@ -160,6 +165,7 @@ impl OpenTelemetry {
 struct ToProviders {
     samples: SampleInstruments,
     stalls: StallInstruments,
+    requests: RequestInstruments,
     ledger: StallLedger<StallAttributes>,
     spans: Spans,
 }
@@ -171,6 +177,7 @@ impl ToProviders {
         let all = (!per_worker).then(|| stalls.create(None));
         ToProviders {
             samples: SampleInstruments::new(meter, &monitor),
+            requests: RequestInstruments::new(meter, &monitor),
             stalls,
             ledger: StallLedger::new(all),
             spans: Spans::new(tracer, &monitor),
@@ -198,6 +205,10 @@ impl Exporter for ToProviders {
 
     fn tick(&mut self, now: Instant) {
         self.ledger.tick(now, &mut self.stalls);
+    }
+
+    fn requests(&mut self, totals: &Totals) {
+        self.requests.record(totals);
     }
 
     fn detached(&mut self) {

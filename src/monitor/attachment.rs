@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use futures::channel::oneshot;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
 
 use super::run_future::RunFuture;
+use super::since::{self, Since};
 use super::stall_channel::{Channel, Post};
 use crate::broadcast::Publisher;
 use crate::error::{Error, Kind};
@@ -24,6 +24,8 @@ pub(super) struct Attachment {
     channels: Channels,
     run: Option<RunRecord>,
     runs: u64,
+    /// Says since when there is a run, to those who must not wait for the lock.
+    since: since::Writer,
 }
 
 /// Where the current or the next run publishes.
@@ -59,7 +61,7 @@ pub(super) struct RunRecord {
     runtime: Handle,
     /// The thread that has begun the run.
     installer: Option<Installer>,
-    since: Instant,
+    since: Since,
     future: Arc<RunFuture>,
     acceptance: Acceptance,
     /// Ends the task that waits for the end of the run, when this is dropped.
@@ -92,7 +94,7 @@ impl RunRecord {
         driver: Driver,
         runtime: Handle,
         installer: Option<Installer>,
-        now: Instant,
+        since: Since,
         future: Arc<RunFuture>,
     ) -> (RunRecord, oneshot::Receiver<Infallible>) {
         let (alive, over) = oneshot::channel();
@@ -101,7 +103,7 @@ impl RunRecord {
             driver,
             runtime,
             installer,
-            since: now,
+            since,
             future,
             acceptance: Acceptance::Offered,
             _alive: alive,
@@ -118,11 +120,12 @@ impl RunRecord {
 }
 
 impl Attachment {
-    pub(super) fn new(channels: Channels) -> Attachment {
+    pub(super) fn new(channels: Channels, since: since::Writer) -> Attachment {
         Attachment {
             channels,
             run: None,
             runs: 0,
+            since,
         }
     }
 
@@ -175,11 +178,6 @@ impl Attachment {
         self.run.as_ref().map(|run| run.driver)
     }
 
-    /// Returns when the current run began.
-    pub(super) fn since(&self) -> Option<Instant> {
-        self.run.as_ref().map(|run| run.since)
-    }
-
     /// Returns an error if there is a current run.
     pub(super) fn check_free(&self) -> Result<(), Error> {
         match self.driver() {
@@ -198,6 +196,7 @@ impl Attachment {
         let id = RunId(self.runs);
         self.runs += 1;
         self.run = new.take().map(|run| RunRecord { id, ..run });
+        self.since.write(self.run.as_ref().map(|run| run.since));
         Ok((id, self.samples()))
     }
 
@@ -235,12 +234,15 @@ impl Attachment {
 
     /// Detaches from a run that failed to start. Its readers wait for the next run.
     pub(super) fn retract(&mut self, id: RunId) -> Option<RunRecord> {
-        self.run.take_if(|run| run.id == id)
+        let run = self.run.take_if(|run| run.id == id)?;
+        self.since.write(None);
+        Some(run)
     }
 
     /// Detaches. Swaps `channels`, which are for the next run, with the ones that the caller has to end.
     pub(super) fn stop(&mut self, channels: &mut Channels) -> Option<RunRecord> {
         mem::swap(&mut self.channels, channels);
+        self.since.write(None);
         self.run.take()
     }
 }

@@ -13,6 +13,7 @@ use super::engine::{Drive, Engine};
 use super::exclusive::Exclusive;
 use super::latest;
 use super::shared::Shared;
+use super::since;
 use crate::callback::{Callback, Callbacks, IntoCallbacks};
 use crate::clock;
 use crate::culprits::Account;
@@ -221,25 +222,32 @@ impl Builder {
     }
 
     fn monitor(self) -> Monitor {
-        let (latest_writer, latest) = latest::latest(clock::tokio_now());
+        let epoch = clock::tokio_now();
+        let (latest_writer, latest) = latest::latest(epoch);
+        let (since_writer, since) = since::since(epoch);
+        let channels = Channels::new(self.capacity);
         Monitor {
             shared: Arc::new(Shared {
                 name: self.name,
                 interval: self.interval,
                 capacity: self.capacity,
                 stall_capacity: self.stall_capacity.unwrap_or(self.capacity),
-                attachment: Lock::new(Attachment::new(Channels::new(self.capacity))),
+                attachment: Lock::new(Attachment::new(channels, since_writer)),
+                since,
                 latest,
                 engine: Exclusive::new(Engine::new(self.sampler, latest_writer)),
                 callbacks: calls::share(self.callbacks),
                 stall_callbacks: calls::share(self.stall_callbacks),
                 stall_threshold: self.stall_threshold,
+                open_stalls: Arc::default(),
                 rescue_timers: self.rescue_timers,
                 stack_capture: self.stack_capture,
                 demand: Arc::new(Demand::new(self.stall_threshold)),
                 account: Arc::new(Account::new(self.stall_threshold)),
                 wanted_by_account: Lock::new(None),
                 tasks: Tasks::default(),
+                #[cfg(any(feature = "tower", feature = "_export"))]
+                admissions: Arc::new(crate::admissions::Admissions::new(epoch)),
             }),
         }
     }

@@ -15,6 +15,7 @@ use super::readings::Readings;
 use super::run_future::RunFuture;
 use super::samples::Samples;
 use super::shared::Shared;
+use super::since::Since;
 use crate::broadcast::Publisher;
 use crate::clock;
 use crate::error::Error;
@@ -54,7 +55,10 @@ impl Run {
             driver,
             runtime.clone(),
             Installer::here(runtime, &shared.stack_capture),
-            clock::tokio_now(),
+            Since {
+                at: clock::tokio_now(),
+                sample: shared.latest.version(),
+            },
             Arc::clone(&future),
         );
         let mut record = Some(record);

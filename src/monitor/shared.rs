@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -12,6 +13,7 @@ use super::calls;
 use super::engine::Engine;
 use super::exclusive::Exclusive;
 use super::latest;
+use super::since;
 use super::stall_channel::Post;
 use super::stalls::WatchKind;
 use crate::culprits::{Account, Culprits};
@@ -34,11 +36,14 @@ pub(super) struct Shared {
     pub(super) capacity: usize,
     pub(super) stall_capacity: usize,
     pub(super) attachment: Lock<Attachment>,
+    pub(super) since: since::Reader,
     pub(super) latest: latest::Reader,
     pub(super) engine: Exclusive<Engine>,
     pub(super) callbacks: Option<calls::Shared<Sample>>,
     pub(super) stall_callbacks: Option<calls::Shared<Stall>>,
     pub(super) stall_threshold: Duration,
+    /// How many stalls are reported and not over.
+    pub(super) open_stalls: Arc<AtomicUsize>,
     pub(super) rescue_timers: bool,
     pub(super) stack_capture: StackCapture,
     /// What the monitor's instrumented futures need to know.
@@ -48,6 +53,9 @@ pub(super) struct Shared {
     /// Has stalls detected for the account, once that was asked for.
     pub(super) wanted_by_account: Lock<Option<Post>>,
     pub(super) tasks: Tasks,
+    /// Counts what policies admit and refuse.
+    #[cfg(any(feature = "tower", feature = "_export"))]
+    pub(super) admissions: Arc<crate::admissions::Admissions>,
 }
 
 /// Nobody can attach the monitor any more.
@@ -103,7 +111,10 @@ impl Shared {
                 .with(|attachment| attachment.post(new.as_ref(), &mut old));
             match post {
                 Some(post) => return post,
-                None => new = Some(Post::open(self.stall_capacity, &self.account)),
+                None => {
+                    let open_stalls = Arc::clone(&self.open_stalls);
+                    new = Some(Post::open(self.stall_capacity, &self.account, open_stalls));
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The channel of stalls of one run. Stalls are detected while it has readers: `stalls.rs`.
 
 use std::io;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 
 use super::stalls::{SharedWatch, Stalls, WatchKind};
@@ -43,9 +44,14 @@ impl Channel {
 }
 
 impl Post {
-    pub(super) fn open(capacity: usize, account: &Arc<Account>) -> Post {
+    /// `stalled` counts the stalls that are reported and not over.
+    pub(super) fn open(
+        capacity: usize,
+        account: &Arc<Account>,
+        stalled: Arc<AtomicUsize>,
+    ) -> Post {
         Post {
-            outlet: Arc::new(Outlet::new(capacity, account.recorder())),
+            outlet: Arc::new(Outlet::new(capacity, account.recorder(), stalled)),
             watch: Arc::default(),
         }
     }

@@ -1,6 +1,8 @@
 //! Where the watches of one monitor publish: that of its runtime, and that of its instrumented futures. What
 //! they publish: `reporter.rs`. The account of culprits has each report, whether it has readers or not.
 
+mod open_stalls;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,6 +10,7 @@ use crate::broadcast::{Publisher, Subscription};
 use crate::culprits::Recorder;
 use crate::stack::StackSnapshot;
 use crate::stall::Stall;
+use open_stalls::OpenStalls;
 
 /// A channel of stalls. It is closed when the last watch that publishes there has ended.
 #[derive(Debug)]
@@ -15,14 +18,17 @@ pub(crate) struct Outlet {
     publisher: Publisher<Stall>,
     watches: AtomicUsize,
     account: Recorder,
+    open: OpenStalls,
 }
 
 impl Outlet {
-    pub(crate) fn new(capacity: usize, account: Recorder) -> Outlet {
+    /// Counts in `open` the stalls that have been reported and are not over.
+    pub(crate) fn new(capacity: usize, account: Recorder, open: Arc<AtomicUsize>) -> Outlet {
         Outlet {
             publisher: Publisher::new(capacity),
             watches: AtomicUsize::new(0),
             account,
+            open: OpenStalls::new(open),
         }
     }
 
@@ -33,6 +39,7 @@ impl Outlet {
     /// A closed channel has no reader. The account has a stack that is `late` as well.
     pub(super) fn publish(&self, stall: Stall, late: Option<Arc<StackSnapshot>>) {
         self.account.record(&stall, late);
+        self.open.update(&stall);
         self.publisher.publish(stall).ok();
     }
 

@@ -6,6 +6,8 @@
 mod cardinality;
 pub(crate) mod endpoint;
 mod life;
+#[cfg(feature = "tower")]
+mod requests;
 mod surroundings;
 
 use loopmon::export::{Export, Metrics};

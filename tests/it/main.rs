@@ -23,6 +23,8 @@ mod opentelemetry;
 mod realtime;
 mod sampler;
 mod seed;
+#[cfg(feature = "tower")]
+mod shed;
 mod stream;
 mod streams;
 mod support;

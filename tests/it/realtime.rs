@@ -8,6 +8,8 @@ mod instrument;
 mod interval;
 mod lag;
 mod pool;
+#[cfg(feature = "tower")]
+mod shed;
 mod stacks;
 mod stalls;
 mod surroundings;

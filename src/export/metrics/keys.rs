@@ -107,6 +107,13 @@ impl Keys {
         }
     }
 
+    /// Returns the key of a metric of this monitor.
+    pub(super) fn with_label(&self, name: &'static str, label: Option<Label>) -> Key {
+        let mut labels = self.labels.clone();
+        labels.extend(label);
+        Key::from_parts(name, labels)
+    }
+
     pub(super) fn of_stalls(&self, place: Option<&Place>) -> StallKeys {
         let worker = place.and_then(Place::worker);
         let worker = worker.map(|worker| Label::new("worker", worker.to_string()));

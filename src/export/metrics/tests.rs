@@ -339,3 +339,25 @@ fn a_recorder_that_panics_panics_once_at_a_time() {
         });
     }
 }
+
+#[test]
+fn requests_show_once_there_is_a_policy_and_add_up() {
+    let recorder = recorder();
+    let value = |series| value(&recorder, series);
+    let mut exporter = ToRecorder::new(&Name::new("main", 0), false);
+    let totals = |admitted, refused| Totals { admitted, refused };
+    ::metrics::with_local_recorder(&recorder, || {
+        exporter.begin();
+        assert_eq!(value("loopmon_requests_admitted_total"), "(none)");
+        exporter.requests(&totals(0, [0, 0, 0]));
+        assert_eq!(value("loopmon_requests_admitted_total"), "0");
+        assert_eq!(value("loopmon_requests_refused_total,reason=lag"), "0");
+        exporter.requests(&totals(7, [2, 0, 0]));
+        exporter.requests(&totals(9, [2, 3, 0]));
+        exporter.requests(&totals(9, [2, 3, 0]));
+    });
+    assert_eq!(value("loopmon_requests_admitted_total"), "9");
+    assert_eq!(value("loopmon_requests_refused_total,reason=lag"), "2");
+    assert_eq!(value("loopmon_requests_refused_total,reason=overdue"), "3");
+    assert_eq!(value("loopmon_requests_refused_total,reason=stalled"), "0");
+}

@@ -26,6 +26,10 @@ pub(super) fn cause(label: &'static str) -> KeyValue {
     KeyValue::new("loopmon.stall.cause", label)
 }
 
+pub(super) fn reason(label: &'static str) -> KeyValue {
+    KeyValue::new("loopmon.refusal.reason", label)
+}
+
 fn numbered(key: &'static str, number: usize) -> KeyValue {
     KeyValue::new(key, i64::try_from(number).unwrap_or(i64::MAX))
 }

@@ -7,6 +7,7 @@ use ::opentelemetry::KeyValue;
 use ::opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 
 use super::attributes;
+use crate::admissions::{Reason, Totals};
 use crate::export::buckets::BUCKETS;
 use crate::export::ledger::StallSink;
 use crate::sample::Sample;
@@ -37,6 +38,16 @@ pub(super) struct StallAttributes {
     shared: Vec<KeyValue>,
     /// The shared ones and the cause, by the cause's label.
     with_cause: BTreeMap<&'static str, Vec<KeyValue>>,
+}
+
+/// The instruments of the requests that one monitor's shedding policies decide on.
+pub(super) struct RequestInstruments {
+    monitor: Vec<KeyValue>,
+    /// The monitor's attributes and the reason, in the order of `Reason::ALL`.
+    with_reason: [Vec<KeyValue>; Reason::ALL.len()],
+    admitted: Counter<u64>,
+    refused: Counter<u64>,
+    written: Totals,
 }
 
 /// A number that goes up and down. The instrument takes only its changes.
@@ -134,6 +145,41 @@ impl StallInstruments {
 
     pub(super) fn reports_missed(&self, missed: u64) {
         self.reports_missed.add(missed, &self.monitor);
+    }
+}
+
+impl RequestInstruments {
+    pub(super) fn new(meter: &Meter, monitor: &[KeyValue]) -> RequestInstruments {
+        let counter = |name, description| {
+            let counter = meter.u64_counter(name).with_unit("{request}");
+            counter.with_description(description).build()
+        };
+        RequestInstruments {
+            admitted: counter(
+                "loopmon.request.admitted",
+                "Requests that the shedding policies have admitted.",
+            ),
+            refused: counter(
+                "loopmon.request.refused",
+                "Requests that the shedding policies have refused.",
+            ),
+            with_reason: Reason::ALL.map(|reason| {
+                let mut attributes = monitor.to_vec();
+                attributes.push(attributes::reason(reason.label()));
+                attributes
+            }),
+            monitor: monitor.to_vec(),
+            written: Totals::default(),
+        }
+    }
+
+    /// Counts what is new. A count of zero shows the counter.
+    pub(super) fn record(&mut self, totals: &Totals) {
+        let new = totals.since(&std::mem::replace(&mut self.written, *totals));
+        self.admitted.add(new.admitted as u64, &self.monitor);
+        for (attributes, refused) in self.with_reason.iter().zip(new.refused) {
+            self.refused.add(refused as u64, attributes);
+        }
     }
 }
 

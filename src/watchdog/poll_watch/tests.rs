@@ -36,7 +36,7 @@ impl Bench {
             name: None,
             threshold: THRESHOLD,
             stack_capture: StackCapture::new(),
-            outlet: Arc::new(Outlet::new(1, account.recorder())),
+            outlet: Arc::new(Outlet::new(1, account.recorder(), Arc::default())),
         });
         Bench {
             watch: PollWatch::new(subject),

@@ -22,7 +22,7 @@ struct Reports {
 
 impl Reports {
     fn new() -> Reports {
-        let outlet = Arc::new(Outlet::new(16, recorder()));
+        let outlet = Arc::new(Outlet::new(16, recorder(), Arc::default()));
         Reports {
             pending: PendingReports::new(),
             reader: outlet.subscribe(),
@@ -226,7 +226,7 @@ fn a_stack_is_waited_for_until_the_next_report_or_for_so_long() {
 fn all_is_published_before_the_end() {
     let mut reports = Reports::new();
     reports.arrive(&stall(0, Phase::Started), 1, true);
-    let other = Arc::new(Outlet::new(1, recorder()));
+    let other = Arc::new(Outlet::new(1, recorder(), Arc::default()));
     reports.pending.end(&other, reports.now);
     assert_eq!(reports.published(), []);
     let outlet = Arc::clone(&reports.outlet);

@@ -1,0 +1,69 @@
+//! Admits as much as the runtime can do, by the growth of the lag.
+
+use std::time::Duration;
+
+use super::observation::Observation;
+
+/// How fast the estimate of the demand follows what is measured. Requests arrive unevenly, so a single
+/// interval of the monitor says little.
+const MEMORY: f64 = 0.1;
+
+/// The estimate of the demand is at most so many times what the runtime can do. More is not told apart: one
+/// sample of a long block would take long to forget.
+const MOST_DEMAND: f64 = 16.0;
+
+/// A smaller share than this that was admitted says nothing of the demand.
+const LEAST_ADMITTED: f64 = 0.05;
+
+#[derive(Debug)]
+pub(in crate::shed) struct Balanced {
+    /// In seconds, as everything here.
+    target: f64,
+    lag: f64,
+    /// How many times what the runtime can do arrives, on an average that begins at zero: a single late sample
+    /// is not an overload yet.
+    demand: f64,
+    overloaded: bool,
+}
+
+impl Balanced {
+    pub(super) fn new(target: Duration) -> Balanced {
+        Balanced {
+            target: target.as_secs_f64(),
+            lag: 0.0,
+            demand: 0.0,
+            overloaded: false,
+        }
+    }
+
+    pub(super) fn update(&mut self, seen: Observation) -> f64 {
+        let lag = seen.lag.as_secs_f64();
+        let elapsed = seen.elapsed.as_secs_f64().max(1e-6);
+        let before = std::mem::replace(&mut self.lag, lag);
+        let aim = self.target / 2.0;
+
+        let kept = (-elapsed / MEMORY).exp();
+        if lag.max(before) > aim / 2.0 {
+            let admitted = seen.admitted.max(LEAST_ADMITTED);
+            let growth = (lag - before) / elapsed;
+            let demand = ((1.0 + growth) / admitted).clamp(0.0, MOST_DEMAND);
+            self.demand = kept * self.demand + (1.0 - kept) * demand;
+        } else {
+            // Without a queue the growth says nothing, but less arrives than the runtime can do.
+            self.demand *= kept;
+        }
+
+        self.overloaded |= lag >= self.target;
+        if !self.overloaded {
+            return 0.0;
+        }
+        // What to do until the next sample, so that the lag is then where it should be.
+        let wanted = 1.0 - (lag - aim) / elapsed.max(aim);
+        self.overloaded = lag >= self.target || wanted < self.demand;
+        if wanted <= 0.0 {
+            return 1.0;
+        }
+        // Negative if even more may be admitted; minus infinity if nothing arrives.
+        1.0 - wanted / self.demand
+    }
+}

@@ -1,0 +1,396 @@
+//! The laws in simulated time: on their own, and steering an event loop that is too slow.
+
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, prop_assert, proptest};
+use proptest::sample::select;
+
+use super::*;
+
+const TARGET: Duration = Duration::from_millis(20);
+const INTERVAL: Duration = Duration::from_millis(100);
+
+fn millis(millis: f64) -> Duration {
+    Duration::from_secs_f64(millis / 1e3)
+}
+
+fn laws() -> [Law; 4] {
+    [
+        Law::balanced(TARGET),
+        Law::threshold(Hysteresis::new(TARGET, TARGET / 2).unwrap()),
+        Law::proportional(TARGET, INTERVAL),
+        Law::controlled_delay(TARGET, INTERVAL),
+    ]
+}
+
+fn any_law() -> impl Strategy<Value = Law> {
+    select(laws().to_vec())
+}
+
+/// An observation of a lag of up to `longest` milliseconds.
+fn observation(longest: f64) -> impl Strategy<Value = Observation> {
+    (0.0..200.0_f64, 0.0..longest, 0.0..=1.0_f64).prop_map(|(elapsed, lag, admitted)| Observation {
+        elapsed: millis(elapsed),
+        lag: millis(lag),
+        admitted,
+    })
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_refused_before_the_target_was_reached(
+        law in any_law(),
+        seen in vec(observation(19.999), 1..50),
+    ) {
+        let mut law = law.begin();
+        for seen in seen {
+            prop_assert!(law.update(seen) <= 0.0);
+        }
+    }
+
+    #[test]
+    fn a_longer_lag_refuses_no_less(
+        law in any_law(),
+        history in vec(observation(500.0), 0..30),
+        last in observation(500.0),
+        more in 0.0..500.0_f64,
+    ) {
+        let share = |lag| {
+            let mut law = law.begin();
+            for seen in &history {
+                law.update(*seen);
+            }
+            law.update(Observation { lag, ..last })
+        };
+        let (short, long) = (share(last.lag), share(last.lag + millis(more)));
+        prop_assert!(short <= long + 1e-9, "{short} > {long}");
+    }
+
+    #[test]
+    fn the_share_is_a_share_and_goes_when_the_lag_goes(
+        law in any_law(),
+        history in vec(observation(5_000.0), 0..50),
+    ) {
+        let mut law = law.begin();
+        for seen in history {
+            let share = law.update(seen);
+            prop_assert!((0.0..=1.0).contains(&share), "{share}");
+        }
+        // Two seconds without lag.
+        let quiet = Observation { elapsed: millis(10.0), lag: Duration::ZERO, admitted: 1.0 };
+        let shares: Vec<f64> = (0..200).map(|_| law.update(quiet)).collect();
+        prop_assert!(shares[199] <= 0.0, "{}", shares[199]);
+    }
+}
+
+#[test]
+fn extreme_durations_do_no_harm() {
+    for law in [
+        Law::balanced(Duration::ZERO),
+        Law::balanced(Duration::MAX),
+        Law::proportional(Duration::ZERO, Duration::ZERO),
+        Law::controlled_delay(Duration::ZERO, Duration::ZERO),
+        Law::controlled_delay(Duration::MAX, Duration::MAX),
+    ] {
+        let mut state = law.begin();
+        for lag in [Duration::ZERO, Duration::MAX, TARGET, Duration::ZERO] {
+            for elapsed in [Duration::ZERO, TARGET, Duration::MAX] {
+                let share = state.update(Observation {
+                    elapsed,
+                    lag,
+                    admitted: 0.0,
+                });
+                assert!((0.0..=1.0).contains(&share), "{law:?}: {share}");
+            }
+        }
+        assert!(law.limit() >= Duration::ZERO);
+    }
+}
+
+#[test]
+fn proportional_is_the_law_of_toobusy() {
+    let mut law = Law::proportional(millis(70.0), Duration::ZERO).begin();
+    for (lag, share) in [
+        (70.0, 0.0),
+        (87.5, 0.25),
+        (105.0, 0.5),
+        (140.0, 1.0),
+        (900.0, 1.0),
+    ] {
+        let refused = law.update(Observation {
+            elapsed: INTERVAL,
+            lag: millis(lag),
+            admitted: 1.0,
+        });
+        assert!((refused - share).abs() < 1e-9, "{lag}: {refused}");
+    }
+}
+
+#[test]
+fn controlled_delay_lets_peaks_pass_and_goes_on_where_it_was() {
+    let mut law = Law::controlled_delay(TARGET, INTERVAL).begin();
+    let mut update = |lag, elapsed| {
+        law.update(Observation {
+            elapsed: millis(elapsed),
+            lag: millis(lag),
+            admitted: 1.0,
+        })
+    };
+    let expect = |share: f64, steps: f64| {
+        let expected = 1.0 - 1.0 / (steps + 1.0).sqrt();
+        assert!(
+            (share - expected).abs() < 1e-9,
+            "{share} after {steps} steps"
+        );
+    };
+    // A peak in each interval is a burst.
+    for _ in 0..10 {
+        expect(update(500.0, 50.0), 0.0);
+        expect(update(500.0, 49.0), 0.0);
+        expect(update(19.0, 1.0), 0.0);
+    }
+    // The first step after an interval, the next after the same time, then in 71 ms, 58 ms …
+    expect(update(30.0, 10.0), 0.0);
+    expect(update(30.0, 99.0), 0.0);
+    expect(update(30.0, 1.0), 1.0);
+    expect(update(30.0, 99.0), 1.0);
+    expect(update(30.0, 2.0), 2.0);
+    expect(update(30.0, 68.0), 2.0);
+    expect(update(30.0, 2.0), 3.0);
+    expect(update(30.0, 58.0), 4.0);
+    expect(update(0.0, 10.0), 0.0);
+    // Back soon: two steps before.
+    expect(update(30.0, 1_000.0), 0.0);
+    expect(update(30.0, 100.0), 2.0);
+    // Back late: from the first.
+    expect(update(0.0, 10.0), 0.0);
+    expect(update(30.0, 2_000.0), 0.0);
+    expect(update(30.0, 100.0), 1.0);
+}
+
+/// An event loop with one thread. Everything that is ready waits in one queue; a request that is admitted takes
+/// a millisecond, one that is refused a twentieth.
+struct EventLoop {
+    law: Law,
+    state: LawState,
+    share: f64,
+    /// The monitor's interval.
+    interval: f64,
+    /// In milliseconds, as all times here.
+    now: f64,
+    random: u64,
+    next_arrival: f64,
+    /// When the sampler is due, and whether it has been seen and waits in the queue.
+    sample_due: f64,
+    queue: std::collections::VecDeque<Ready>,
+    last_sample: f64,
+    counts: [u32; 2],
+    let_through: f64,
+    results: Results,
+}
+
+enum Ready {
+    Request(f64),
+    Sampler(f64),
+}
+
+/// What happened since the last look.
+#[derive(Debug, Default)]
+struct Results {
+    arrived: u32,
+    /// Answered within 100 ms.
+    good: u32,
+    refused: u32,
+    longest_lag: f64,
+    longest_refusal: f64,
+}
+
+const COST: f64 = 1.0;
+const REFUSAL: f64 = 0.05;
+
+impl EventLoop {
+    fn new(law: Law, interval: f64) -> EventLoop {
+        EventLoop {
+            state: law.begin(),
+            law,
+            share: 0.0,
+            interval,
+            now: 0.0,
+            random: 7,
+            next_arrival: 0.0,
+            sample_due: interval,
+            queue: Default::default(),
+            last_sample: 0.0,
+            counts: [0; 2],
+            let_through: 0.0,
+            results: Results::default(),
+        }
+    }
+
+    fn random(&mut self) -> f64 {
+        // An LCG, D. Knuth's MMIX.
+        self.random = self
+            .random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Runs for `time`, at a load that depends on the time since the beginning of this run.
+    fn run(&mut self, time: f64, load: impl Fn(f64) -> f64) -> Results {
+        let began = self.now;
+        self.results = Results::default();
+        while self.now < began + time {
+            self.arrive(|now| load(now - began));
+            match self.queue.pop_front() {
+                None => self.now = self.next_arrival.min(self.sample_due),
+                Some(Ready::Request(arrived)) => self.serve(arrived),
+                Some(Ready::Sampler(due)) => self.sample(due),
+            }
+        }
+        std::mem::take(&mut self.results)
+    }
+
+    fn arrive(&mut self, load: impl Fn(f64) -> f64) {
+        while self.next_arrival.min(self.sample_due) <= self.now {
+            if self.sample_due <= self.next_arrival {
+                self.queue.push_back(Ready::Sampler(self.sample_due));
+                self.sample_due = f64::INFINITY;
+                continue;
+            }
+            self.queue.push_back(Ready::Request(self.next_arrival));
+            self.results.arrived += 1;
+            let wait = -(1.0 - self.random()).ln() * COST / load(self.next_arrival);
+            self.next_arrival += wait;
+        }
+    }
+
+    fn sample(&mut self, due: f64) {
+        let lag = self.now - due;
+        let [admitted, refused] = std::mem::take(&mut self.counts);
+        let asked = admitted + refused;
+        self.share = self.state.update(Observation {
+            elapsed: millis(self.now - self.last_sample),
+            lag: millis(lag),
+            admitted: if asked == 0 {
+                1.0
+            } else {
+                f64::from(admitted) / f64::from(asked)
+            },
+        });
+        self.results.longest_lag = self.results.longest_lag.max(lag);
+        self.last_sample = self.now;
+        self.sample_due = self.now + self.interval;
+    }
+
+    fn serve(&mut self, arrived: f64) {
+        let overdue = self.now - self.last_sample - self.interval;
+        let is_stuck = overdue >= self.law.limit().as_secs_f64() * 1e3;
+        let refused_for = self.now - self.let_through;
+        let refuse = is_stuck || self.random() < self.share;
+        if refuse && refused_for < 100.0 {
+            self.counts[1] += 1;
+            self.now += REFUSAL;
+            self.results.refused += 1;
+            return;
+        }
+        self.results.longest_refusal = self.results.longest_refusal.max(refused_for);
+        self.let_through = self.now;
+        self.counts[0] += 1;
+        self.now += COST;
+        self.results.good += u32::from(self.now - arrived <= 100.0);
+    }
+}
+
+/// The share of what the loop could have done in that time, if it had refused just what is too much, that it did.
+fn goodput(results: &Results, time: f64) -> f64 {
+    let possible =
+        f64::from(results.arrived).min((time - f64::from(results.refused) * REFUSAL) / COST);
+    f64::from(results.good) / possible
+}
+
+#[test]
+fn a_loop_that_keeps_up_refuses_nothing() {
+    for law in laws() {
+        let mut event_loop = EventLoop::new(law, 10.0);
+        let results = event_loop.run(20_000.0, |_| 0.7);
+        assert_eq!(results.refused, 0, "{law:?}");
+        assert_eq!(results.good, results.arrived);
+    }
+}
+
+#[test]
+fn balanced_serves_what_is_possible_at_any_load() {
+    for interval in [10.0, 100.0] {
+        for load in [1.0, 1.5, 2.0, 4.0] {
+            let mut event_loop = EventLoop::new(Law::default(), interval);
+            // The step.
+            let first = event_loop.run(1_000.0, |_| load);
+            assert!(goodput(&first, 1_000.0) > 0.8, "{load}: {first:?}");
+            let then = event_loop.run(20_000.0, |_| load);
+            assert!(
+                goodput(&then, 20_000.0) > 0.93,
+                "{interval} {load}: {then:?}"
+            );
+            // It swings no further than to twice the target, and what arrives in one sample of the monitor.
+            assert!(then.longest_lag < 50.0, "{interval} {load}: {then:?}");
+        }
+    }
+}
+
+#[test]
+fn balanced_makes_little_of_a_single_late_sample() {
+    for (interval, most) in [(10.0, 0.25), (100.0, 0.15)] {
+        let mut law = Law::default().begin();
+        let mut update = |elapsed, lag| {
+            law.update(Observation {
+                elapsed: millis(elapsed),
+                lag: millis(lag),
+                admitted: 1.0,
+            })
+        };
+        for _ in 0..100 {
+            assert!(update(interval, 0.1) <= 0.0);
+        }
+        // As late as a host may run a thread.
+        let share = update(interval + 30.0, 30.0);
+        assert!(share > 0.0 && share < most, "{interval}: {share}");
+        assert!(update(interval, 0.1) <= 0.0);
+    }
+}
+
+#[test]
+fn every_law_keeps_a_step_from_drowning_the_loop() {
+    for law in laws() {
+        let mut event_loop = EventLoop::new(law, 10.0);
+        event_loop.run(3_000.0, |_| 2.0);
+        let results = event_loop.run(10_000.0, |_| 2.0);
+        assert!(goodput(&results, 10_000.0) > 0.6, "{law:?}: {results:?}");
+        assert!(results.longest_lag < 250.0, "{law:?}: {results:?}");
+    }
+}
+
+#[test]
+fn balanced_follows_a_ramp_and_a_sawtooth() {
+    let mut event_loop = EventLoop::new(Law::default(), 10.0);
+    let ramp = event_loop.run(20_000.0, |now| 0.5 + now / 20_000.0 * 3.5);
+    assert!(goodput(&ramp, 20_000.0) > 0.9, "{ramp:?}");
+    assert!(ramp.longest_lag < 50.0, "{ramp:?}");
+    let mut event_loop = EventLoop::new(Law::default(), 10.0);
+    let sawtooth = event_loop.run(20_000.0, |now| 0.5 + (now % 2_000.0) / 1_000.0);
+    assert!(goodput(&sawtooth, 20_000.0) > 0.85, "{sawtooth:?}");
+    assert!(sawtooth.longest_lag < 50.0, "{sawtooth:?}");
+}
+
+#[test]
+fn after_a_spike_of_ten_seconds_every_law_admits_everything_again() {
+    for law in laws() {
+        let mut event_loop = EventLoop::new(law, 10.0);
+        event_loop.run(2_000.0, |_| 0.5);
+        let spike = event_loop.run(10_000.0, |_| 4.0);
+        assert!(spike.refused > 10_000, "{law:?}: {spike:?}");
+        event_loop.run(500.0, |_| 0.5);
+        let after = event_loop.run(5_000.0, |_| 0.5);
+        assert_eq!(after.refused, 0, "{law:?}: {after:?}");
+        assert_eq!(after.good, after.arrived, "{law:?}");
+    }
+}
