@@ -99,6 +99,8 @@ mod stats;
 pub mod stream;
 mod sync;
 mod syscall;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod threads;
 mod waiting;
 mod watchdog;

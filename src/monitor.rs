@@ -312,6 +312,12 @@ impl Monitor {
         future
     }
 
+    /// Whether the polls of instrumented futures are watched.
+    #[cfg(feature = "testing")]
+    pub(crate) fn watches_futures(&self) -> bool {
+        !self.shared.demand.is_unmet()
+    }
+
     /// Returns a stream of all stalls from now on: which worker does not return to its scheduler, since when
     /// and why. They are reported while they last.
     ///

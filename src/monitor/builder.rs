@@ -50,6 +50,7 @@ pub struct Builder {
     stall_callbacks: Callbacks<Stall>,
     rescue_timers: bool,
     stack_capture: StackCapture,
+    awaits_stacks: bool,
 }
 
 impl Builder {
@@ -65,6 +66,7 @@ impl Builder {
             stall_callbacks: Callbacks::default(),
             rescue_timers: false,
             stack_capture: StackCapture::new(),
+            awaits_stacks: false,
         }
     }
 
@@ -190,6 +192,13 @@ impl Builder {
         self
     }
 
+    /// Has the streams of stalls end only after the stacks of their last reports, which takes seconds at the most.
+    #[cfg(feature = "testing")]
+    pub(crate) fn await_stacks(mut self) -> Builder {
+        self.awaits_stacks = true;
+        self
+    }
+
     /// Builds a monitor that is not attached to a runtime yet.
     ///
     /// # Errors
@@ -235,6 +244,7 @@ impl Builder {
                 stall_threshold: self.stall_threshold,
                 rescue_timers: self.rescue_timers,
                 stack_capture: self.stack_capture,
+                awaits_stacks: self.awaits_stacks,
                 demand: Arc::new(Demand::new(self.stall_threshold)),
                 tasks: Tasks::default(),
             }),

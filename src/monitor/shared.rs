@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) stall_threshold: Duration,
     pub(super) rescue_timers: bool,
     pub(super) stack_capture: StackCapture,
+    /// Whether the streams of stalls end only after the stacks of their last reports.
+    pub(super) awaits_stacks: bool,
     /// What the monitor's instrumented futures need to know.
     pub(super) demand: Arc<Demand>,
     pub(super) tasks: Tasks,
@@ -98,7 +100,7 @@ impl Shared {
                 .with(|attachment| attachment.post(new.as_ref(), &mut old));
             match post {
                 Some(post) => return post,
-                None => new = Some(Post::open(self.stall_capacity)),
+                None => new = Some(Post::open(self.stall_capacity, self.awaits_stacks)),
             }
         }
     }

@@ -42,9 +42,9 @@ impl Channel {
 }
 
 impl Post {
-    pub(super) fn open(capacity: usize) -> Post {
+    pub(super) fn open(capacity: usize, awaits_stacks: bool) -> Post {
         Post {
-            outlet: Arc::new(Outlet::new(capacity)),
+            outlet: Arc::new(Outlet::new(capacity, awaits_stacks)),
             watch: Arc::default(),
         }
     }

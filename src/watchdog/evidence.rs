@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use super::awake_clock::AwakeInstant;
 use crate::procfs::{Thread, Times};
-use crate::stall::Cause;
+use crate::stall::{Cause, Share};
 use crate::syscall::Syscall;
+
+/// The kernel may count the time on a CPU so much late.
+pub(super) const COUNTED_LATE: Duration = Duration::from_millis(10);
 
 /// What the system says of a thread at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +100,26 @@ impl Evidence {
         }
     }
 
+    /// How much of the time since `first` the thread may have waited for a CPU.
+    pub(super) fn share_since(self, first: Evidence) -> Option<Share> {
+        match (first, self) {
+            (Evidence::Seen(first), Evidence::Seen(last)) => Some(last.share_since(first)),
+            _ => None,
+        }
+    }
+
+    /// The share in a stall that is over by now, of which `live` is the last that was told.
+    pub(super) fn share_in(self, live: Share, first: Evidence) -> Share {
+        match (first, self) {
+            (Evidence::Seen(first), Evidence::Seen(last)) => Share {
+                // All waiting is counted by now.
+                waited: last.times.waited.saturating_sub(first.times.waited),
+                ..live
+            },
+            _ => live,
+        }
+    }
+
     /// What the thread did in a stall that ended before it was reported. `self` is from the stall if that
     /// had begun by then, `later` is from after it.
     pub(super) fn cause_afterwards(
@@ -120,6 +143,19 @@ impl Evidence {
 }
 
 impl Snapshot {
+    fn share_since(self, first: Snapshot) -> Share {
+        let passed = self.at.since(first.at);
+        let on_cpu = self.times.on_cpu.saturating_sub(first.times.on_cpu);
+        let waited = self.times.waited.saturating_sub(first.times.waited);
+        // It may be waiting right now, which is counted later. So may be what it has run since the last tick.
+        let uncounted = passed.saturating_sub(on_cpu).saturating_sub(waited);
+        let may_wait = !self.is_asleep && uncounted > COUNTED_LATE;
+        Share {
+            passed,
+            waited: if may_wait { waited + uncounted } else { waited },
+        }
+    }
+
     /// What the thread did for most of the time.
     fn cause_since(self, first: Snapshot, long: Duration) -> Cause {
         if let Some(cause) = self.cause_if_awake(first, long) {

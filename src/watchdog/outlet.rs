@@ -11,13 +11,16 @@ use crate::stall::Stall;
 pub(crate) struct Outlet {
     publisher: Publisher<Stall>,
     watches: AtomicUsize,
+    /// Whether the channel stays open for the stacks of its last reports.
+    pub(super) awaits_stacks: bool,
 }
 
 impl Outlet {
-    pub(crate) fn new(capacity: usize) -> Outlet {
+    pub(crate) fn new(capacity: usize, awaits_stacks: bool) -> Outlet {
         Outlet {
             publisher: Publisher::new(capacity),
             watches: AtomicUsize::new(0),
+            awaits_stacks,
         }
     }
 

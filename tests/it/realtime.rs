@@ -10,6 +10,7 @@ mod pool;
 mod stacks;
 mod stalls;
 mod surroundings;
+mod testing;
 #[cfg(feature = "tracing")]
 mod tracing;
 mod wake;

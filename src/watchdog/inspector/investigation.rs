@@ -235,6 +235,9 @@ impl Investigation {
         let mut evidence = match live {
             Some(last) => CaseEvidence {
                 stack: self.probe.stack_shows(),
+                share: last
+                    .share
+                    .map(|live| self.evidence(due.at).share_in(live, self.first)),
                 ..last
             },
             None => {
@@ -257,6 +260,7 @@ impl Investigation {
                     stack: None,
                     is_likely: true,
                     behaviour: cause,
+                    share: None,
                     ..evidence
                 };
             }
@@ -288,6 +292,7 @@ impl Investigation {
             pool_waits: self.pool.waits(&self.subject.runtime),
             may_be_undriven: !self.subject.has_many_workers,
             behaviour,
+            share: evidence.share_since(self.first),
         }
     }
 

@@ -109,7 +109,8 @@ impl PollInvestigation {
             return mailboxes.answer(self.id, due.number, Findings::NoStall);
         }
         let behaviour = evidence.cause_since(self.first, self.subject.threshold);
-        let evidence = CaseEvidence::of_poller(with_the_call(behaviour, self.last));
+        let share = evidence.share_since(self.first);
+        let evidence = CaseEvidence::of_poller(with_the_call(behaviour, self.last), share);
         if !self.goes_on() {
             // The evidence may be from after the end of the poll.
             return mailboxes.answer(self.id, due.number, Findings::Nothing);
@@ -146,7 +147,8 @@ impl PollInvestigation {
         let live = self.last;
         let evidence = live.unwrap_or_else(|| {
             let (over, threshold) = (self.evidence(due.at), self.subject.threshold);
-            CaseEvidence::of_poller(self.first.cause_afterwards(began, over, threshold))
+            let behaviour = self.first.cause_afterwards(began, over, threshold);
+            CaseEvidence::of_poller(behaviour, None)
         });
         let ending = Ending {
             live,

@@ -34,7 +34,7 @@ impl Bench {
             name: None,
             threshold: THRESHOLD,
             stack_capture: StackCapture::new(),
-            outlet: Arc::new(Outlet::new(1)),
+            outlet: Arc::new(Outlet::new(1, false)),
         });
         Bench {
             watch: PollWatch::new(subject),

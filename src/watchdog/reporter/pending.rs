@@ -32,6 +32,8 @@ pub(super) struct PendingReports {
     due: Vec<Waiting>,
     /// What was last reported of each stall that goes on, for reports of which nothing new is known.
     reported: HashMap<StallId, Reported>,
+    /// The channels of watches that have ended, which stay open for the stacks of their last reports.
+    ending: Vec<Arc<Outlet>>,
 }
 
 #[derive(Debug, Clone)]
@@ -57,6 +59,7 @@ impl PendingReports {
             waiting: Vec::with_capacity(ROOM),
             due: Vec::with_capacity(ROOM),
             reported: HashMap::with_capacity(ROOM),
+            ending: Vec::new(),
         }
     }
 
@@ -115,12 +118,33 @@ impl PendingReports {
             .find(|waiting| waiting.report.stall.id == id && waiting.report.number == number)
     }
 
-    /// Publishes all that waits for a channel, which is about to be closed.
-    pub(super) fn end(&mut self, outlet: &Arc<Outlet>, now: Instant) {
-        self.release(|waiting| Arc::ptr_eq(&waiting.report.outlet, outlet));
+    /// A watch that publishes on this channel has ended: publishes all that waits for it, with the stacks if the
+    /// channel awaits them.
+    pub(super) fn end(&mut self, outlet: Arc<Outlet>, now: Instant) {
+        if !outlet.awaits_stacks {
+            self.release(|waiting| Arc::ptr_eq(&waiting.report.outlet, &outlet));
+        }
+        self.ending.push(outlet);
         self.publish(now);
-        self.reported
-            .retain(|_, reported| !Arc::ptr_eq(&reported.outlet, outlet));
+    }
+
+    /// Whether a channel stays open for the stacks of its last reports.
+    pub(super) fn is_ending(&self) -> bool {
+        !self.ending.is_empty()
+    }
+
+    /// Ends the watches of which nothing waits any more.
+    fn end_watches(&mut self) {
+        let mut index = 0;
+        while let Some(outlet) = self.ending.get(index) {
+            let is_of = |other: &Arc<Outlet>| Arc::ptr_eq(other, outlet);
+            if self.waiting.iter().any(|waiting| is_of(&waiting.report.outlet)) {
+                index += 1;
+                continue;
+            }
+            self.reported.retain(|_, reported| !is_of(&reported.outlet));
+            self.ending.swap_remove(index).end_watch();
+        }
     }
 
     /// Publishes the reports that are complete, or have waited long enough.
@@ -134,6 +158,7 @@ impl PendingReports {
             }
         }
         self.due = due;
+        self.end_watches();
     }
 
     /// The stall with what is known of it by now. `None` if it is no stall.
@@ -234,6 +259,7 @@ impl Findings {
             }
         };
         stall.cause = verdict.cause;
+        stall.measured.share = evidence.share;
         if verdict.is_runner {
             stall.thread = thread;
             stall.task = task;

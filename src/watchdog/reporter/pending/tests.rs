@@ -17,7 +17,7 @@ struct Reports {
 
 impl Reports {
     fn new() -> Reports {
-        let outlet = Arc::new(Outlet::new(16));
+        let outlet = Arc::new(Outlet::new(16, false));
         Reports {
             pending: PendingReports::new(),
             reader: outlet.subscribe(),
@@ -221,11 +221,11 @@ fn a_stack_is_waited_for_until_the_next_report_or_for_so_long() {
 fn all_is_published_before_the_end() {
     let mut reports = Reports::new();
     reports.arrive(&stall(0, Phase::Started), 1, true);
-    let other = Arc::new(Outlet::new(1));
-    reports.pending.end(&other, reports.now);
+    let other = Arc::new(Outlet::new(1, false));
+    reports.pending.end(other, reports.now);
     assert_eq!(reports.published(), []);
     let outlet = Arc::clone(&reports.outlet);
-    reports.pending.end(&outlet, reports.now);
+    reports.pending.end(outlet, reports.now);
     assert_eq!(reports.published().len(), 1);
     assert!(reports.pending.reported.is_empty());
 }

@@ -1,0 +1,161 @@
+//! Which stalls fail a test: those that the code is to blame for, by evidence. Pure: what is known is passed in.
+//!
+//! A stall lasts by the clock, which also runs while the thread waits for a CPU. So what the thread has waited is
+//! subtracted, and what it was allowed to block. A watched future's polls are measured by their threads. Of
+//! a worker, the watchdog has evidence from half the threshold on; the thread counts as having waited as much, in
+//! proportion, before.
+
+use std::time::{Duration, Instant};
+
+use super::long_polls::LongPoll;
+use crate::stall::{Cause, Phase, Place, Stall};
+
+/// All that is known beside the reports.
+pub(super) struct Knowledge<'a> {
+    pub(super) threshold: Duration,
+    /// When the code under test was over.
+    pub(super) over: Instant,
+    /// The long polls of the watched future.
+    pub(super) polls: &'a [LongPoll],
+    /// For how long a thread was allowed to block between two times.
+    pub(super) allowed: &'a dyn Fn(u32, Instant, Instant) -> Duration,
+    /// Whether the system reports what threads do.
+    pub(super) has_evidence: bool,
+}
+
+/// What is to be said of one stall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The code under test has blocked for so long.
+    Blocks { cause: Cause, lasted: Duration },
+    Excused(Excuse),
+}
+
+/// Why a stall fails no test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Excuse {
+    /// Without waiting for a CPU, it would not have lasted for the threshold.
+    Starved,
+    /// Nobody ran the worker.
+    Unattended,
+    /// What the thread did is not known.
+    Unknown,
+    /// It was allowed there and then.
+    Region,
+    /// It is that of a poll of the watched future, which is judged by itself.
+    SamePoll,
+}
+
+impl Knowledge<'_> {
+    /// Judges a stall by all its reports.
+    pub(super) fn judge(&self, reports: &[Stall]) -> Verdict {
+        let Some(last) = reports.last() else {
+            return Verdict::Excused(Excuse::Unknown);
+        };
+        match last.place {
+            Place::Future(_) => self.judge_poll(last),
+            Place::Worker(_) | Place::RootFuture => self.judge_worker(reports, last),
+        }
+    }
+
+    /// A poll of the watched future.
+    fn judge_poll(&self, last: &Stall) -> Verdict {
+        let of_poll = |at: Instant| {
+            let is_in = |poll: &&LongPoll| poll.began <= at && at <= poll.ended;
+            self.polls.iter().find(is_in)
+        };
+        let Some(poll) = last.measured.at.and_then(of_poll) else {
+            return Verdict::Excused(Excuse::Unknown);
+        };
+        let lasted = poll.ended.saturating_duration_since(poll.began);
+        let own = last.measured.at_least.saturating_sub(poll.waited);
+        let allowed = (self.allowed)(poll.thread, poll.began, poll.ended);
+        let cause = match last.cause {
+            known @ (Cause::Blocked { .. } | Cause::OnCpu) => known,
+            _ => poll.cause,
+        };
+        self.weigh(own, allowed, cause, lasted)
+    }
+
+    fn judge_worker(&self, reports: &[Stall], last: &Stall) -> Verdict {
+        if last.cause == Cause::Unattended {
+            return Verdict::Excused(Excuse::Unattended);
+        }
+        let mut live = Duration::ZERO;
+        let mut verdict = Verdict::Excused(Excuse::Unknown);
+        for report in reports {
+            let next = self.judge_report(report, live);
+            if !matches!(verdict, Verdict::Blocks { .. }) || matches!(next, Verdict::Blocks { .. })
+            {
+                verdict = next;
+            }
+            live = report.measured.at_least;
+        }
+        verdict
+    }
+
+    /// One report. The one before was made after `live`; zero if there was none.
+    fn judge_report(&self, report: &Stall, live: Duration) -> Verdict {
+        let excused = Verdict::Excused;
+        let (Some(at), at_least) = (report.measured.at, report.measured.at_least) else {
+            return excused(Excuse::Unknown);
+        };
+        let is_over = report.phase == Phase::Ended;
+        if is_over && live.is_zero() {
+            // It was not seen while it lasted: it may have been many polls.
+            return excused(Excuse::Unknown);
+        }
+        let lasted = at_least.saturating_sub(at.saturating_duration_since(self.over));
+        let began = at.checked_sub(at_least).unwrap_or(at);
+        let thread = report.thread.as_ref().map(|thread| thread.number());
+        if self.is_of_poll(thread, began, at) {
+            return excused(Excuse::SamePoll);
+        }
+        let waited = match report.measured.share {
+            Some(share) => {
+                let later = if is_over { at_least.saturating_sub(live) } else { Duration::ZERO };
+                in_proportion(share.waited, share.passed + later, lasted)
+            }
+            None if self.has_evidence => return excused(Excuse::Unknown),
+            None => Duration::ZERO,
+        };
+        let allowed = thread.map_or(Duration::ZERO, |thread| (self.allowed)(thread, began, at));
+        let own = lasted.saturating_sub(waited);
+        self.weigh(own, allowed, report.cause, report.duration.max(lasted))
+    }
+
+    /// Whether a poll of the watched future was most of it.
+    fn is_of_poll(&self, thread: Option<u32>, began: Instant, ended: Instant) -> bool {
+        let overlap = |poll: &LongPoll| {
+            let ended = poll.ended.min(ended);
+            ended.saturating_duration_since(poll.began.max(began))
+        };
+        let half = ended.saturating_duration_since(began) / 2;
+        let mut polls = self.polls.iter();
+        polls.any(|poll| thread.is_none_or(|thread| thread == poll.thread) && overlap(poll) > half)
+    }
+
+    /// `own` is the time that the thread did not wait for a CPU.
+    fn weigh(&self, own: Duration, allowed: Duration, cause: Cause, lasted: Duration) -> Verdict {
+        let excuse = match cause {
+            Cause::Starved => Excuse::Starved,
+            Cause::Unattended => Excuse::Unattended,
+            Cause::Unknown if self.has_evidence => Excuse::Unknown,
+            _ if own < self.threshold => Excuse::Starved,
+            _ if own.saturating_sub(allowed) < self.threshold => Excuse::Region,
+            _ => return Verdict::Blocks { cause, lasted },
+        };
+        Verdict::Excused(excuse)
+    }
+}
+
+/// What is `part` of `of`, of `all`. All of it if it is not known of what.
+fn in_proportion(part: Duration, of: Duration, all: Duration) -> Duration {
+    if of.is_zero() || part >= of {
+        return all;
+    }
+    all.mul_f64(part.as_secs_f64() / of.as_secs_f64())
+}
+
+#[cfg(all(test, not(loopmon_loom)))]
+mod tests;

@@ -1,0 +1,43 @@
+//! Tests that fail because their code blocks, and tests that do not.
+#![cfg(feature = "testing")]
+
+mod blocks;
+mod healthy;
+mod surroundings;
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use loopmon::testing::DenyStalls;
+
+use crate::support::millis;
+
+const THRESHOLD: Duration = millis(50);
+
+/// A block is much longer, as a busy machine may cut it short: what it waits for a CPU does not count.
+const BLOCK: Duration = millis(250);
+
+fn deny() -> DenyStalls {
+    DenyStalls::over(THRESHOLD)
+}
+
+/// Runs a future on the thread of `block_on`, of a runtime with one worker or two.
+fn on_both_flavours<F: Future<Output = ()>>(run: impl Fn() -> F) {
+    super::stalls::current_thread().block_on(run());
+    super::stalls::multi_thread(2).block_on(run());
+}
+
+fn text(panic: &(dyn Any + Send)) -> String {
+    let string = panic.downcast_ref::<String>().cloned();
+    let literal = || panic.downcast_ref::<&str>().map(ToString::to_string);
+    string.or_else(literal).expect("the text of a panic")
+}
+
+/// The message of the panic.
+#[track_caller]
+fn failure(test: impl FnOnce()) -> String {
+    let panicked = catch_unwind(AssertUnwindSafe(test)).expect_err("a test that fails");
+    text(&*panicked)
+}

@@ -1,0 +1,1 @@
+//! Healthy programs: none of them fails its test, however busy the machine.

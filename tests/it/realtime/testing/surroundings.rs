@@ -1,0 +1,1 @@
+//! Where a test may run, and what else may happen there.
