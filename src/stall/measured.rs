@@ -23,6 +23,8 @@ pub(crate) struct Measured {
 pub(crate) struct Share {
     /// The time from the first evidence to the last that was read while the stall went on.
     pub(crate) passed: Duration,
+    /// How long the thread has run.
+    pub(crate) on_cpu: Duration,
     /// How long the thread has waited for a CPU, at the most: in that time or, at the end of the stall, in all of
     /// the time since the first evidence.
     pub(crate) waited: Duration,

@@ -143,7 +143,10 @@ impl<'a> Findings<'a> {
 /// The latest stack that was taken during the stall. If there is none, the latest that says why.
 fn trace_of(reports: &[Stall]) -> Option<&Arc<StackTrace>> {
     let traces = || {
-        let traces = reports.iter().rev().filter_map(|stall| stall.trace.as_ref());
+        let traces = reports
+            .iter()
+            .rev()
+            .filter_map(|stall| stall.trace.as_ref());
         traces.filter(|trace| !is_from_after(trace))
     };
     let with_calls = traces().find(|trace| trace.no_stack().is_none());

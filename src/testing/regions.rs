@@ -16,8 +16,7 @@ const MOST: usize = 4_096;
 /// Counts the watches that want to know. The child of a fork inherits them, and records for nobody.
 static WATCHES: AtomicUsize = AtomicUsize::new(0);
 
-static REGIONS: PerProcess<Lock<VecDeque<Region>>> =
-    PerProcess::new(|| Lock::new(VecDeque::new()));
+static REGIONS: PerProcess<Lock<VecDeque<Region>>> = PerProcess::new(|| Lock::new(VecDeque::new()));
 
 thread_local! {
     static IS_INSIDE: Cell<bool> = const { Cell::new(false) };
@@ -99,9 +98,8 @@ impl Drop for Inside {
         let ended = clock::now();
         REGIONS.get().with(|regions| {
             let mut newest_first = regions.iter_mut().rev();
-            let is_this = |region: &&mut Region| {
-                region.thread == self.thread && region.began == self.began
-            };
+            let is_this =
+                |region: &&mut Region| region.thread == self.thread && region.began == self.began;
             if let Some(region) = newest_first.find(is_this) {
                 region.ended = Some(ended);
             }
@@ -129,7 +127,10 @@ mod tests {
         drop(outer);
         let after = recording.overlap(thread, before, during + Duration::from_secs(1));
         assert!(after >= inside && after < Duration::from_secs(1));
-        assert_eq!(recording.overlap(thread + 1, before, during), Duration::ZERO);
+        assert_eq!(
+            recording.overlap(thread + 1, before, during),
+            Duration::ZERO
+        );
         assert_eq!(recording.overlap(thread, during, during), Duration::ZERO);
     }
 }

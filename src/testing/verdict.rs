@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::long_polls::LongPoll;
-use crate::stall::{Cause, Phase, Place, Stall};
+use crate::stall::{Cause, Phase, Place, Share, Stall};
 
 /// All that is known beside the reports.
 pub(super) struct Knowledge<'a> {
@@ -27,7 +27,10 @@ pub(super) struct Knowledge<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The code under test has blocked for so long.
-    Blocks { cause: Cause, lasted: Duration },
+    Blocks {
+        cause: Cause,
+        lasted: Duration,
+    },
     Excused(Excuse),
 }
 
@@ -111,17 +114,20 @@ impl Knowledge<'_> {
         if self.is_of_poll(thread, began, at) {
             return excused(Excuse::SamePoll);
         }
-        let waited = match report.measured.share {
+        let allowed = thread.map_or(Duration::ZERO, |thread| (self.allowed)(thread, began, at));
+        let (own, cause) = match report.measured.share {
             Some(share) => {
-                let later = if is_over { at_least.saturating_sub(live) } else { Duration::ZERO };
-                in_proportion(share.waited, share.passed + later, lasted)
+                let later = if is_over {
+                    at_least.saturating_sub(live)
+                } else {
+                    Duration::ZERO
+                };
+                own_part(lasted, share, later, report.cause)
             }
             None if self.has_evidence => return excused(Excuse::Unknown),
-            None => Duration::ZERO,
+            None => (lasted, report.cause),
         };
-        let allowed = thread.map_or(Duration::ZERO, |thread| (self.allowed)(thread, began, at));
-        let own = lasted.saturating_sub(waited);
-        self.weigh(own, allowed, report.cause, report.duration.max(lasted))
+        self.weigh(own, allowed, cause, report.duration.max(lasted))
     }
 
     /// Whether a poll of the watched future was most of it.
@@ -138,7 +144,6 @@ impl Knowledge<'_> {
     /// `own` is the time that the thread did not wait for a CPU.
     fn weigh(&self, own: Duration, allowed: Duration, cause: Cause, lasted: Duration) -> Verdict {
         let excuse = match cause {
-            Cause::Starved => Excuse::Starved,
             Cause::Unattended => Excuse::Unattended,
             Cause::Unknown if self.has_evidence => Excuse::Unknown,
             _ if own < self.threshold => Excuse::Starved,
@@ -149,12 +154,25 @@ impl Knowledge<'_> {
     }
 }
 
-/// What is `part` of `of`, of `all`. All of it if it is not known of what.
-fn in_proportion(part: Duration, of: Duration, all: Duration) -> Duration {
-    if of.is_zero() || part >= of {
-        return all;
+/// How much of a stall that has `lasted` the thread did not wait for a CPU, and what it did. `later` has passed since
+/// the last evidence that is told.
+fn own_part(lasted: Duration, share: Share, later: Duration, cause: Cause) -> (Duration, Cause) {
+    let passed = share.passed + later;
+    let certain = passed.saturating_sub(share.waited).min(lasted);
+    if cause == Cause::Starved {
+        // It did something else for less than half of the time, but perhaps for long. What it did before the
+        // first evidence is not known.
+        let cause = match share.on_cpu >= certain / 2 {
+            true => Cause::OnCpu,
+            false => Cause::Blocked { syscall: None },
+        };
+        return (certain, cause);
     }
-    all.mul_f64(part.as_secs_f64() / of.as_secs_f64())
+    if passed.is_zero() {
+        return (Duration::ZERO, cause);
+    }
+    let part = certain.as_secs_f64() / passed.as_secs_f64();
+    (lasted.mul_f64(part.min(1.0)), cause)
 }
 
 #[cfg(all(test, not(loopmon_loom)))]

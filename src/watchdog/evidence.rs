@@ -152,6 +152,7 @@ impl Snapshot {
         let may_wait = !self.is_asleep && uncounted > COUNTED_LATE;
         Share {
             passed,
+            on_cpu,
             waited: if may_wait { waited + uncounted } else { waited },
         }
     }

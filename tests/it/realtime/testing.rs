@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use loopmon::testing::DenyStalls;
 
+use super::stalls::{current_thread, multi_thread};
 use crate::support::millis;
 
 const THRESHOLD: Duration = millis(50);
@@ -23,10 +24,15 @@ fn deny() -> DenyStalls {
     DenyStalls::over(THRESHOLD)
 }
 
-/// Runs a future on the thread of `block_on`, of a runtime with one worker or two.
-fn on_both_flavours<F: Future<Output = ()>>(run: impl Fn() -> F) {
-    super::stalls::current_thread().block_on(run());
-    super::stalls::multi_thread(2).block_on(run());
+/// Runs a test on the thread of `block_on`, with a runtime of each flavour.
+fn in_the_root<F: Future<Output = ()>>(test: impl Fn() -> F) {
+    current_thread().block_on(test());
+    multi_thread(2).block_on(test());
+}
+
+/// The same, with a program that the test spawns.
+fn in_a_task<F: Future<Output = ()> + Send + 'static>(program: fn() -> F) {
+    in_the_root(|| deny().run(async move { tokio::spawn(program()).await.unwrap() }));
 }
 
 fn text(panic: &(dyn Any + Send)) -> String {
