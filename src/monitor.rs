@@ -312,10 +312,17 @@ impl Monitor {
         future
     }
 
-    /// Whether the polls of instrumented futures are watched.
+    /// As [`instrument`](Self::instrument), but fails if the operating system refuses a thread.
     #[cfg(feature = "testing")]
-    pub(crate) fn watches_futures(&self) -> bool {
-        !self.shared.demand.is_unmet()
+    pub(crate) fn try_instrument<F: Future>(
+        &self,
+        name: Arc<str>,
+        future: F,
+    ) -> Result<Instrumented<F>, Error> {
+        let future = Instrumented::new(name, Arc::clone(&self.shared.demand), future);
+        let watched = self.shared.ensure_future_detection();
+        watched.map_err(|refused| Error::new(Kind::ThreadRefused, refused))?;
+        Ok(future)
     }
 
     /// Returns a stream of all stalls from now on: which worker does not return to its scheduler, since when

@@ -21,6 +21,7 @@ mod deny;
 mod findings;
 mod long_polls;
 mod regions;
+mod report;
 mod session;
 mod verdict;
 

@@ -192,7 +192,8 @@ impl Builder {
         self
     }
 
-    /// Has the streams of stalls end only after the stacks of their last reports, which takes seconds at the most.
+    /// Has each report of a stall wait for its stack, though others may overtake it, and the streams end only after
+    /// the last. That takes seconds at the most.
     #[cfg(feature = "testing")]
     pub(crate) fn await_stacks(mut self) -> Builder {
         self.awaits_stacks = true;

@@ -40,7 +40,7 @@ pub(super) struct Shared {
     pub(super) stall_threshold: Duration,
     pub(super) rescue_timers: bool,
     pub(super) stack_capture: StackCapture,
-    /// Whether the streams of stalls end only after the stacks of their last reports.
+    /// Whether each report of a stall waits for its stack, and the streams end only after the last.
     pub(super) awaits_stacks: bool,
     /// What the monitor's instrumented futures need to know.
     pub(super) demand: Arc<Demand>,

@@ -1,7 +1,10 @@
 //! What a test sets up, and the guard that fails it. What is found is judged in `verdict.rs`.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::panic::Location;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -9,6 +12,7 @@ use tokio::runtime::Handle;
 
 use super::allow::Allowed;
 use super::findings::Findings;
+use super::report;
 use super::session::Session;
 use crate::error::{Error, Kind};
 use crate::stack::StackCapture;
@@ -58,6 +62,7 @@ pub struct DenyStalls {
     pub(super) threshold: Duration,
     pub(super) allowed: Vec<Allowed>,
     pub(super) denies_unused: bool,
+    only_reports: bool,
     pub(super) stack_capture: StackCapture,
 }
 
@@ -72,6 +77,7 @@ impl DenyStalls {
             threshold,
             allowed: Vec::new(),
             denies_unused: false,
+            only_reports: false,
             stack_capture: StackCapture::new(),
         }
     }
@@ -108,6 +114,16 @@ impl DenyStalls {
         self
     }
 
+    /// Fails no test. What has blocked is only appended to the file that the environment variable
+    /// [`LOOPMON_STALLS`](crate::docs::testing#a-whole-suite) names, where every [`DenyStalls`] appends it. If
+    /// it names none, nothing is watched.
+    ///
+    /// So a suite that blocks in many places can be cleaned step by step.
+    pub fn report_only(mut self) -> DenyStalls {
+        self.only_reports = true;
+        self
+    }
+
     /// Sets how stacks are taken, and which code on them is [your own](StackCapture::own).
     pub fn stack_capture(mut self, stack_capture: StackCapture) -> DenyStalls {
         self.stack_capture = stack_capture;
@@ -135,19 +151,16 @@ impl DenyStalls {
     pub fn run<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
         let caller = Location::caller();
         async move {
-            let watched = self.begin(caller).and_then(|guard| {
-                if let Ok(runtime) = Handle::try_current() {
-                    guard.session.watch_runtime(&runtime)?;
-                }
-                let future = guard.session.watch_future(future)?;
-                Ok((guard, future))
-            });
-            let (guard, future) = match watched {
-                Ok(watched) => watched,
-                Err(error) => panic!("nothing can be watched at {caller}: {error}"),
+            let runtime = Handle::try_current().ok();
+            let refuse = |error| -> ! { panic!("nothing can be watched at {caller}: {error}") };
+            let watch = self.watch(caller, runtime.as_ref());
+            let watch = watch.unwrap_or_else(|error| refuse(error));
+            let Some(session) = &watch.session else {
+                return future.await;
             };
-            let output = future.await;
-            drop(guard);
+            let watched = session.watch_future(future);
+            let output = watched.unwrap_or_else(|error| refuse(error)).await;
+            drop(watch);
             output
         }
     }
@@ -181,16 +194,56 @@ impl DenyStalls {
     /// what has blocked to the standard error.
     #[track_caller]
     pub fn enter(self) -> Result<DenyGuard, Error> {
-        let caller = Location::caller();
         let runtime = Handle::try_current().map_err(|_| Error::from(Kind::NoRuntime))?;
-        let guard = self.begin(caller)?;
-        guard.session.watch_runtime(&runtime)?;
-        Ok(guard)
+        self.watch(Location::caller(), Some(&runtime))
     }
 
-    fn begin(self, caller: &'static Location<'static>) -> Result<DenyGuard, Error> {
+    /// Returns a function for [`on_thread_start`](tokio::runtime::Builder::on_thread_start), which watches a
+    /// `multi_thread` runtime that the code under test builds: from its first thread on, until that ends.
+    ///
+    /// It only [reports](Self::report_only), as a thread that ends can fail no test.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use loopmon::testing::DenyStalls;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let deny = DenyStalls::over(Duration::from_millis(50));
+    /// let runtime = tokio::runtime::Builder::new_multi_thread()
+    ///     .on_thread_start(deny.on_thread_start())
+    ///     .build()?;
+    /// # drop(runtime);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn on_thread_start(self) -> impl Fn() + Send + Sync + 'static {
+        thread_local! {
+            static GUARD: Cell<Option<DenyGuard>> = const { Cell::new(None) };
+        }
+        let caller = Location::caller();
+        let deny = self.report_only();
+        let is_watched = AtomicBool::new(false);
+        move || {
+            let runtime = Handle::try_current().ok();
+            if runtime.is_some() && !is_watched.swap(true, Ordering::Relaxed) {
+                match deny.clone().watch(caller, runtime.as_ref()) {
+                    Ok(guard) => GUARD.set(Some(guard)),
+                    Err(error) => eprintln!("nothing can be watched at {caller}: {error}"),
+                }
+            }
+        }
+    }
+
+    fn watch(
+        self,
+        caller: &'static Location<'static>,
+        runtime: Option<&Handle>,
+    ) -> Result<DenyGuard, Error> {
+        let is_wanted = !self.only_reports || report::file().is_some();
+        let begin = || Session::begin(&self, runtime);
         Ok(DenyGuard {
-            session: Session::begin(&self)?,
+            session: is_wanted.then(begin).transpose()?,
             settings: self,
             caller,
         })
@@ -206,16 +259,34 @@ impl DenyStalls {
 #[derive(Debug)]
 #[must_use = "the code under test is watched until this is dropped"]
 pub struct DenyGuard {
-    session: Session,
+    /// `None` if nobody wants to know.
+    session: Option<Session>,
     settings: DenyStalls,
     caller: &'static Location<'static>,
 }
 
 impl Drop for DenyGuard {
     fn drop(&mut self) {
-        let findings = self.session.end(&self.settings);
-        if findings.fail() {
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let findings = session.end(&self.settings);
+        self.report(&findings);
+        if findings.fail() && !self.settings.only_reports {
             fail(&findings, self.caller);
+        }
+    }
+}
+
+impl DenyGuard {
+    fn report(&self, findings: &Findings<'_>) {
+        let Some(file) = report::file().filter(|_| !findings.culprits().is_empty()) else {
+            return;
+        };
+        let path = Path::new(&file);
+        let threshold = self.settings.threshold.as_secs_f64();
+        if let Err(error) = report::append(path, findings.culprits(), threshold) {
+            eprintln!("{} cannot be written: {error}", path.display());
         }
     }
 }

@@ -46,8 +46,8 @@ enum Pardon {
 pub(super) struct Culprit {
     /// The function, file and line, or else where the stall was.
     pub(super) name: String,
-    pub(super) places: BTreeSet<String>,
-    pub(super) causes: BTreeSet<String>,
+    places: BTreeSet<String>,
+    causes: BTreeSet<String>,
     pub(super) times: usize,
     pub(super) total: Duration,
     pub(super) longest: Duration,
@@ -133,6 +133,10 @@ impl<'a> Findings<'a> {
         self.culprits[index].add(denied);
     }
 
+    pub(super) fn culprits(&self) -> &[Culprit] {
+        &self.culprits
+    }
+
     /// Whether the test fails.
     pub(super) fn fail(&self) -> bool {
         let denies_unused = self.settings.denies_unused && !self.unused.is_empty();
@@ -169,7 +173,7 @@ impl Denied<'_> {
 }
 
 impl Culprit {
-    fn new(name: String) -> Culprit {
+    pub(super) fn new(name: String) -> Culprit {
         Culprit {
             name,
             places: BTreeSet::new(),
@@ -182,8 +186,7 @@ impl Culprit {
     }
 
     fn add(&mut self, denied: &Denied<'_>) {
-        self.places.insert(denied.place.to_string());
-        self.causes.insert(denied.cause.to_string());
+        self.add_words(&denied.cause.to_string(), &denied.place.to_string());
         self.times += 1;
         self.total += denied.lasted;
         let is_longest = denied.lasted >= self.longest;
@@ -191,6 +194,21 @@ impl Culprit {
         if is_longest && denied.trace.is_some() || self.trace.is_none() {
             self.trace = denied.trace.cloned();
         }
+    }
+}
+
+impl Culprit {
+    pub(super) fn add_words(&mut self, cause: &str, place: &str) {
+        self.causes.insert(cause.to_owned());
+        self.places.insert(place.to_owned());
+    }
+
+    pub(super) fn causes(&self) -> String {
+        list(&self.causes)
+    }
+
+    pub(super) fn places(&self) -> String {
+        list(&self.places)
     }
 }
 
@@ -238,7 +256,7 @@ impl fmt::Display for Culprit {
                 seconds(self.longest)
             )?,
         }
-        write!(f, ": {}; {}", list(&self.causes), list(&self.places))?;
+        write!(f, ": {}; {}", self.causes(), self.places())?;
         match &self.trace {
             Some(trace) => write!(f, "\n{trace}"),
             None => f.write_str("\nno stack: it was over before one could be taken"),

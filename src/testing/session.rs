@@ -16,7 +16,7 @@ use super::long_polls::{LongPolls, Watched, own_times};
 use super::regions::{Inside, Recording};
 use super::verdict::Knowledge;
 use crate::clock;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::monitor::{Monitor, Stalls};
 use crate::runtime::RuntimeTasks;
 use crate::sampler::Sampler;
@@ -26,8 +26,9 @@ use crate::stall::{Stall, StallId};
 /// How many reports are kept.
 const MOST_REPORTS: usize = 1_024;
 
-/// How long the workers of a runtime are waited for until each was seen on its thread.
-const LONGEST_START: Duration = Duration::from_millis(1);
+/// How long the workers of a runtime are waited for until each was seen on its thread. It takes far less, but on a
+/// crowded machine.
+const LONGEST_START: Duration = Duration::from_millis(50);
 
 /// Stacks are waited for ten seconds at the most.
 const LONGEST_END: Duration = Duration::from_secs(15);
@@ -53,7 +54,8 @@ impl Sampler for NoSamples {
 }
 
 impl Session {
-    pub(super) fn begin(settings: &DenyStalls) -> Result<Session, Error> {
+    /// Watches the polls of futures, and the workers and the root future of a runtime.
+    pub(super) fn begin(settings: &DenyStalls, runtime: Option<&Handle>) -> Result<Session, Error> {
         let monitor = Monitor::builder()
             .capacity(1)
             .sampler(NoSamples)
@@ -62,30 +64,23 @@ impl Session {
             .stack_capture(settings.stack_capture.clone())
             .await_stacks()
             .build()?;
-        Ok(Session {
+        let session = Session {
             stalls: monitor.stalls(),
             monitor,
             polls: LongPolls::new(settings.threshold),
             regions: Recording::begin(),
-        })
-    }
-
-    /// Watches the workers of a runtime, and its root future.
-    pub(super) fn watch_runtime(&self, runtime: &Handle) -> Result<(), Error> {
-        self.monitor.install_on(runtime)?;
-        if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread && worker_index().is_none() {
+        };
+        if let Some(runtime) = runtime {
+            session.monitor.install_on(runtime)?;
             await_workers(runtime);
         }
-        Ok(())
+        Ok(session)
     }
 
     /// Watches the polls of a future.
     pub(super) fn watch_future<F: Future>(&self, future: F) -> Result<Watched<F>, Error> {
         let name = plain_path(std::any::type_name::<F>());
-        let future = self.monitor.instrument(name, future);
-        if !self.monitor.watches_futures() {
-            return Err(Kind::ThreadRefused.into());
-        }
+        let future = self.monitor.try_instrument(name.into(), future)?;
         Ok(Watched::new(future, Arc::clone(&self.polls)))
     }
 
@@ -128,11 +123,15 @@ impl Session {
                     }
                     all[index].push(stall);
                 }
-                Poll::Ready(None) => return all,
-                Poll::Pending if clock::now() >= until => return all,
-                Poll::Pending => thread::sleep(CHECK_INTERVAL),
+                Poll::Pending if clock::now() < until => thread::sleep(CHECK_INTERVAL),
+                Poll::Ready(None) | Poll::Pending => break,
             }
         }
+        for reports in &mut all {
+            // Those without a stack have overtaken others.
+            reports.sort_by_key(|report| report.measured.at);
+        }
+        all
     }
 }
 
@@ -141,6 +140,9 @@ pub(super) const IS_OVER: &str = "loopmon::testing::session::Session::all_report
 
 /// Waits until each worker was seen on its thread, but not for long.
 fn await_workers(runtime: &Handle) {
+    if runtime.runtime_flavor() == RuntimeFlavor::CurrentThread || worker_index().is_some() {
+        return;
+    }
     let workers = runtime.metrics().num_workers();
     let tasks = RuntimeTasks::of(runtime);
     let threads = tasks.worker_threads(workers);

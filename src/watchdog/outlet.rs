@@ -11,7 +11,8 @@ use crate::stall::Stall;
 pub(crate) struct Outlet {
     publisher: Publisher<Stall>,
     watches: AtomicUsize,
-    /// Whether the channel stays open for the stacks of its last reports.
+    /// Whether each report waits for its stack, though others may overtake it, and the channel stays open for the
+    /// last of them.
     pub(super) awaits_stacks: bool,
 }
 

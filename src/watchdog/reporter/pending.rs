@@ -63,7 +63,7 @@ impl PendingReports {
         }
     }
 
-    /// Adds a report. An earlier one of the same worker waits no longer.
+    /// Adds a report. An earlier one of the same worker waits no longer, unless the channel awaits all stacks.
     pub(super) fn arrive(&mut self, report: Report, now: Instant) {
         let is_of_same_worker = |other: &Report| {
             let worker = report.stall.worker();
@@ -72,7 +72,8 @@ impl PendingReports {
         };
         // Several futures of one name may be stuck at once.
         self.release(|Waiting { report: other, .. }| {
-            other.stall.id == report.stall.id || is_of_same_worker(other)
+            !other.outlet.awaits_stacks
+                && (other.stall.id == report.stall.id || is_of_same_worker(other))
         });
         let (until, findings) = match report.answer_within {
             Some(wait) => (now + wait, None),

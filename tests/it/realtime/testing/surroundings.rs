@@ -239,7 +239,7 @@ fn tests_in_parallel_threads_fail_for_themselves() {
 
 #[test]
 fn a_test_leaves_no_thread() {
-    in_the_root(|| deny().run(sleep(millis(5))));
+    in_the_root(|| deny().run(async { sleep(millis(5)).await }));
     assert!(loopmon::join_threads(Duration::from_secs(30)));
     let panics = catch_unwind(AssertUnwindSafe(|| {
         current_thread().block_on(deny().run(async { blocks() }));
