@@ -44,6 +44,7 @@
 //! | stalls: what is seen, and what not | [`docs::stalls`], [`Monitor::stalls`], [`Stall`], [`Cause`] |
 //! | adapters: filters, averages, percentiles, alerts, summaries | [`SampleStreamExt`] |
 //! | which adapter serves which purpose | [`docs::combinators`] |
+//! | tests that fail if their code blocks | `docs::testing`, `testing::DenyStalls` |
 //! | who blocks a worker, by function, file and line | [`docs::stacks`], [`StackTrace`] |
 //! | functions called with each sample | [`Callback`] |
 //! | metrics, alerts and what to do when one fires | [`docs::operating`] |
@@ -60,6 +61,7 @@
 //! | `opentelemetry` | `export::OpenTelemetry`: instruments, and stalls as spans | `opentelemetry` |
 //! | `serde` | `Serialize` and `Deserialize` for [`Sample`], [`Stall`] and their parts | `serde` |
 //! | `stack` | [`Stall::trace`]: the stack of what is stuck, and stalls of [root futures](Place::RootFuture); on Linux | `addr2line`, `libc`, `miniz_oxide`, `ruzstd` |
+//! | `testing` | `testing::DenyStalls`: fails a test whose code blocks the event loop | what `stack` brings |
 //! | `tracing` | `export::Tracing`: stalls and pauses as events | `tracing` |
 //! | `full` | all of them | |
 //!

@@ -23,6 +23,7 @@ mod long_polls;
 mod regions;
 mod report;
 mod session;
+mod settings;
 mod verdict;
 
 pub use deny::{DenyGuard, DenyStalls};

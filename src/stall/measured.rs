@@ -13,7 +13,7 @@ pub(crate) struct Measured {
     /// When this was measured. `None` if it is no report of the watchdog's.
     pub(crate) at: Option<Instant>,
     /// How long the stall has lasted for certain, without pauses of the process.
-    pub(crate) at_least: Duration,
+    pub(crate) at_least: Micros,
     /// What the thread did meanwhile, where that is known.
     pub(crate) share: Option<Share>,
 }
@@ -22,12 +22,29 @@ pub(crate) struct Measured {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Share {
     /// The time from the first evidence to the last that was read while the stall went on.
-    pub(crate) passed: Duration,
+    pub(crate) passed: Micros,
     /// How long the thread has run.
-    pub(crate) on_cpu: Duration,
+    pub(crate) on_cpu: Micros,
     /// How long the thread has waited for a CPU, at the most: in that time or, at the end of the stall, in all of
     /// the time since the first evidence.
-    pub(crate) waited: Duration,
+    pub(crate) waited: Micros,
+}
+
+/// A short form of a duration, as reports are copied: microseconds, an hour at the most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Micros(u32);
+
+impl From<Duration> for Micros {
+    fn from(duration: Duration) -> Micros {
+        Micros(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX))
+    }
+}
+
+#[cfg(feature = "testing")]
+impl From<Micros> for Duration {
+    fn from(micros: Micros) -> Duration {
+        Duration::from_micros(micros.0.into())
+    }
 }
 
 impl PartialEq for Measured {

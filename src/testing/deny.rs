@@ -14,6 +14,7 @@ use super::allow::Allowed;
 use super::findings::Findings;
 use super::report;
 use super::session::Session;
+use super::settings::Settings;
 use crate::error::{Error, Kind};
 use crate::stack::StackCapture;
 use crate::stall::Cause;
@@ -59,11 +60,8 @@ use crate::stall::Cause;
 #[derive(Debug, Clone)]
 #[must_use = "nothing is watched until `run` or `enter`"]
 pub struct DenyStalls {
-    pub(super) threshold: Duration,
-    pub(super) allowed: Vec<Allowed>,
-    pub(super) denies_unused: bool,
+    settings: Settings,
     only_reports: bool,
-    pub(super) stack_capture: StackCapture,
 }
 
 impl DenyStalls {
@@ -74,11 +72,13 @@ impl DenyStalls {
     /// or more is better. A stack takes 5 ms or more: a shorter poll is reported without.
     pub fn over(threshold: Duration) -> DenyStalls {
         DenyStalls {
-            threshold,
-            allowed: Vec::new(),
-            denies_unused: false,
+            settings: Settings {
+                threshold,
+                allowed: Vec::new(),
+                denies_unused: false,
+                stack_capture: StackCapture::new(),
+            },
             only_reports: false,
-            stack_capture: StackCapture::new(),
         }
     }
 
@@ -92,7 +92,7 @@ impl DenyStalls {
     /// It goes by stacks. A stall without one then fails no test, and is named in the message; below 5 ms,
     /// where stacks are rare, it does.
     pub fn allow(mut self, path: impl AsRef<str>) -> DenyStalls {
-        self.allowed.push(Allowed::path(path.as_ref()));
+        self.settings.allowed.push(Allowed::path(path.as_ref()));
         self
     }
 
@@ -101,7 +101,7 @@ impl DenyStalls {
     /// [`Cause::Starved`] and [`Cause::Unattended`] fail no test anyway, and neither does [`Cause::Unknown`] where
     /// the system reports what threads do, as Linux does.
     pub fn allow_cause(mut self, cause: Cause) -> DenyStalls {
-        self.allowed.push(Allowed::Cause(cause));
+        self.settings.allowed.push(Allowed::Cause(cause));
         self
     }
 
@@ -110,7 +110,7 @@ impl DenyStalls {
     ///
     /// Without this, such entries are named in the message if the test fails for another reason.
     pub fn deny_unused(mut self) -> DenyStalls {
-        self.denies_unused = true;
+        self.settings.denies_unused = true;
         self
     }
 
@@ -126,7 +126,7 @@ impl DenyStalls {
 
     /// Sets how stacks are taken, and which code on them is [your own](StackCapture::own).
     pub fn stack_capture(mut self, stack_capture: StackCapture) -> DenyStalls {
-        self.stack_capture = stack_capture;
+        self.settings.stack_capture = stack_capture;
         self
     }
 
@@ -241,10 +241,12 @@ impl DenyStalls {
         runtime: Option<&Handle>,
     ) -> Result<DenyGuard, Error> {
         let is_wanted = !self.only_reports || report::file().is_some();
-        let begin = || Session::begin(&self, runtime);
+        let is_wanted = is_wanted && !is_under_valgrind();
+        let begin = || Session::begin(&self.settings, runtime);
         Ok(DenyGuard {
             session: is_wanted.then(begin).transpose()?,
-            settings: self,
+            settings: self.settings,
+            only_reports: self.only_reports,
             caller,
         })
     }
@@ -261,7 +263,8 @@ impl DenyStalls {
 pub struct DenyGuard {
     /// `None` if nobody wants to know.
     session: Option<Session>,
-    settings: DenyStalls,
+    settings: Settings,
+    only_reports: bool,
     caller: &'static Location<'static>,
 }
 
@@ -270,9 +273,10 @@ impl Drop for DenyGuard {
         let Some(session) = &mut self.session else {
             return;
         };
-        let findings = session.end(&self.settings);
+        let seen = session.end(&self.settings);
+        let findings = Findings::new(&self.settings, seen, session.missed());
         self.report(&findings);
-        if findings.fail() && !self.settings.only_reports {
+        if findings.fail() && !self.only_reports {
             fail(&findings, self.caller);
         }
     }
@@ -289,6 +293,12 @@ impl DenyGuard {
             eprintln!("{} cannot be written: {error}", path.display());
         }
     }
+}
+
+/// Whether valgrind runs the process: one thread at a time, which the others wait for as if asleep.
+fn is_under_valgrind() -> bool {
+    let preloaded = std::env::var("LD_PRELOAD").unwrap_or_default();
+    preloaded.contains("vgpreload")
 }
 
 fn fail(findings: &Findings<'_>, caller: &Location<'_>) {

@@ -5,26 +5,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::DenyStalls;
 use super::allow::Allowed;
 use super::session::IS_OVER;
-use super::verdict::{Excuse, Verdict};
+use super::settings::Settings;
+use super::verdict::{Excuse, Seen, Verdict};
 use crate::stack::StackTrace;
 use crate::stall::{Cause, Place, Stall};
 
 /// From this threshold on, a stall lasts long enough for its stack.
 const SHORTEST_WITH_STACK: Duration = Duration::from_millis(5);
 
-/// A stall with all its reports.
-pub(super) struct Seen {
-    pub(super) verdict: Verdict,
-    pub(super) reports: Vec<Stall>,
-}
-
 /// What was found.
 #[derive(Debug)]
 pub(super) struct Findings<'a> {
-    settings: &'a DenyStalls,
+    settings: &'a Settings,
     culprits: Vec<Culprit>,
     excused: BTreeMap<Pardon, usize>,
     unused: Vec<&'a Allowed>,
@@ -64,8 +58,8 @@ struct Denied<'a> {
 
 impl<'a> Findings<'a> {
     pub(super) fn new(
-        settings: &'a DenyStalls,
-        seen: impl Iterator<Item = Seen>,
+        settings: &'a Settings,
+        seen: impl IntoIterator<Item = Seen>,
         missed: u64,
     ) -> Findings<'a> {
         let mut findings = Findings {

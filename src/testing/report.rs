@@ -104,7 +104,7 @@ mod tests {
             serde_json::json!({
                 "test": null,
                 "culprit": "shop::load at src/\"odd\\name\".rs:1",
-                "times": 3.0,
+                "times": 3,
                 "seconds": 0.6,
                 "longest": 0.25,
                 "threshold": 0.05,

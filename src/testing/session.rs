@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor, worker_index};
 
-use super::DenyStalls;
-use super::findings::{Findings, Seen};
 use super::long_polls::{LongPolls, Watched, own_times};
 use super::regions::{Inside, Recording};
-use super::verdict::Knowledge;
+use super::settings::Settings;
+use super::verdict::{Knowledge, Seen};
 use crate::clock;
 use crate::error::Error;
 use crate::monitor::{Monitor, Stalls};
@@ -55,7 +54,7 @@ impl Sampler for NoSamples {
 
 impl Session {
     /// Watches the polls of futures, and the workers and the root future of a runtime.
-    pub(super) fn begin(settings: &DenyStalls, runtime: Option<&Handle>) -> Result<Session, Error> {
+    pub(super) fn begin(settings: &Settings, runtime: Option<&Handle>) -> Result<Session, Error> {
         let monitor = Monitor::builder()
             .capacity(1)
             .sampler(NoSamples)
@@ -85,7 +84,7 @@ impl Session {
     }
 
     /// Ends the watch, and judges what it has seen.
-    pub(super) fn end<'a>(&mut self, settings: &'a DenyStalls) -> Findings<'a> {
+    pub(super) fn end(&mut self, settings: &Settings) -> Vec<Seen> {
         let over = clock::now();
         // To whoever watches this code as well, it is allowed to wait.
         let waits = Inside::enter();
@@ -93,7 +92,6 @@ impl Session {
         let reports = self.all_reports();
         drop(waits);
         let polls = self.polls.take();
-        let missed = self.stalls.missed();
         let knowledge = Knowledge {
             threshold: settings.threshold,
             over,
@@ -101,11 +99,16 @@ impl Session {
             allowed: &|thread, from, to| self.regions.overlap(thread, from, to),
             has_evidence: own_times().is_some(),
         };
-        let seen = reports.into_iter().map(|reports| Seen {
+        let judge = |reports: Vec<Stall>| Seen {
             verdict: knowledge.judge(&reports),
             reports,
-        });
-        Findings::new(settings, seen, missed)
+        };
+        reports.into_iter().map(judge).collect()
+    }
+
+    /// How many reports were lost.
+    pub(super) fn missed(&self) -> u64 {
+        self.stalls.missed()
     }
 
     /// All reports until the end of the stream, by stall.

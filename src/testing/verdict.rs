@@ -23,6 +23,12 @@ pub(super) struct Knowledge<'a> {
     pub(super) has_evidence: bool,
 }
 
+/// A stall with all its reports.
+pub(super) struct Seen {
+    pub(super) verdict: Verdict,
+    pub(super) reports: Vec<Stall>,
+}
+
 /// What is to be said of one stall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -71,7 +77,7 @@ impl Knowledge<'_> {
             return Verdict::Excused(Excuse::Unknown);
         };
         let lasted = poll.ended.saturating_duration_since(poll.began);
-        let own = last.measured.at_least.saturating_sub(poll.waited);
+        let own = Duration::from(last.measured.at_least).saturating_sub(poll.waited);
         let allowed = (self.allowed)(poll.thread, poll.began, poll.ended);
         let cause = match last.cause {
             known @ (Cause::Blocked { .. } | Cause::OnCpu) => known,
@@ -92,7 +98,7 @@ impl Knowledge<'_> {
             {
                 verdict = next;
             }
-            live = report.measured.at_least;
+            live = report.measured.at_least.into();
         }
         verdict
     }
@@ -100,9 +106,10 @@ impl Knowledge<'_> {
     /// One report. The one before was made after `live`; zero if there was none.
     fn judge_report(&self, report: &Stall, live: Duration) -> Verdict {
         let excused = Verdict::Excused;
-        let (Some(at), at_least) = (report.measured.at, report.measured.at_least) else {
+        let Some(at) = report.measured.at else {
             return excused(Excuse::Unknown);
         };
+        let at_least = Duration::from(report.measured.at_least);
         let is_over = report.phase == Phase::Ended;
         if is_over && live.is_zero() {
             // It was not seen while it lasted: it may have been many polls.
@@ -157,12 +164,12 @@ impl Knowledge<'_> {
 /// How much of a stall that has `lasted` the thread did not wait for a CPU, and what it did. `later` has passed since
 /// the last evidence that is told.
 fn own_part(lasted: Duration, share: Share, later: Duration, cause: Cause) -> (Duration, Cause) {
-    let passed = share.passed + later;
-    let certain = passed.saturating_sub(share.waited).min(lasted);
+    let passed = Duration::from(share.passed) + later;
+    let certain = passed.saturating_sub(share.waited.into()).min(lasted);
     if cause == Cause::Starved {
         // It did something else for less than half of the time, but perhaps for long. What it did before the
         // first evidence is not known.
-        let cause = match share.on_cpu >= certain / 2 {
+        let cause = match Duration::from(share.on_cpu) >= certain / 2 {
             true => Cause::OnCpu,
             false => Cause::Blocked { syscall: None },
         };

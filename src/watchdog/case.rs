@@ -182,7 +182,7 @@ impl Case {
             cause: due.hint.unwrap_or(Cause::Unknown),
             measured: Measured {
                 at: Some(due.at.system),
-                at_least: due.at_least,
+                at_least: due.at_least.into(),
                 share: None,
             },
             ..stall

@@ -113,7 +113,7 @@ impl Evidence {
         match (first, self) {
             (Evidence::Seen(first), Evidence::Seen(last)) => Share {
                 // All waiting is counted by now.
-                waited: last.times.waited.saturating_sub(first.times.waited),
+                waited: last.times.waited.saturating_sub(first.times.waited).into(),
                 ..live
             },
             _ => live,
@@ -151,9 +151,9 @@ impl Snapshot {
         let uncounted = passed.saturating_sub(on_cpu).saturating_sub(waited);
         let may_wait = !self.is_asleep && uncounted > COUNTED_LATE;
         Share {
-            passed,
-            on_cpu,
-            waited: if may_wait { waited + uncounted } else { waited },
+            passed: passed.into(),
+            on_cpu: on_cpu.into(),
+            waited: if may_wait { waited + uncounted } else { waited }.into(),
         }
     }
 
@@ -293,5 +293,31 @@ mod tests {
         };
         let cause = seen(Some(times)).cause_afterwards(AwakeInstant::START, Evidence::None, LONG);
         assert_eq!(cause, Cause::Blocked { syscall: None });
+    }
+
+    #[test]
+    fn a_thread_may_wait_while_it_does_not_sleep() {
+        for (last, on_cpu, waited) in [
+            (at(50, 'S', 15, 11), 10, 10),
+            // It has run since the last tick of the kernel, for all that is known.
+            (at(50, 'R', 45, 1), 40, 0),
+            // It may be waiting since 29 ms.
+            (at(50, 'R', 15, 12), 10, 40),
+        ] {
+            let share = last.share_since(at(0, 'R', 5, 1));
+            let [passed, on_cpu, waited] = [50, on_cpu, waited].map(|millis| ms(millis).into());
+            let expected = Share {
+                passed,
+                on_cpu,
+                waited,
+            };
+            assert_eq!(share, Some(expected), "{last:?}");
+        }
+        let first = at(0, 'S', 5, 1);
+        assert_eq!(Evidence::Held.share_since(first), None);
+        let live = at(50, 'R', 15, 12).share_since(first).unwrap();
+        let over = at(70, 'S', 30, 16).share_in(live, first);
+        assert_eq!((over.passed, over.waited), (live.passed, ms(15).into()));
+        assert_eq!(Evidence::Gone.share_in(live, first), live);
     }
 }

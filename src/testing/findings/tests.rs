@@ -1,12 +1,23 @@
 use chrono::DateTime;
 
 use super::*;
+use crate::stack::StackCapture;
 use crate::stall::Phase;
 
 const LASTED: Duration = Duration::from_millis(120);
 
-fn deny() -> DenyStalls {
-    DenyStalls::over(Duration::from_millis(50))
+/// What is denied, with a list of what is allowed.
+fn deny(allowed: Vec<Allowed>) -> Settings {
+    Settings {
+        threshold: Duration::from_millis(50),
+        allowed,
+        denies_unused: false,
+        stack_capture: StackCapture::new(),
+    }
+}
+
+fn path(prefix: &str) -> Vec<Allowed> {
+    vec![Allowed::path(prefix)]
 }
 
 fn trace(function: &str) -> Option<Arc<StackTrace>> {
@@ -45,14 +56,14 @@ fn excused(excuse: Excuse) -> Seen {
     seen(Verdict::Excused(excuse), Place::Worker(0), None)
 }
 
-fn found(settings: &DenyStalls, seen: Vec<Seen>) -> (bool, String) {
-    let findings = Findings::new(settings, seen.into_iter(), 0);
+fn found(settings: &Settings, seen: Vec<Seen>) -> (bool, String) {
+    let findings = Findings::new(settings, seen, 0);
     (findings.fail(), findings.to_string())
 }
 
 #[test]
 fn every_culprit_is_told_once() {
-    let settings = deny().allow("sqlx::migrate");
+    let settings = deny(path("sqlx::migrate"));
     let future = Place::Future("shop::checkout".into());
     let findings = found(
         &settings,
@@ -97,39 +108,44 @@ fn nothing_fails_by_what_is_excused() {
         Excuse::Region,
         Excuse::SamePoll,
     ] {
-        assert!(!found(&deny(), vec![excused(excuse)]).0);
+        assert!(!found(&deny(Vec::new()), vec![excused(excuse)]).0);
     }
-    assert!(!found(&deny(), Vec::new()).0);
+    assert!(!found(&deny(Vec::new()), Vec::new()).0);
 }
 
 #[test]
 fn a_list_allows_by_any_function_by_the_future_and_by_the_cause() {
     let shop = || vec![blocked(Place::Worker(0), "<&shop::Db as sqlx::Run>::run")];
     for (settings, fails) in [
-        (deny().allow("shop::Db"), false),
-        (deny().allow("sqlx::"), false),
-        (deny().allow("shop::main"), false),
-        (deny().allow("sh"), false),
-        (deny().allow("shop-"), true),
-        (deny().allow("main"), true),
-        (deny().allow(""), true),
-        (deny().allow_cause(Cause::OnCpu), true),
-        (deny().allow_cause(Cause::blocked(None)), false),
+        (deny(path("shop::Db")), false),
+        (deny(path("sqlx::")), false),
+        (deny(path("shop::main")), false),
+        (deny(path("sh")), false),
+        (deny(path("shop-")), true),
+        (deny(path("main")), true),
+        (deny(path("")), true),
+        (deny(vec![Allowed::Cause(Cause::OnCpu)]), true),
+        (deny(vec![Allowed::Cause(Cause::blocked(None))]), false),
         (
-            deny().allow_cause(Cause::blocked(Some(crate::Syscall::new(9_999)))),
+            deny(vec![Allowed::Cause(Cause::blocked(Some(
+                crate::Syscall::new(9_999),
+            )))]),
             true,
         ),
     ] {
         assert_eq!(found(&settings, shop()).0, fails, "{settings:?}");
     }
     let future = || vec![blocked(Place::Future("shop::a_b".into()), "x::y")];
-    assert!(!found(&deny().allow("shop::a-b"), future()).0);
-    assert!(found(&deny().allow("shop::a-c"), future()).0);
+    assert!(!found(&deny(path("shop::a-b")), future()).0);
+    assert!(found(&deny(path("shop::a-c")), future()).0);
 }
 
 #[test]
 fn an_entry_that_matches_nothing_fails_on_request() {
-    let used = deny().allow("shop::").deny_unused();
+    let used = Settings {
+        denies_unused: true,
+        ..deny(path("shop::"))
+    };
     let shop = vec![blocked(Place::Worker(0), "shop::load")];
     assert!(!found(&used, shop).0);
     let (fails, text) = found(&used, Vec::new());
@@ -146,16 +162,19 @@ fn without_a_stack_nothing_is_blamed_that_may_be_allowed() {
         bare.reports[0].trace = None;
         vec![bare]
     };
-    let (fails, text) = found(&deny(), bare());
+    let (fails, text) = found(&deny(Vec::new()), bare());
     assert!(
         fails && text.contains("\n\nfuture shop::checkout\n    once, for 0.120 s"),
         "{text}"
     );
-    assert!(!found(&deny().allow("sqlx::"), bare()).0);
-    assert!(found(&deny().allow_cause(Cause::OnCpu), bare()).0);
-    let short = DenyStalls::over(Duration::from_millis(1));
-    assert!(found(&short.clone().allow("sqlx::"), bare()).0);
-    assert!(!found(&short.allow("shop::check"), bare()).0);
+    assert!(!found(&deny(path("sqlx::")), bare()).0);
+    assert!(found(&deny(vec![Allowed::Cause(Cause::OnCpu)]), bare()).0);
+    let short = |allowed| Settings {
+        threshold: Duration::from_millis(1),
+        ..deny(allowed)
+    };
+    assert!(found(&short(path("sqlx::")), bare()).0);
+    assert!(!found(&short(path("shop::check")), bare()).0);
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl Test {
         stall.thread = Some(OsThread::current());
         stall.measured = Measured {
             at: Some(self.at(lasted)),
-            at_least: ms(lasted),
+            at_least: ms(lasted).into(),
             share: None,
         };
         stall
@@ -62,7 +62,7 @@ impl Test {
 
     fn worker(&self, phase: Phase, cause: Cause, lasted: u64, share: [u64; 3]) -> Stall {
         let mut stall = self.report(phase, Place::Worker(0), cause, lasted);
-        let [passed, on_cpu, waited] = share.map(ms);
+        let [passed, on_cpu, waited] = share.map(|millis| ms(millis).into());
         stall.measured.share = Some(Share {
             passed,
             on_cpu,
@@ -119,7 +119,7 @@ fn a_poll_counts_without_pauses_and_what_was_allowed() {
     let mut test = Test::new();
     test.poll(300, 0, BLOCKED);
     let mut paused = test.future(BLOCKED, 300);
-    paused.measured.at_least = ms(49);
+    paused.measured.at_least = ms(49).into();
     assert_eq!(test.judge(&[paused]), starved());
     test.allowed = ms(250);
     let reports = [test.future(BLOCKED, 300)];
@@ -184,7 +184,7 @@ fn one_report_is_enough_unless_the_end_shows_that_nobody_ran_the_worker() {
     assert_eq!(test.judge(&reports), blocks(BLOCKED, 50));
     let reports = [started, starves.clone(), ended(Cause::Unattended)];
     assert_eq!(test.judge(&reports), Verdict::Excused(Excuse::Unattended));
-    assert_eq!(test.judge(&[starves.clone()]), starved());
+    assert_eq!(test.judge(std::slice::from_ref(&starves)), starved());
     // At the end, the waiting is known of 75 + 20 ms.
     assert_eq!(test.judge(&[starves, ended(BLOCKED)]), blocks(BLOCKED, 120));
     // It may have been several polls.

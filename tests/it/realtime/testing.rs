@@ -3,6 +3,7 @@
 
 mod blocks;
 mod healthy;
+mod suite;
 mod surroundings;
 
 use std::any::Any;
