@@ -70,8 +70,8 @@ impl<'a> Findings<'a> {
             settings,
         };
         let mut used = BTreeSet::new();
-        for Seen { verdict, reports } in seen {
-            if let Err(pardon) = findings.add(verdict, &reports, &mut used) {
+        for stall in seen {
+            if let Err(pardon) = findings.add(&stall, &mut used) {
                 *findings.excused.entry(pardon).or_default() += 1;
             }
         }
@@ -81,24 +81,16 @@ impl<'a> Findings<'a> {
         findings
     }
 
-    fn add(
-        &mut self,
-        verdict: Verdict,
-        reports: &[Stall],
-        used: &mut BTreeSet<usize>,
-    ) -> Result<(), Pardon> {
-        let (cause, lasted) = match verdict {
+    fn add(&mut self, seen: &Seen, used: &mut BTreeSet<usize>) -> Result<(), Pardon> {
+        let (cause, lasted) = match seen.verdict {
             Verdict::Blocks { cause, lasted } => (cause, lasted),
             Verdict::Excused(excuse) => return Err(Pardon::Excused(excuse)),
         };
-        let Some(last) = reports.last() else {
-            return Ok(());
-        };
         let denied = Denied {
-            place: &last.place,
+            place: &seen.place,
             cause,
             lasted,
-            trace: trace_of(reports),
+            trace: trace_of(&seen.reports),
         };
         let allowed = &self.settings.allowed;
         let mut matching = (0..allowed.len())

@@ -29,8 +29,10 @@ thread_local! {
 }
 
 /// A poll that has lasted for the threshold.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct LongPoll {
+    /// The name of the future.
+    pub(super) name: Arc<str>,
     /// The number of the thread.
     pub(super) thread: u32,
     pub(super) began: Instant,
@@ -53,13 +55,22 @@ pin_project! {
     pub(super) struct Watched<F> {
         #[pin]
         future: Instrumented<F>,
+        name: Arc<str>,
         polls: Arc<LongPolls>,
     }
 }
 
 impl<F> Watched<F> {
-    pub(super) fn new(future: Instrumented<F>, polls: Arc<LongPolls>) -> Watched<F> {
-        Watched { future, polls }
+    pub(super) fn new(
+        future: Instrumented<F>,
+        name: Arc<str>,
+        polls: Arc<LongPolls>,
+    ) -> Watched<F> {
+        Watched {
+            future,
+            name,
+            polls,
+        }
     }
 }
 
@@ -68,7 +79,7 @@ impl<F: Future> Future for Watched<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let _timer = Timer::begin(this.polls);
+        let _timer = Timer::begin(this.name, this.polls);
         this.future.poll(cx)
     }
 }
@@ -88,13 +99,14 @@ impl LongPolls {
 
 /// Measures a poll until it is dropped, also by a panic.
 struct Timer<'a> {
+    name: &'a Arc<str>,
     polls: &'a LongPolls,
     began: Instant,
     times: Option<Times>,
 }
 
 impl Timer<'_> {
-    fn begin(polls: &LongPolls) -> Timer<'_> {
+    fn begin<'a>(name: &'a Arc<str>, polls: &'a LongPolls) -> Timer<'a> {
         let began = clock::now();
         let is_recent = |(at, _): &(Instant, Times)| {
             began.saturating_duration_since(*at) < polls.threshold / READ_AGAIN_AFTER
@@ -105,6 +117,7 @@ impl Timer<'_> {
             LAST_READ.set(times.map(|times| (began, times)));
         }
         Timer {
+            name,
             polls,
             began,
             times,
@@ -124,6 +137,7 @@ impl Drop for Timer<'_> {
             _ => (Duration::ZERO, Cause::Unknown),
         };
         let poll = LongPoll {
+            name: Arc::clone(self.name),
             thread: OsThread::current().number(),
             began: self.began,
             ended,
@@ -187,10 +201,10 @@ mod tests {
 
     #[test]
     fn only_long_polls_are_kept_and_a_panic_ends_one() {
-        let polls = LongPolls::new(Duration::from_millis(2));
-        drop(Timer::begin(&polls));
+        let (name, polls) = ("f".into(), LongPolls::new(Duration::from_millis(2)));
+        drop(Timer::begin(&name, &polls));
         let panics = std::panic::catch_unwind(|| {
-            let _timer = Timer::begin(&polls);
+            let _timer = Timer::begin(&name, &polls);
             std::thread::park_timeout(Duration::from_millis(3));
             std::panic::resume_unwind(Box::new(()));
         });

@@ -21,6 +21,7 @@ use crate::runtime::RuntimeTasks;
 use crate::sampler::Sampler;
 use crate::stack::plain_path;
 use crate::stall::{Stall, StallId};
+use crate::watchdog::paused_between;
 
 /// How many reports are kept.
 const MOST_REPORTS: usize = 1_024;
@@ -78,9 +79,9 @@ impl Session {
 
     /// Watches the polls of a future.
     pub(super) fn watch_future<F: Future>(&self, future: F) -> Result<Watched<F>, Error> {
-        let name = plain_path(std::any::type_name::<F>());
-        let future = self.monitor.try_instrument(name.into(), future)?;
-        Ok(Watched::new(future, Arc::clone(&self.polls)))
+        let name: Arc<str> = plain_path(std::any::type_name::<F>()).into();
+        let future = self.monitor.try_instrument(Arc::clone(&name), future)?;
+        Ok(Watched::new(future, name, Arc::clone(&self.polls)))
     }
 
     /// Ends the watch, and judges what it has seen.
@@ -97,13 +98,10 @@ impl Session {
             over,
             polls: &polls,
             allowed: &|thread, from, to| self.regions.overlap(thread, from, to),
+            paused: &paused_between,
             has_evidence: own_times().is_some(),
         };
-        let judge = |reports: Vec<Stall>| Seen {
-            verdict: knowledge.judge(&reports),
-            reports,
-        };
-        reports.into_iter().map(judge).collect()
+        knowledge.judge(reports)
     }
 
     /// How many reports were lost.

@@ -5,6 +5,7 @@
 //! a worker, the watchdog has evidence from half the threshold on; the thread counts as having waited as much, in
 //! proportion, before.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::long_polls::LongPoll;
@@ -19,13 +20,16 @@ pub(super) struct Knowledge<'a> {
     pub(super) polls: &'a [LongPoll],
     /// For how long a thread was allowed to block between two times.
     pub(super) allowed: &'a dyn Fn(u32, Instant, Instant) -> Duration,
+    /// For how long the process was paused between two times.
+    pub(super) paused: &'a dyn Fn(Instant, Instant) -> Duration,
     /// Whether the system reports what threads do.
     pub(super) has_evidence: bool,
 }
 
-/// A stall with all its reports.
+/// A stall with all its reports. A poll that was over before the watchdog could look may have none.
 pub(super) struct Seen {
     pub(super) verdict: Verdict,
+    pub(super) place: Place,
     pub(super) reports: Vec<Stall>,
 }
 
@@ -56,31 +60,48 @@ pub(super) enum Excuse {
 }
 
 impl Knowledge<'_> {
-    /// Judges a stall by all its reports.
-    pub(super) fn judge(&self, reports: &[Stall]) -> Verdict {
-        let Some(last) = reports.last() else {
-            return Verdict::Excused(Excuse::Unknown);
+    /// Judges all stalls. Each has its reports, in their order.
+    pub(super) fn judge(&self, stalls: Vec<Vec<Stall>>) -> Vec<Seen> {
+        let of_poll = |stalls: &Vec<Stall>| {
+            let last = stalls.last();
+            last.is_some_and(|last| matches!(last.place, Place::Future(_)))
         };
-        match last.place {
-            Place::Future(_) => self.judge_poll(last),
-            Place::Worker(_) | Place::RootFuture => self.judge_worker(reports, last),
+        let (mut of_polls, others): (Vec<_>, Vec<_>) = stalls.into_iter().partition(of_poll);
+        let mut seen = Vec::new();
+        for poll in self.polls {
+            let is_in = |at: &Instant| poll.began <= *at && *at <= poll.ended;
+            let is_its = |reports: &Vec<Stall>| {
+                let mut at = reports.iter().filter_map(|report| report.measured.at);
+                at.any(|at| is_in(&at))
+            };
+            let its = of_polls.iter().position(is_its);
+            let reports = its.map_or_else(Vec::new, |its| of_polls.swap_remove(its));
+            seen.push(Seen {
+                verdict: self.judge_poll(poll, reports.last()),
+                place: Place::Future(Arc::clone(&poll.name)),
+                reports,
+            });
         }
+        for reports in others {
+            if let Some(last) = reports.last() {
+                seen.push(Seen {
+                    verdict: self.judge_worker(&reports, last),
+                    place: last.place.clone(),
+                    reports,
+                });
+            }
+        }
+        seen
     }
 
-    /// A poll of the watched future.
-    fn judge_poll(&self, last: &Stall) -> Verdict {
-        let of_poll = |at: Instant| {
-            let is_in = |poll: &&LongPoll| poll.began <= at && at <= poll.ended;
-            self.polls.iter().find(is_in)
-        };
-        let Some(poll) = last.measured.at.and_then(of_poll) else {
-            return Verdict::Excused(Excuse::Unknown);
-        };
+    /// A poll of the watched future, of which `last` is the last report.
+    fn judge_poll(&self, poll: &LongPoll, last: Option<&Stall>) -> Verdict {
         let lasted = poll.ended.saturating_duration_since(poll.began);
-        let own = Duration::from(last.measured.at_least).saturating_sub(poll.waited);
+        let paused = (self.paused)(poll.began, poll.ended);
+        let own = lasted.saturating_sub(paused).saturating_sub(poll.waited);
         let allowed = (self.allowed)(poll.thread, poll.began, poll.ended);
-        let cause = match last.cause {
-            known @ (Cause::Blocked { .. } | Cause::OnCpu) => known,
+        let cause = match last.map(|last| last.cause) {
+            Some(known @ (Cause::Blocked { .. } | Cause::OnCpu)) => known,
             _ => poll.cause,
         };
         self.weigh(own, allowed, cause, lasted)

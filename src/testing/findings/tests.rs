@@ -40,6 +40,7 @@ fn seen(verdict: Verdict, place: Place, trace: Option<Arc<StackTrace>>) -> Seen 
     stall.trace = trace;
     Seen {
         verdict,
+        place: stall.place.clone(),
         reports: vec![stall],
     }
 }

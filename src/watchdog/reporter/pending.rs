@@ -139,7 +139,11 @@ impl PendingReports {
         let mut index = 0;
         while let Some(outlet) = self.ending.get(index) {
             let is_of = |other: &Arc<Outlet>| Arc::ptr_eq(other, outlet);
-            if self.waiting.iter().any(|waiting| is_of(&waiting.report.outlet)) {
+            if self
+                .waiting
+                .iter()
+                .any(|waiting| is_of(&waiting.report.outlet))
+            {
                 index += 1;
                 continue;
             }
