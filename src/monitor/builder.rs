@@ -50,7 +50,7 @@ pub struct Builder {
     stall_callbacks: Callbacks<Stall>,
     rescue_timers: bool,
     stack_capture: StackCapture,
-    awaits_stacks: bool,
+    is_for_test: bool,
 }
 
 impl Builder {
@@ -66,7 +66,7 @@ impl Builder {
             stall_callbacks: Callbacks::default(),
             rescue_timers: false,
             stack_capture: StackCapture::new(),
-            awaits_stacks: false,
+            is_for_test: false,
         }
     }
 
@@ -192,11 +192,11 @@ impl Builder {
         self
     }
 
-    /// Has each report of a stall wait for its stack, though others may overtake it, and the streams end only after
-    /// the last. That takes seconds at the most.
+    /// For a test: each report of a stall waits for its stack, though others may overtake it, and the streams end
+    /// only after the last. That takes seconds at the most.
     #[cfg(feature = "testing")]
-    pub(crate) fn await_stacks(mut self) -> Builder {
-        self.awaits_stacks = true;
+    pub(crate) fn for_test(mut self) -> Builder {
+        self.is_for_test = true;
         self
     }
 
@@ -245,7 +245,7 @@ impl Builder {
                 stall_threshold: self.stall_threshold,
                 rescue_timers: self.rescue_timers,
                 stack_capture: self.stack_capture,
-                awaits_stacks: self.awaits_stacks,
+                is_for_test: self.is_for_test,
                 demand: Arc::new(Demand::new(self.stall_threshold)),
                 tasks: Tasks::default(),
             }),

@@ -40,8 +40,8 @@ pub(super) struct Shared {
     pub(super) stall_threshold: Duration,
     pub(super) rescue_timers: bool,
     pub(super) stack_capture: StackCapture,
-    /// Whether each report of a stall waits for its stack, and the streams end only after the last.
-    pub(super) awaits_stacks: bool,
+    /// Whether a test of the user's reads the stalls.
+    pub(super) is_for_test: bool,
     /// What the monitor's instrumented futures need to know.
     pub(super) demand: Arc<Demand>,
     pub(super) tasks: Tasks,
@@ -100,7 +100,7 @@ impl Shared {
                 .with(|attachment| attachment.post(new.as_ref(), &mut old));
             match post {
                 Some(post) => return post,
-                None => new = Some(Post::open(self.stall_capacity, self.awaits_stacks)),
+                None => new = Some(Post::open(self.stall_capacity, self.is_for_test)),
             }
         }
     }

@@ -42,9 +42,9 @@ impl Channel {
 }
 
 impl Post {
-    pub(super) fn open(capacity: usize, awaits_stacks: bool) -> Post {
+    pub(super) fn open(capacity: usize, is_for_test: bool) -> Post {
         Post {
-            outlet: Arc::new(Outlet::new(capacity, awaits_stacks)),
+            outlet: Arc::new(Outlet::new(capacity, is_for_test)),
             watch: Arc::default(),
         }
     }

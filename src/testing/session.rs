@@ -62,7 +62,7 @@ impl Session {
             .stall_threshold(settings.threshold)
             .stall_capacity(MOST_REPORTS)
             .stack_capture(settings.stack_capture.clone())
-            .await_stacks()
+            .for_test()
             .build()?;
         let session = Session {
             stalls: monitor.stalls(),

@@ -11,17 +11,18 @@ use crate::stall::Stall;
 pub(crate) struct Outlet {
     publisher: Publisher<Stall>,
     watches: AtomicUsize,
-    /// Whether each report waits for its stack, though others may overtake it, and the channel stays open for the
-    /// last of them.
-    pub(super) awaits_stacks: bool,
+    /// Whether a test of the user's reads it. Then each report waits for its stack, though others may overtake it,
+    /// and the channel stays open for the last of them. And no thread is taken for a worker's that may be another
+    /// runtime's.
+    pub(super) is_for_test: bool,
 }
 
 impl Outlet {
-    pub(crate) fn new(capacity: usize, awaits_stacks: bool) -> Outlet {
+    pub(crate) fn new(capacity: usize, is_for_test: bool) -> Outlet {
         Outlet {
             publisher: Publisher::new(capacity),
             watches: AtomicUsize::new(0),
-            awaits_stacks,
+            is_for_test,
         }
     }
 

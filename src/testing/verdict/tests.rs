@@ -218,3 +218,30 @@ fn a_stall_of_a_worker_counts_until_the_test_is_over_and_once() {
     test.polls.iter_mut().for_each(|poll| poll.thread += 1);
     assert_eq!(test.judge(&reports), blocks(BLOCKED, 60));
 }
+
+#[test]
+fn each_poll_is_judged_by_itself_with_its_own_reports() {
+    let mut test = Test::new();
+    test.poll(60, 0, BLOCKED);
+    test.poll(90, 50, Cause::OnCpu);
+    test.polls[1].began = test.at(61);
+    let reports = |lasted| vec![test.future(BLOCKED, lasted)];
+    let knowledge = Knowledge {
+        threshold: ms(20),
+        over: test.over,
+        polls: &test.polls,
+        allowed: &|_, _, _| Duration::ZERO,
+        paused: &|_, _| Duration::ZERO,
+        has_evidence: true,
+    };
+    // The third belongs to no poll that is kept.
+    let seen = knowledge.judge(vec![reports(80), reports(30), reports(95)]);
+    let told: Vec<_> = seen
+        .iter()
+        .map(|seen| (Some(seen.verdict), seen.reports[0].duration))
+        .collect();
+    assert_eq!(told, [(blocks(BLOCKED, 60), ms(30)), (starved(), ms(80))]);
+    let seen = knowledge.judge(Vec::new());
+    assert_eq!(Some(seen[0].verdict), blocks(BLOCKED, 60));
+    assert!(seen.iter().all(|seen| seen.reports.is_empty()));
+}

@@ -63,7 +63,7 @@ impl PendingReports {
         }
     }
 
-    /// Adds a report. An earlier one of the same worker waits no longer, unless the channel awaits all stacks.
+    /// Adds a report. An earlier one of the same worker waits no longer, unless a test wants all stacks.
     pub(super) fn arrive(&mut self, report: Report, now: Instant) {
         let is_of_same_worker = |other: &Report| {
             let worker = report.stall.worker();
@@ -72,7 +72,7 @@ impl PendingReports {
         };
         // Several futures of one name may be stuck at once.
         self.release(|Waiting { report: other, .. }| {
-            !other.outlet.awaits_stacks
+            !other.outlet.is_for_test
                 && (other.stall.id == report.stall.id || is_of_same_worker(other))
         });
         let (until, findings) = match report.answer_within {
@@ -119,10 +119,10 @@ impl PendingReports {
             .find(|waiting| waiting.report.stall.id == id && waiting.report.number == number)
     }
 
-    /// A watch that publishes on this channel has ended: publishes all that waits for it, with the stacks if the
-    /// channel awaits them.
+    /// A watch that publishes on this channel has ended: publishes all that waits for it, with the stacks if a
+    /// test wants them.
     pub(super) fn end(&mut self, outlet: Arc<Outlet>, now: Instant) {
-        if !outlet.awaits_stacks {
+        if !outlet.is_for_test {
             self.release(|waiting| Arc::ptr_eq(&waiting.report.outlet, &outlet));
         }
         self.ending.push(outlet);

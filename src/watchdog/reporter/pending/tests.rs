@@ -235,7 +235,7 @@ fn all_is_published_before_the_end() {
 }
 
 #[test]
-fn a_channel_that_awaits_stacks_stays_open_for_them() {
+fn a_channel_that_is_for_test_stays_open_for_them() {
     let mut reports = Reports::on(Outlet::new(16, true));
     let mut stall = stall(0, Phase::Started);
     let (first, is_first_unresolved) = Unresolved::empty();

@@ -4,7 +4,7 @@
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use loopmon::testing::DenyStalls;
@@ -54,7 +54,10 @@ fn lines() -> Vec<serde_json::Value> {
     let start = |()| {
         let mut part = Command::new(std::env::current_exe().unwrap());
         part.args(["--exact", &format!("{module}::a_part")]);
-        part.env(VARIABLE, &path).spawn().unwrap()
+        part.env(VARIABLE, &path)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
     };
     for mut process in [(), ()].map(start) {
         assert!(process.wait().unwrap().success());
