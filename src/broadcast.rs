@@ -126,6 +126,25 @@ impl<T: Item> Subscription<T> {
     pub(crate) fn missed(&self) -> u64 {
         self.missed
     }
+
+    /// Returns the next item, or `None` at the end. Where there is no news, nobody is woken by the next.
+    pub(crate) fn try_next(&mut self) -> Poll<Option<T>> {
+        while let Some(receiver) = self.receiver.as_mut().filter(|_| !self.ended) {
+            match receiver.try_recv() {
+                Ok(mut item) => {
+                    *item.missed_mut() += std::mem::take(&mut self.unreported);
+                    return Poll::Ready(Some(item));
+                }
+                Err(TryRecvError::Overflowed(lost)) => {
+                    self.unreported += lost;
+                    self.missed += lost;
+                }
+                Err(TryRecvError::Closed) => self.ended = true,
+                Err(TryRecvError::Empty) => return Poll::Pending,
+            }
+        }
+        Poll::Ready(None)
+    }
 }
 
 impl<T: Item> Stream for Subscription<T> {
@@ -133,26 +152,11 @@ impl<T: Item> Stream for Subscription<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let this = &mut *self;
-        let mut waits = false;
-        while let Some(receiver) = this.receiver.as_mut().filter(|_| !this.ended) {
-            match receiver.try_recv() {
-                Ok(mut item) => {
-                    *item.missed_mut() += std::mem::take(&mut this.unreported);
-                    return Poll::Ready(Some(item));
-                }
-                Err(TryRecvError::Overflowed(lost)) => {
-                    this.unreported += lost;
-                    this.missed += lost;
-                }
-                Err(TryRecvError::Closed) => this.ended = true,
-                Err(TryRecvError::Empty) if waits => return Poll::Pending,
-                Err(TryRecvError::Empty) => {
-                    this.waiter.register(cx.waker());
-                    waits = true;
-                }
-            }
+        if let news @ Poll::Ready(_) = this.try_next() {
+            return news;
         }
-        Poll::Ready(None)
+        this.waiter.register(cx.waker());
+        this.try_next()
     }
 }
 

@@ -23,3 +23,7 @@ pub mod stacks {}
 
 #[doc = include_str!("docs/stalls.md")]
 pub mod stalls {}
+
+#[cfg(feature = "testing")]
+#[doc = include_str!("docs/testing.md")]
+pub mod testing {}

@@ -44,6 +44,7 @@
 //! | stalls: what is seen, and what not | [`docs::stalls`], [`Monitor::stalls`], [`Stall`], [`Cause`] |
 //! | adapters: filters, averages, percentiles, alerts, summaries | [`SampleStreamExt`] |
 //! | which adapter serves which purpose | [`docs::combinators`] |
+//! | tests that fail if their code blocks | `docs::testing`, `testing::DenyStalls` |
 //! | who blocks a worker, by function, file and line | [`docs::stacks`], [`StackTrace`] |
 //! | who costs most | [`Monitor::culprits`], [`Culprits`] |
 //! | a live page, JSON and a health check that answer while a runtime is stuck | `dashboard` |
@@ -64,6 +65,7 @@
 //! | `opentelemetry` | `export::OpenTelemetry`: instruments, and stalls as spans | `opentelemetry` |
 //! | `serde` | `Serialize` and `Deserialize` for [`Sample`], [`Stall`] and their parts | `serde` |
 //! | `stack` | [`Stall::trace`]: the stack of what is stuck, and stalls of [root futures](Place::RootFuture); on Linux | `addr2line`, `libc`, `miniz_oxide`, `ruzstd` |
+//! | `testing` | `testing::DenyStalls`: fails a test whose code blocks the event loop | what `stack` brings |
 //! | `tower` | `shed`: refusing what is too much | `http`, `tower-layer`, `tower-service` |
 //! | `tracing` | `export::Tracing`: stalls and pauses as events | `tracing` |
 //! | `full` | all of them | |
@@ -121,6 +123,8 @@ mod stats;
 pub mod stream;
 mod sync;
 mod syscall;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod threads;
 mod waiting;
 mod watchdog;

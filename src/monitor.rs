@@ -313,6 +313,19 @@ impl Monitor {
         future
     }
 
+    /// As [`instrument`](Self::instrument), but fails if the operating system refuses a thread.
+    #[cfg(feature = "testing")]
+    pub(crate) fn try_instrument<F: Future>(
+        &self,
+        name: Arc<str>,
+        future: F,
+    ) -> Result<Instrumented<F>, Error> {
+        let future = Instrumented::new(name, Arc::clone(&self.shared.demand), future);
+        let watched = self.shared.ensure_future_detection();
+        watched.map_err(|refused| Error::new(Kind::ThreadRefused, refused))?;
+        Ok(future)
+    }
+
     /// Returns a stream of all stalls from now on: which worker does not return to its scheduler, since when
     /// and why. They are reported while they last.
     ///

@@ -23,6 +23,8 @@
 //! 13. `trace.rs`, `frame.rs`: the user reads the trace.
 
 mod frame;
+#[cfg(feature = "stack")]
+mod paths;
 mod resolver_thread;
 mod settings;
 mod snapshot;
@@ -61,6 +63,10 @@ platform!(
 
 pub(crate) use frame::Brief;
 pub use frame::Frame;
+#[cfg(feature = "testing")]
+pub(crate) use frame::plain_path;
+#[cfg(feature = "testing")]
+pub(crate) use paths::paths;
 pub(crate) use platform::{
     ARE_TAKEN, ContextAddress, OnCpuTracker, Witness, follow, identify, introduce, own_id, sleeps,
 };

@@ -2,6 +2,7 @@
 
 mod cause;
 mod id;
+mod measured;
 mod place;
 mod thread;
 
@@ -14,6 +15,7 @@ use tokio::task;
 
 pub use cause::Cause;
 pub use id::StallId;
+pub(crate) use measured::{Measured, Share};
 pub use place::Place;
 pub use thread::OsThread;
 
@@ -93,6 +95,8 @@ pub struct Stall {
     /// How many reports this reader lost just before this one, because it was too slow.
     #[cfg_attr(feature = "serde", serde(default))]
     pub missed: u64,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) measured: Measured,
 }
 
 /// The phase of a [`Stall`] at one of its reports.
@@ -149,6 +153,7 @@ impl Stall {
             cause,
             trace: None,
             missed: 0,
+            measured: Measured::default(),
         }
     }
 

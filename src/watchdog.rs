@@ -76,6 +76,8 @@ use std::io;
 use std::sync::Arc;
 
 pub(crate) use outlet::Outlet;
+#[cfg(feature = "testing")]
+pub(crate) use pauses::paused_between;
 pub use pauses::{Pause, Pauses, pauses};
 pub(crate) use poll_subject::PollRequest;
 pub(crate) use root_thread::Installer;

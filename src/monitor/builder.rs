@@ -52,6 +52,7 @@ pub struct Builder {
     stall_callbacks: Callbacks<Stall>,
     rescue_timers: bool,
     stack_capture: StackCapture,
+    is_for_test: bool,
 }
 
 impl Builder {
@@ -67,6 +68,7 @@ impl Builder {
             stall_callbacks: Callbacks::default(),
             rescue_timers: false,
             stack_capture: StackCapture::new(),
+            is_for_test: false,
         }
     }
 
@@ -192,6 +194,14 @@ impl Builder {
         self
     }
 
+    /// For a test: each report of a stall waits for its stack, though others may overtake it, and the streams end
+    /// only after the last. That takes seconds at the most.
+    #[cfg(feature = "testing")]
+    pub(crate) fn for_test(mut self) -> Builder {
+        self.is_for_test = true;
+        self
+    }
+
     /// Builds a monitor that is not attached to a runtime yet.
     ///
     /// # Errors
@@ -242,6 +252,7 @@ impl Builder {
                 open_stalls: Arc::default(),
                 rescue_timers: self.rescue_timers,
                 stack_capture: self.stack_capture,
+                is_for_test: self.is_for_test,
                 demand: Arc::new(Demand::new(self.stall_threshold)),
                 account: Arc::new(Account::new(self.stall_threshold)),
                 wanted_by_account: Lock::new(None),

@@ -25,7 +25,7 @@ use crate::sample::Sample;
 use crate::stack::StackCapture;
 use crate::stall::Stall;
 use crate::sync::Lock;
-use crate::watchdog::{PollRequest, Request, Watch};
+use crate::watchdog::{Outlet, PollRequest, Request, Watch};
 
 static STALL_CALLBACKS: SharedThread = SharedThread::new("loopmon-callbacks");
 
@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub(super) open_stalls: Arc<AtomicUsize>,
     pub(super) rescue_timers: bool,
     pub(super) stack_capture: StackCapture,
+    /// Whether a test of the user's reads the stalls.
+    pub(super) is_for_test: bool,
     /// What the monitor's instrumented futures need to know.
     pub(super) demand: Arc<Demand>,
     /// Who cost how much, in all runs.
@@ -111,11 +113,18 @@ impl Shared {
                 .with(|attachment| attachment.post(new.as_ref(), &mut old));
             match post {
                 Some(post) => return post,
-                None => {
-                    let open_stalls = Arc::clone(&self.open_stalls);
-                    new = Some(Post::open(self.stall_capacity, &self.account, open_stalls));
-                }
+                None => new = Some(Post::open(self.outlet())),
             }
+        }
+    }
+
+    fn outlet(&self) -> Outlet {
+        let open_stalls = Arc::clone(&self.open_stalls);
+        let outlet = Outlet::new(self.stall_capacity, self.account.recorder(), open_stalls);
+        if self.is_for_test {
+            outlet.for_test()
+        } else {
+            outlet
         }
     }
 

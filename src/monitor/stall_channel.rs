@@ -1,11 +1,9 @@
 //! The channel of stalls of one run. Stalls are detected while it has readers: `stalls.rs`.
 
 use std::io;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 
 use super::stalls::{SharedWatch, Stalls, WatchKind};
-use crate::culprits::Account;
 use crate::watchdog::{Outlet, Watch};
 
 /// The channel of stalls of the present or the next run.
@@ -44,14 +42,9 @@ impl Channel {
 }
 
 impl Post {
-    /// `stalled` counts the stalls that are reported and not over.
-    pub(super) fn open(
-        capacity: usize,
-        account: &Arc<Account>,
-        stalled: Arc<AtomicUsize>,
-    ) -> Post {
+    pub(super) fn open(outlet: Outlet) -> Post {
         Post {
-            outlet: Arc::new(Outlet::new(capacity, account.recorder(), stalled)),
+            outlet: Arc::new(outlet),
             watch: Arc::default(),
         }
     }

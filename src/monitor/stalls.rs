@@ -53,6 +53,12 @@ impl Stalls {
         StreamExt::next(self).await
     }
 
+    /// Returns the next report, or `None` when the monitor has ended. Does not wait.
+    #[cfg(feature = "testing")]
+    pub(crate) fn try_next(&mut self) -> std::task::Poll<Option<Stall>> {
+        self.subscription.try_next()
+    }
+
     /// Returns how many reports this reader has lost so far, in all.
     ///
     /// The reader learns of a loss when it reads the next report.

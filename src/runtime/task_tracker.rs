@@ -56,6 +56,16 @@ impl RuntimeTasks {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// Whether a worker of another runtime was last observed on this thread.
+    pub(crate) fn others_have(&self, thread: u32) -> bool {
+        // The last owner of one locks the map when it drops that.
+        let all: Vec<_> = runtimes().values().filter_map(Weak::upgrade).collect();
+        all.iter().any(|other| {
+            let threads = other.worker_threads.get();
+            other.runtime != self.runtime && threads.is_some_and(|threads| threads.has(thread))
+        })
+    }
+
     /// What the tasks observe of this many workers, from the first call on.
     pub(crate) fn worker_threads(&self, workers: usize) -> &WorkerThreads {
         self.worker_threads

@@ -128,7 +128,7 @@ impl fmt::Display for Brief<'_> {
 }
 
 /// `app::load::<T>::{closure#0}::{closure#1}` becomes `app::load`.
-fn plain_path(function: &str) -> &str {
+pub(crate) fn plain_path(function: &str) -> &str {
     let mut path = function;
     loop {
         let end = match path.chars().last() {

@@ -12,7 +12,7 @@ use super::outlet::Outlet;
 use super::queue::Full;
 use super::subject::Subject;
 use crate::clock;
-use crate::stall::{Cause, OsThread, Phase, Place, Stall, StallId};
+use crate::stall::{Cause, Measured, OsThread, Phase, Place, Stall, StallId};
 
 /// On a crowded machine the inspector may wait for a CPU for that long.
 const SHORTEST_ANSWER: Duration = Duration::from_millis(100);
@@ -81,6 +81,7 @@ impl Case {
         Due {
             number: self.reports.wrapping_add(1),
             lasted,
+            at_least: lasted,
             hint,
             at: Stamp::new(now),
         }
@@ -179,6 +180,11 @@ impl Case {
             duration: due.lasted,
             // What the counters alone show, until the inspector has said more.
             cause: due.hint.unwrap_or(Cause::Unknown),
+            measured: Measured {
+                at: Some(due.at.system),
+                at_least: due.at_least.into(),
+                share: None,
+            },
             ..stall
         };
         (stall, is_inspected)

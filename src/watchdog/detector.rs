@@ -180,6 +180,11 @@ impl Detector {
         self.stuck_since
     }
 
+    /// For how long the worker has been seen to be stuck.
+    pub(super) fn stuck_for(&self) -> Duration {
+        self.stuck_for
+    }
+
     /// Whatever the worker does, it has begun now.
     fn restart(&mut self, seen: Observation) {
         *self = Detector {

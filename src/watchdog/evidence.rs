@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use super::awake_clock::AwakeInstant;
 use crate::procfs::{Thread, Times};
-use crate::stall::Cause;
+use crate::stall::{Cause, Share};
 use crate::syscall::Syscall;
+
+/// The kernel may count the time on a CPU so much late.
+pub(super) const COUNTED_LATE: Duration = Duration::from_millis(10);
 
 /// What the system says of a thread at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +100,26 @@ impl Evidence {
         }
     }
 
+    /// How much of the time since `first` the thread may have waited for a CPU.
+    pub(super) fn share_since(self, first: Evidence) -> Option<Share> {
+        match (first, self) {
+            (Evidence::Seen(first), Evidence::Seen(last)) => Some(last.share_since(first)),
+            _ => None,
+        }
+    }
+
+    /// The share in a stall that is over by now, of which `live` is the last that was told.
+    pub(super) fn share_in(self, live: Share, first: Evidence) -> Share {
+        match (first, self) {
+            (Evidence::Seen(first), Evidence::Seen(last)) => Share {
+                // All waiting is counted by now.
+                waited: last.times.waited.saturating_sub(first.times.waited).into(),
+                ..live
+            },
+            _ => live,
+        }
+    }
+
     /// What the thread did in a stall that ended before it was reported. `self` is from the stall if that
     /// had begun by then, `later` is from after it.
     pub(super) fn cause_afterwards(
@@ -128,6 +151,20 @@ impl Evidence {
 }
 
 impl Snapshot {
+    fn share_since(self, first: Snapshot) -> Share {
+        let passed = self.at.since(first.at);
+        let on_cpu = self.times.on_cpu.saturating_sub(first.times.on_cpu);
+        let waited = self.times.waited.saturating_sub(first.times.waited);
+        // It may be waiting right now, which is counted later. So may be what it has run since the last tick.
+        let uncounted = passed.saturating_sub(on_cpu).saturating_sub(waited);
+        let may_wait = !self.is_asleep && uncounted > COUNTED_LATE;
+        Share {
+            passed: passed.into(),
+            on_cpu: on_cpu.into(),
+            waited: if may_wait { waited + uncounted } else { waited }.into(),
+        }
+    }
+
     /// What the thread did for most of the time.
     fn cause_since(self, first: Snapshot, long: Duration) -> Cause {
         if let Some(cause) = self.cause_if_awake(first, long) {
@@ -264,5 +301,31 @@ mod tests {
         };
         let cause = seen(Some(times)).cause_afterwards(AwakeInstant::START, Evidence::None, LONG);
         assert_eq!(cause, Cause::Blocked { syscall: None });
+    }
+
+    #[test]
+    fn a_thread_may_wait_while_it_does_not_sleep() {
+        for (last, on_cpu, waited) in [
+            (at(50, 'S', 15, 11), 10, 10),
+            // It has run since the last tick of the kernel, for all that is known.
+            (at(50, 'R', 45, 1), 40, 0),
+            // It may be waiting since 29 ms.
+            (at(50, 'R', 15, 12), 10, 40),
+        ] {
+            let share = last.share_since(at(0, 'R', 5, 1));
+            let [passed, on_cpu, waited] = [50, on_cpu, waited].map(|millis| ms(millis).into());
+            let expected = Share {
+                passed,
+                on_cpu,
+                waited,
+            };
+            assert_eq!(share, Some(expected), "{last:?}");
+        }
+        let first = at(0, 'S', 5, 1);
+        assert_eq!(Evidence::Held.share_since(first), None);
+        let live = at(50, 'R', 15, 12).share_since(first).unwrap();
+        let over = at(70, 'S', 30, 16).share_in(live, first);
+        assert_eq!((over.passed, over.waited), (live.passed, ms(15).into()));
+        assert_eq!(Evidence::Gone.share_in(live, first), live);
     }
 }

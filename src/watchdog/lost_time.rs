@@ -31,9 +31,14 @@ impl LostTime {
         let gap = lost.saturating_sub(self.lost);
         self.lost = lost;
         if gap >= EVERYDAY_LATENESS {
-            self.gaps[self.next] = Some((now, gap));
-            self.next = (self.next + 1) % REMEMBERED;
+            self.add(now, gap);
         }
+    }
+
+    /// Remembers a gap.
+    pub(super) fn add(&mut self, ended: Instant, gap: Duration) {
+        self.gaps[self.next] = Some((ended, gap));
+        self.next = (self.next + 1) % REMEMBERED;
     }
 
     /// How much time was lost between two times.

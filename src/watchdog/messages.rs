@@ -97,6 +97,8 @@ pub(super) struct Due {
     pub(super) number: u32,
     /// How long the worker has been stuck, or was in all.
     pub(super) lasted: Duration,
+    /// For how long that is certain, without pauses of the process.
+    pub(super) at_least: Duration,
     /// The cause as far as the counters alone show it.
     pub(super) hint: Option<Cause>,
     pub(super) at: Stamp,
@@ -114,6 +116,14 @@ impl Stamp {
         Stamp {
             awake,
             system: clock::now(),
+        }
+    }
+
+    /// The moment of another time, if there was no gap between.
+    pub(super) fn moved_to(self, time: Instant) -> Stamp {
+        Stamp {
+            awake: self.awake_at(time),
+            system: time,
         }
     }
 

@@ -19,6 +19,10 @@ pub(crate) struct Outlet {
     watches: AtomicUsize,
     account: Recorder,
     open: OpenStalls,
+    /// Whether a test of the user's reads it. Then each report waits for its stack, though others may overtake it,
+    /// and the channel stays open for the last of them. And no thread is taken for a worker's that may be another
+    /// runtime's.
+    pub(super) is_for_test: bool,
 }
 
 impl Outlet {
@@ -29,7 +33,13 @@ impl Outlet {
             watches: AtomicUsize::new(0),
             account,
             open: OpenStalls::new(open),
+            is_for_test: false,
         }
+    }
+
+    pub(crate) fn for_test(mut self) -> Outlet {
+        self.is_for_test = true;
+        self
     }
 
     pub(crate) fn subscribe(&self) -> Subscription<Stall> {

@@ -2,20 +2,34 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+#[cfg(feature = "testing")]
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
+use super::lost_time::LostTime;
 use crate::clock;
 use crate::per_process::PerProcess;
 
-static PAUSES: PerProcess<Mutex<Pauses>> = PerProcess::new(|| {
-    Mutex::new(Pauses {
-        count: 0,
-        total: Duration::ZERO,
-        throttled: 0,
-        last: None,
+static PAUSES: PerProcess<Mutex<State>> = PerProcess::new(|| {
+    Mutex::new(State {
+        pauses: Pauses {
+            count: 0,
+            total: Duration::ZERO,
+            throttled: 0,
+            last: None,
+        },
+        latest: LostTime::new(),
     })
 });
+
+#[derive(Debug)]
+struct State {
+    pauses: Pauses,
+    /// The latest pauses, and what may have been pauses. Without those of a quota: for a thread, these are a wait
+    /// for a CPU.
+    latest: LostTime,
+}
 
 /// How often and how long the whole process did not run, from [`pauses`].
 #[non_exhaustive]
@@ -70,30 +84,41 @@ pub struct Pause {
 /// ```
 #[must_use]
 pub fn pauses() -> Pauses {
-    *lock()
+    lock().pauses
+}
+
+/// For how long the process was paused between two times, or may have been.
+#[cfg(feature = "testing")]
+pub(crate) fn paused_between(from: Instant, to: Instant) -> Duration {
+    lock().latest.between(from, to)
 }
 
 /// Counts a pause.
 pub(super) fn add(duration: Duration) {
-    drop(count(1, duration));
+    count(1, duration).latest.add(clock::now(), duration);
+}
+
+/// Remembers a time of which it is not known whether it was a pause.
+pub(super) fn add_unexplained(duration: Duration) {
+    lock().latest.add(clock::now(), duration);
 }
 
 /// Counts periods in which a quota throttled the process.
 pub(super) fn add_throttled(periods: u64, duration: Duration) {
-    count(periods, duration).throttled += periods;
+    count(periods, duration).pauses.throttled += periods;
 }
 
-fn count(more: u64, duration: Duration) -> MutexGuard<'static, Pauses> {
-    let mut pauses = lock();
-    pauses.count += more;
-    pauses.total = pauses.total.saturating_add(duration);
-    pauses.last = Some(Pause {
+fn count(more: u64, duration: Duration) -> MutexGuard<'static, State> {
+    let mut state = lock();
+    state.pauses.count += more;
+    state.pauses.total = state.pauses.total.saturating_add(duration);
+    state.pauses.last = Some(Pause {
         duration,
         ended_at: clock::utc_now(),
     });
-    pauses
+    state
 }
 
-fn lock() -> MutexGuard<'static, Pauses> {
+fn lock() -> MutexGuard<'static, State> {
     PAUSES.get().lock().unwrap_or_else(PoisonError::into_inner)
 }

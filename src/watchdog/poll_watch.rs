@@ -180,7 +180,9 @@ impl PollWatch {
             return pass.polls.drop_elsewhere(Some(name), Some(thread));
         }
         let mut name = Some(name);
-        let due = long.due(pass);
+        let mut due = long.due(pass);
+        due.at = due.at.moved_to(over);
+        due.at_least = certain;
         let began = due.at.awake_at(over) - poll.at_most;
         let mut desk = desk(&self.subject, &mut self.lost_reports, pass.mailboxes);
         let place = || place(name.take());

@@ -27,11 +27,10 @@ pub(super) fn run(mailboxes: &Arc<Mailboxes>) {
     // nothing.
     let resolver = stack::ARE_TAKEN.then(start).and_then(Result::ok);
     let mut pending = PendingReports::new();
-    loop {
+    let mut is_last = false;
+    while !is_last || pending.is_ending() {
         let event = mailboxes.reporter.pop(pending.due_at());
-        if matches!(event, Some(Event::Stop)) {
-            return;
-        }
+        is_last |= matches!(event, Some(Event::Stop));
         // A bug of loopmon costs the one event, and the panic hook has reported it.
         foreign::call(|| handle(event, &mut pending, resolver.as_ref(), mailboxes)).ok();
     }
@@ -58,8 +57,7 @@ fn handle(
         }
         Some(Event::End(outlet)) => {
             mailboxes.reporter.release();
-            pending.end(&outlet, now);
-            outlet.end_watch();
+            pending.end(outlet, now);
         }
         Some(Event::Resolved | Event::Stop) | None => {}
     }

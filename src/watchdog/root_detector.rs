@@ -10,15 +10,13 @@
 use std::time::Duration;
 
 use super::awake_clock::{AwakeInstant, AwakeTime};
+use super::evidence::COUNTED_LATE;
 use crate::procfs::Times;
 use crate::stall::Phase;
 
 /// A thread counts as running without a rest if it ran, or waited for a CPU, for this many percent of the
 /// time.
 const THROUGHOUT: u32 = 70;
-
-/// The kernel may count the time on a CPU so much late.
-const COUNTED_LATE: Duration = Duration::from_millis(10);
 
 /// A shorter run is not suspected: what the kernel has counted of it is not exact.
 const SHORTEST_RUN: Duration = Duration::from_millis(20);
@@ -251,6 +249,14 @@ impl RootDetector {
     /// Whether a stall has been reported and goes on.
     pub(super) fn is_open(&self) -> bool {
         self.suspicion.is_some_and(|it| it.is_open())
+    }
+
+    /// For how long the thread has been seen in what is suspected.
+    pub(super) fn stuck_for(&self) -> Duration {
+        match (self.seen, &self.suspicion) {
+            (Some(seen), Some(it)) => seen.now.since(it.stuck_since),
+            _ => Duration::ZERO,
+        }
     }
 
     /// Since when the thread is in what is suspected, at the earliest.

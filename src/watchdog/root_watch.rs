@@ -46,7 +46,7 @@ impl RootWatch {
 
     /// The life of a stall, which cannot have begun before `not_before`. `None` if there can be none.
     pub(super) fn observe(&mut self, not_before: Option<AwakeInstant>, tick: &mut Tick<'_>) {
-        let began = self.detector.began();
+        let (began, seen_for) = (self.detector.began(), self.detector.stuck_for());
         let transition = self.detector.observe(RootSeen {
             time: tick.time,
             times: not_before.and_then(|_| self.root.times()),
@@ -71,7 +71,8 @@ impl RootWatch {
                 self.case.report_live(phase, place, due, &mut tick.desk());
             }
             RootTransition::Over { lasted } => {
-                let due = self.case.due(lasted, None, tick.time.now);
+                let mut due = self.case.due(lasted, None, tick.time.now);
+                due.at_least = seen_for;
                 self.case
                     .report_end(began, place, None, due, &mut tick.desk());
             }

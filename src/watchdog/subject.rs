@@ -10,7 +10,7 @@ use tokio::runtime::{Handle, RuntimeFlavor, RuntimeMetrics, worker_index};
 use super::outlet::Outlet;
 use super::probe::task::{Barriers, Probe};
 use super::root_thread::{Installer, RootThread};
-use crate::runtime::{TaskTracker, WorkerCounters, WorkerThreads};
+use crate::runtime::{RuntimeTasks, TaskTracker, WorkerCounters, WorkerThreads};
 use crate::stack::StackCapture;
 use crate::stall::OsThread;
 
@@ -103,6 +103,10 @@ impl Subject {
 
     pub(super) fn workers(&self) -> usize {
         self.undriven.len()
+    }
+
+    pub(super) fn tasks(&self) -> &RuntimeTasks {
+        self.tasks.runtime()
     }
 
     pub(super) fn worker_threads(&self) -> &WorkerThreads {

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::awake_clock::{AwakeClock, AwakeInstant};
+use super::awake_clock::{AwakeClock, AwakeInstant, EVERYDAY_LATENESS};
 use super::gap::{self, Gap, GapEvidence, OwnTimes};
 use super::inbox::Inbox;
 use super::lost_time::LostTime;
@@ -99,6 +99,7 @@ pub(super) fn run(inbox: &Inbox<Arrival, Mailboxes>, mailboxes: &Arc<Mailboxes>)
         polls: Polls::get(),
     };
     loop {
+        let lost_before = watchdog.clock.time().lost;
         let in_pass = watchdog.clock.worked(clock::now());
         let wait = watchdog.wait();
         let has_left = inbox.wait(wait);
@@ -112,7 +113,7 @@ pub(super) fn run(inbox: &Inbox<Arrival, Mailboxes>, mailboxes: &Arc<Mailboxes>)
         let is_late = in_pass.is_some() || in_sleep.is_some();
         let mut is_faulty = watchdog.observe(is_late || has_left);
         is_faulty |= watchdog.observe_polls(is_late || has_left);
-        watchdog.judge_gap(in_pass, in_sleep);
+        watchdog.judge_gap(in_pass, in_sleep, lost_before);
         if has_left || is_faulty {
             watchdog.end_watches();
         }
@@ -206,9 +207,19 @@ impl Watchdog {
     }
 
     /// Counts a pause, if the watchdog was late because of one.
-    fn judge_gap(&mut self, in_pass: Option<Duration>, in_sleep: Option<Duration>) {
-        let (now, overslept) = (self.clock.time().now, self.clock.overslept());
+    fn judge_gap(
+        &mut self,
+        in_pass: Option<Duration>,
+        in_sleep: Option<Duration>,
+        lost_before: Duration,
+    ) {
+        let (time, overslept) = (self.clock.time(), self.clock.overslept());
+        let now = time.now;
         let Some(late) = in_pass.into_iter().chain(in_sleep).max() else {
+            let lost = time.lost.saturating_sub(lost_before);
+            if lost >= EVERYDAY_LATENESS {
+                pauses::add_unexplained(lost);
+            }
             return self.own_times.refresh(now, overslept);
         };
         let evidence = GapEvidence {
@@ -216,8 +227,10 @@ impl Watchdog {
             in_pass: in_pass == Some(late),
             times: self.own_times.in_gap(late, now, overslept),
         };
-        if gap::judge(evidence) == Gap::Paused {
-            pauses::add(late);
+        match gap::judge(evidence) {
+            Gap::Paused => pauses::add(late),
+            Gap::Unknown => pauses::add_unexplained(late),
+            Gap::Crowded => {}
         }
     }
 

@@ -20,7 +20,7 @@
 //! Without one of the first three, a report has neither thread nor cause.
 
 use crate::stack::Shows;
-use crate::stall::Cause;
+use crate::stall::{Cause, Share};
 
 /// All evidence of one stall when a report is due, for the thread that probably runs the worker.
 #[derive(Debug, Clone, Copy)]
@@ -45,14 +45,17 @@ pub(super) struct CaseEvidence {
     pub(super) may_be_undriven: bool,
     /// What the thread did.
     pub(super) behaviour: Cause,
+    /// How much of it was not waiting for a CPU.
+    pub(super) share: Option<Share>,
 }
 
 impl CaseEvidence {
     /// The evidence of a thread that is known to be in a poll of the place in question.
-    pub(super) fn of_poller(behaviour: Cause) -> CaseEvidence {
+    pub(super) fn of_poller(behaviour: Cause, share: Option<Share>) -> CaseEvidence {
         CaseEvidence {
             is_known_to_poll: true,
             behaviour,
+            share,
             ..NO_EVIDENCE
         }
     }
@@ -146,6 +149,7 @@ pub(super) const NO_EVIDENCE: CaseEvidence = CaseEvidence {
     pool_waits: false,
     may_be_undriven: false,
     behaviour: Cause::Blocked { syscall: None },
+    share: None,
 };
 
 #[cfg(test)]

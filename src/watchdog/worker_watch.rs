@@ -82,6 +82,7 @@ impl WorkerWatch {
             return false;
         }
         let (began, frozen) = (self.detector.stuck_since(), self.detector.counters());
+        let seen_for = self.detector.stuck_for();
         let place = || Place::Worker(self.index);
         let transition = self.detector.observe(seen);
         match transition {
@@ -109,7 +110,8 @@ impl WorkerWatch {
                 self.case.clear(tick.mailboxes);
             }
             Transition::Over { lasted, hint } => {
-                let due = self.case.due(lasted, hint, tick.time.now);
+                let mut due = self.case.due(lasted, hint, tick.time.now);
+                due.at_least = seen_for;
                 self.case
                     .report_end(began, place, None, due, &mut tick.desk());
             }

@@ -13,6 +13,7 @@ mod shed;
 mod stacks;
 mod stalls;
 mod surroundings;
+mod testing;
 #[cfg(feature = "tracing")]
 mod tracing;
 mod wake;

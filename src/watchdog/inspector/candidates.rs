@@ -74,7 +74,7 @@ impl Candidates {
     }
 
     /// Whether another thread may run the worker, as this one sleeps: one that has run since the worker's
-    /// counters last moved, is not idle, and on which no worker was observed.
+    /// counters last moved, is not idle, and on which no worker was observed, of any runtime.
     pub(super) fn has_rival(&self, thread: Option<u32>, is_worker: impl Fn(u32) -> bool) -> bool {
         let Some((first, last)) = self.pair() else {
             return false;

@@ -244,6 +244,9 @@ impl Investigation {
         let mut evidence = match live {
             Some(last) => CaseEvidence {
                 stack: self.probe.stack_shows(),
+                share: last
+                    .share
+                    .map(|live| self.evidence(due.at).share_in(live, self.first)),
                 ..last
             },
             None => {
@@ -266,6 +269,7 @@ impl Investigation {
                     stack: None,
                     is_likely: true,
                     behaviour: cause,
+                    share: None,
                     ..evidence
                 };
             }
@@ -297,6 +301,7 @@ impl Investigation {
             pool_waits: self.pool.waits(&self.subject.runtime),
             may_be_undriven: !self.subject.has_many_workers,
             behaviour,
+            share: evidence.share_since(self.first),
         }
     }
 

@@ -114,13 +114,14 @@ impl PollInvestigation {
                 Some(_) => Findings::Nothing,
                 None => {
                     let behaviour = self.first.cause_of_past(evidence, self.subject.threshold);
-                    self.findings(CaseEvidence::of_poller(behaviour), None, false)
+                    self.findings(CaseEvidence::of_poller(behaviour, None), None, false)
                 }
             };
             return mailboxes.answer(self.id, due.number, findings);
         }
         let behaviour = evidence.cause_since(self.first, self.subject.threshold);
-        let evidence = CaseEvidence::of_poller(with_the_call(behaviour, self.last));
+        let share = evidence.share_since(self.first);
+        let evidence = CaseEvidence::of_poller(with_the_call(behaviour, self.last), share);
         self.last = Some(evidence);
         let stack_follows = self.probe.takes_stacks_of(self.thread.as_ref());
         let findings = self.findings(evidence, None, stack_follows);
@@ -153,7 +154,8 @@ impl PollInvestigation {
         let live = self.last;
         let evidence = live.unwrap_or_else(|| {
             let (over, threshold) = (self.evidence(due.at), self.subject.threshold);
-            CaseEvidence::of_poller(self.first.cause_afterwards(began, over, threshold))
+            let behaviour = self.first.cause_afterwards(began, over, threshold);
+            CaseEvidence::of_poller(behaviour, None)
         });
         let ending = Ending {
             live,

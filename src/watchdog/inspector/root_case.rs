@@ -159,7 +159,7 @@ impl RootCase {
             return mailboxes.answer(self.id, due.number, Findings::Nothing);
         }
         let behaviour = evidence.cause_since(self.first, self.subject.threshold);
-        let known = CaseEvidence::of_poller(behaviour);
+        let known = CaseEvidence::of_poller(behaviour, evidence.share_since(self.first));
         self.last = Some(known);
         mailboxes.answer(self.id, due.number, self.findings(known, None, true));
         self.retries = RETRIES;
@@ -197,11 +197,16 @@ impl RootCase {
     pub(super) fn end(self, due: Due, mailboxes: &Mailboxes) {
         let findings = match self.last {
             Some(last) => {
+                let over = evidence(&self.root, due.at);
+                let known = CaseEvidence {
+                    share: last.share.map(|live| over.share_in(live, self.first)),
+                    ..last
+                };
                 let ending = Ending {
                     live: Some(last),
                     is_unattended: false,
                 };
-                self.findings(last, Some(ending), false)
+                self.findings(known, Some(ending), false)
             }
             None => Findings::Nothing,
         };

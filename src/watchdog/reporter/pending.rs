@@ -33,6 +33,8 @@ pub(super) struct PendingReports {
     due: Vec<Waiting>,
     /// What was last reported of each stall that goes on, for reports of which nothing new is known.
     reported: HashMap<StallId, Reported>,
+    /// The channels of watches that have ended, which stay open for the stacks of their last reports.
+    ending: Vec<Arc<Outlet>>,
 }
 
 #[derive(Debug, Clone)]
@@ -58,10 +60,11 @@ impl PendingReports {
             waiting: Vec::with_capacity(ROOM),
             due: Vec::with_capacity(ROOM),
             reported: HashMap::with_capacity(ROOM),
+            ending: Vec::new(),
         }
     }
 
-    /// Adds a report. An earlier one of the same worker waits no longer.
+    /// Adds a report. An earlier one of the same worker waits no longer, unless a test wants all stacks.
     pub(super) fn arrive(&mut self, report: Report, now: Instant) {
         let is_of_same_worker = |other: &Report| {
             let worker = report.stall.worker();
@@ -70,7 +73,8 @@ impl PendingReports {
         };
         // Several futures of one name may be stuck at once.
         self.release(|Waiting { report: other, .. }| {
-            other.stall.id == report.stall.id || is_of_same_worker(other)
+            !other.outlet.is_for_test
+                && (other.stall.id == report.stall.id || is_of_same_worker(other))
         });
         let (until, findings) = match report.answer_within {
             Some(wait) => (now + wait, None),
@@ -116,12 +120,37 @@ impl PendingReports {
             .find(|waiting| waiting.report.stall.id == id && waiting.report.number == number)
     }
 
-    /// Publishes all that waits for a channel, which is about to be closed.
-    pub(super) fn end(&mut self, outlet: &Arc<Outlet>, now: Instant) {
-        self.release(|waiting| Arc::ptr_eq(&waiting.report.outlet, outlet));
+    /// A watch that publishes on this channel has ended: publishes all that waits for it, with the stacks if a
+    /// test wants them.
+    pub(super) fn end(&mut self, outlet: Arc<Outlet>, now: Instant) {
+        if !outlet.is_for_test {
+            self.release(|waiting| Arc::ptr_eq(&waiting.report.outlet, &outlet));
+        }
+        self.ending.push(outlet);
         self.publish(now);
-        self.reported
-            .retain(|_, reported| !Arc::ptr_eq(&reported.outlet, outlet));
+    }
+
+    /// Whether a channel stays open for the stacks of its last reports.
+    pub(super) fn is_ending(&self) -> bool {
+        !self.ending.is_empty()
+    }
+
+    /// Ends the watches of which nothing waits any more.
+    fn end_watches(&mut self) {
+        let mut index = 0;
+        while let Some(outlet) = self.ending.get(index) {
+            let is_of = |other: &Arc<Outlet>| Arc::ptr_eq(other, outlet);
+            if self
+                .waiting
+                .iter()
+                .any(|waiting| is_of(&waiting.report.outlet))
+            {
+                index += 1;
+                continue;
+            }
+            self.reported.retain(|_, reported| !is_of(&reported.outlet));
+            self.ending.swap_remove(index).end_watch();
+        }
     }
 
     /// Publishes the reports that are complete, or have waited long enough.
@@ -135,6 +164,7 @@ impl PendingReports {
             }
         }
         self.due = due;
+        self.end_watches();
     }
 
     /// The stall with what is known of it by now, and its stack if that is not resolved yet. `None` if it is no
@@ -240,6 +270,7 @@ impl Findings {
             }
         };
         stall.cause = verdict.cause;
+        stall.measured.share = evidence.share;
         if verdict.is_runner {
             stall.thread = thread;
             stall.task = task;

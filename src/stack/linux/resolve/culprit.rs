@@ -11,6 +11,7 @@ mod source;
 
 use super::debug::Compilation;
 use crate::stack::frame::Frame;
+use crate::stack::paths::paths;
 use crate::stack::settings::OwnCode;
 use owner::Owner;
 use source::Sources;
@@ -72,7 +73,7 @@ impl Program<'_> {
     }
 
     fn owner(&self, frame: &Frame) -> Owner {
-        let paths = frame.function.as_deref().map_or([None; 2], crates::paths);
+        let paths = frame.function.as_deref().map_or([None; 2], paths);
         if frame.function.as_deref().is_some_and(crates::is_derived) {
             return Owner::Others;
         }

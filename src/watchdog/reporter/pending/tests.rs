@@ -22,7 +22,11 @@ struct Reports {
 
 impl Reports {
     fn new() -> Reports {
-        let outlet = Arc::new(Outlet::new(16, recorder(), Arc::default()));
+        Reports::on(Outlet::new(16, recorder(), Arc::default()))
+    }
+
+    fn on(outlet: Outlet) -> Reports {
+        let outlet = Arc::new(outlet);
         Reports {
             pending: PendingReports::new(),
             reader: outlet.subscribe(),
@@ -227,10 +231,35 @@ fn all_is_published_before_the_end() {
     let mut reports = Reports::new();
     reports.arrive(&stall(0, Phase::Started), 1, true);
     let other = Arc::new(Outlet::new(1, recorder(), Arc::default()));
-    reports.pending.end(&other, reports.now);
+    reports.pending.end(other, reports.now);
     assert_eq!(reports.published(), []);
     let outlet = Arc::clone(&reports.outlet);
-    reports.pending.end(&outlet, reports.now);
+    reports.pending.end(outlet, reports.now);
     assert_eq!(reports.published().len(), 1);
     assert!(reports.pending.reported.is_empty());
+}
+
+#[test]
+fn a_channel_that_is_for_test_stays_open_for_them() {
+    let mut reports = Reports::on(Outlet::new(16, recorder(), Arc::default()).for_test());
+    let mut stall = stall(0, Phase::Started);
+    let (first, is_first_unresolved) = Unresolved::empty();
+    reports.arrive(&stall, 1, true);
+    reports.answer(&stall, 1, on_cpu(Some(&first), false));
+    let (second, is_second_unresolved) = Unresolved::empty();
+    stall.phase = Phase::Ongoing;
+    reports.arrive(&stall, 2, true);
+    reports.answer(&stall, 2, on_cpu(Some(&second), false));
+    let outlet = Arc::clone(&reports.outlet);
+    reports.pending.end(outlet, reports.now);
+    assert_eq!(reports.published(), []);
+    // The second overtakes the first.
+    drop(is_second_unresolved);
+    reports.pass(Duration::ZERO);
+    assert_eq!(reports.published()[0].1, Phase::Ongoing);
+    assert!(reports.pending.is_ending());
+    drop(is_first_unresolved);
+    reports.pass(Duration::ZERO);
+    assert_eq!(reports.published()[0].1, Phase::Started);
+    assert!(!reports.pending.is_ending() && reports.pending.reported.is_empty());
 }

@@ -75,3 +75,44 @@ fn one_stuck_runtime_among_a_hundred() {
         heard.to_the_end();
     }
 }
+
+/// All threads have the same name, and each says the index of its worker, but not of which runtime.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thread_of_another_runtime_is_not_taken_for_a_worker() {
+    use std::collections::HashSet;
+    let this_thread = || {
+        let path = std::fs::read_link("/proc/thread-self").unwrap();
+        path.file_name().unwrap().to_str().unwrap().parse().unwrap()
+    };
+    let sides = [block as fn(), || super::spin(super::BLOCK)].map(|blocks| {
+        let runtime = super::multi_thread(2);
+        let monitor = watching().install_on(runtime.handle()).unwrap();
+        let heard = Heard::of(monitor.stalls());
+        (runtime, monitor, heard, blocks)
+    });
+    for (runtime, ..) in &sides {
+        super::rest(runtime, millis(100));
+    }
+    let tasks = sides.each_ref().map(|(runtime, _, _, blocks)| {
+        let blocks = *blocks;
+        [(), ()].map(|()| {
+            runtime.spawn(async move {
+                blocks();
+                this_thread()
+            })
+        })
+    });
+    for ((runtime, monitor, heard, _), tasks) in sides.into_iter().zip(tasks) {
+        let ran: HashSet<u32> = tasks
+            .into_iter()
+            .map(|task| runtime.block_on(task).unwrap())
+            .collect();
+        super::rest(&runtime, millis(50));
+        monitor.stop();
+        let stalls = heard.all_to_the_end();
+        let threads = stalls.iter().filter_map(|stall| stall.thread.as_ref()?.id);
+        let told: HashSet<u32> = threads.collect();
+        assert!(told.is_subset(&ran), "{ran:?} {stalls:?}");
+    }
+}

@@ -1,0 +1,273 @@
+//! What one watch has found: every culprit once, and what the panic's message says of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::allow::Allowed;
+use super::session::IS_OVER;
+use super::settings::Settings;
+use super::verdict::{Excuse, Seen, Verdict};
+use crate::stack::StackTrace;
+use crate::stall::{Cause, Place, Stall};
+
+/// From this threshold on, a stall lasts long enough for its stack.
+const SHORTEST_WITH_STACK: Duration = Duration::from_millis(5);
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Findings<'a> {
+    settings: &'a Settings,
+    culprits: Vec<Culprit>,
+    excused: BTreeMap<Pardon, usize>,
+    unused: Vec<&'a Allowed>,
+    missed: u64,
+}
+
+/// Why a stall is not denied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Pardon {
+    Excused(Excuse),
+    /// It is on the list.
+    Listed,
+    /// It may be on the list.
+    MayBeListed,
+}
+
+/// What blocks in one place in the code.
+#[derive(Debug)]
+pub(super) struct Culprit {
+    /// The function, file and line, or else where the stall was.
+    pub(super) name: String,
+    places: BTreeSet<String>,
+    causes: BTreeSet<String>,
+    pub(super) times: usize,
+    pub(super) total: Duration,
+    pub(super) longest: Duration,
+    pub(super) trace: Option<Arc<StackTrace>>,
+}
+
+/// A stall that is denied.
+struct Denied<'a> {
+    place: &'a Place,
+    cause: Cause,
+    lasted: Duration,
+    trace: Option<&'a Arc<StackTrace>>,
+}
+
+impl<'a> Findings<'a> {
+    pub(super) fn new(
+        settings: &'a Settings,
+        seen: impl IntoIterator<Item = Seen>,
+        missed: u64,
+    ) -> Findings<'a> {
+        let mut findings = Findings {
+            culprits: Vec::new(),
+            excused: BTreeMap::new(),
+            unused: Vec::new(),
+            missed,
+            settings,
+        };
+        let mut used = BTreeSet::new();
+        for stall in seen {
+            if let Err(pardon) = findings.add(&stall, &mut used) {
+                *findings.excused.entry(pardon).or_default() += 1;
+            }
+        }
+        let entries = findings.settings.allowed.iter().enumerate();
+        let unused = entries.filter(|(index, _)| !used.contains(index));
+        findings.unused = unused.map(|(_, entry)| entry).collect();
+        findings
+    }
+
+    fn add(&mut self, seen: &Seen, used: &mut BTreeSet<usize>) -> Result<(), Pardon> {
+        let (cause, lasted) = match seen.verdict {
+            Verdict::Blocks { cause, lasted } => (cause, lasted),
+            Verdict::Excused(excuse) => return Err(Pardon::Excused(excuse)),
+        };
+        let denied = Denied {
+            place: &seen.place,
+            cause,
+            lasted,
+            trace: trace_of(&seen.reports),
+        };
+        let allowed = &self.settings.allowed;
+        let mut matching = (0..allowed.len())
+            .filter(|index| allowed[*index].matches(cause, denied.place, denied.trace))
+            .peekable();
+        if matching.peek().is_some() {
+            used.extend(matching);
+            return Err(Pardon::Listed);
+        }
+        let has_stack = denied.trace.is_some_and(|trace| trace.no_stack().is_none());
+        let may_be_listed = !has_stack && allowed.iter().any(Allowed::is_path);
+        if may_be_listed && self.settings.threshold >= SHORTEST_WITH_STACK {
+            return Err(Pardon::MayBeListed);
+        }
+        self.blame(&denied);
+        Ok(())
+    }
+
+    fn blame(&mut self, denied: &Denied<'_>) {
+        let name = denied.name();
+        let known = self.culprits.iter().position(|known| known.name == name);
+        let index = known.unwrap_or_else(|| {
+            self.culprits.push(Culprit::new(name));
+            self.culprits.len() - 1
+        });
+        self.culprits[index].add(denied);
+    }
+
+    pub(super) fn culprits(&self) -> &[Culprit] {
+        &self.culprits
+    }
+
+    /// Whether the test fails.
+    pub(super) fn fail(&self) -> bool {
+        let denies_unused = self.settings.denies_unused && !self.unused.is_empty();
+        !self.culprits.is_empty() || denies_unused
+    }
+}
+
+/// The latest stack that was taken during the stall. If there is none, the latest that says why.
+fn trace_of(reports: &[Stall]) -> Option<&Arc<StackTrace>> {
+    let traces = || {
+        let traces = reports
+            .iter()
+            .rev()
+            .filter_map(|stall| stall.trace.as_ref());
+        traces.filter(|trace| !is_from_after(trace))
+    };
+    let with_calls = traces().find(|trace| trace.no_stack().is_none());
+    with_calls.or_else(|| traces().next())
+}
+
+/// Whether the stack shows the thread in the end of the watch.
+fn is_from_after(trace: &StackTrace) -> bool {
+    let mut functions = trace.frames().iter().filter_map(|frame| frame.function());
+    functions.any(|function| function.contains(IS_OVER))
+}
+
+impl Denied<'_> {
+    fn name(&self) -> String {
+        match self.trace.and_then(|trace| trace.culprit()) {
+            Some(culprit) => culprit.brief().to_string(),
+            None => self.place.to_string(),
+        }
+    }
+}
+
+impl Culprit {
+    pub(super) fn new(name: String) -> Culprit {
+        Culprit {
+            name,
+            places: BTreeSet::new(),
+            causes: BTreeSet::new(),
+            times: 0,
+            total: Duration::ZERO,
+            longest: Duration::ZERO,
+            trace: None,
+        }
+    }
+
+    fn add(&mut self, denied: &Denied<'_>) {
+        self.add_words(&denied.cause.to_string(), &denied.place.to_string());
+        self.times += 1;
+        self.total += denied.lasted;
+        let is_longest = denied.lasted >= self.longest;
+        self.longest = self.longest.max(denied.lasted);
+        if is_longest && denied.trace.is_some() || self.trace.is_none() {
+            self.trace = denied.trace.cloned();
+        }
+    }
+}
+
+impl Culprit {
+    pub(super) fn add_words(&mut self, cause: &str, place: &str) {
+        self.causes.insert(cause.to_owned());
+        self.places.insert(place.to_owned());
+    }
+
+    pub(super) fn causes(&self) -> String {
+        list(&self.causes)
+    }
+
+    pub(super) fn places(&self) -> String {
+        list(&self.places)
+    }
+}
+
+/// The message of the panic.
+impl fmt::Display for Findings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let threshold = self.settings.threshold;
+        match self.culprits.len() {
+            0 => f.write_str("the code under test did not block")?,
+            1 => write!(f, "the code under test blocked for {threshold:?} or more")?,
+            places => write!(
+                f,
+                "the code under test blocked for {threshold:?} or more, in {places} places"
+            )?,
+        }
+        for culprit in &self.culprits {
+            write!(f, "\n\n{culprit}")?;
+        }
+        f.write_str("\n")?;
+        for (pardon, count) in &self.excused {
+            if *pardon != Pardon::Excused(Excuse::SamePoll) {
+                write!(f, "\nnot counted: {count} {pardon}")?;
+            }
+        }
+        for entry in &self.unused {
+            write!(f, "\nallowed, and not seen: {entry}")?;
+        }
+        if self.missed > 0 {
+            write!(f, "\nand {} reports more than were kept", self.missed)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Culprit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        let seconds = |duration: Duration| duration.as_secs_f64();
+        match self.times {
+            1 => write!(f, "\n    once, for {:.3} s", seconds(self.longest))?,
+            times => write!(
+                f,
+                "\n    {times} times, for {:.3} s in all and {:.3} s at most",
+                seconds(self.total),
+                seconds(self.longest)
+            )?,
+        }
+        write!(f, ": {}; {}", self.causes(), self.places())?;
+        match &self.trace {
+            Some(trace) => write!(f, "\n{trace}"),
+            None => f.write_str("\nno stack: it was over before one could be taken"),
+        }
+    }
+}
+
+fn list(words: &BTreeSet<String>) -> String {
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    words.join(", ")
+}
+
+impl fmt::Display for Pardon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Pardon::Excused(Excuse::Starved) => "that waited for a CPU",
+            Pardon::Excused(Excuse::Unattended) => "of a runtime that nobody drove",
+            Pardon::Excused(Excuse::Unknown) => "of unknown cause",
+            Pardon::Excused(Excuse::Region) => "in `allow_blocking`",
+            Pardon::Excused(Excuse::SamePoll) => "seen twice",
+            Pardon::Listed => "on the list of what is allowed",
+            Pardon::MayBeListed => "without a stack, which may be on the list of what is allowed",
+        })
+    }
+}
+
+#[cfg(all(test, not(loopmon_loom)))]
+mod tests;
