@@ -111,8 +111,9 @@ fn a_reader_that_reads_nothing_loses_nothing() {
         }
         tokio::time::sleep(millis(50)).await;
     });
-    let culprits = wait_until(&monitor, |culprits| culprits.all().stalls >= 4);
-    assert!(culprits.all().total >= 4 * BLOCK, "{culprits}");
+    // The last report of the last stall may wait for its stack.
+    let culprits = wait_until(&monitor, |culprits| culprits.all().total >= 4 * BLOCK);
+    assert!(culprits.all().stalls >= 4, "{culprits}");
     drop(stalls);
 }
 
