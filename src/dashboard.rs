@@ -31,6 +31,7 @@
 //! | `/api/culprits` | for each of `monitors`: `since`, `all`, `other`, and `culprits`, the costliest first |
 //! | `/api/trace?monitor=ID&culprit=ID` | as text: the stack of a culprit |
 //! | `/api/folded?monitor=ID` | as text: folded stacks, for tools that draw flame graphs |
+//! | `/picture.svg?range=SECONDS` | lag and stalls as a picture, of the first four monitors |
 //! | `/events` | server-sent events: `now`, four times a second, has what `/api/now` has; `stall` has each report |
 //!
 //! # Who can read it
@@ -59,6 +60,7 @@ mod history;
 mod limit;
 mod origin;
 mod page;
+mod picture;
 mod routes;
 mod scribe;
 mod server;

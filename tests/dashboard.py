@@ -160,7 +160,7 @@ def names_the_culprit(browser, shots):
     browser.run("document.querySelectorAll('.open-row').forEach((row) => row.innerText.includes('await_payment') && row.click())")
     stack = until("the stack", lambda: [text for text in browser.text("#culprits pre") if "futex_wait" in text])
     assert "\n> " in "\n" + stack[0] and "await_payment" in stack[0], stack
-    folded = browser.run("return document.querySelector('#folded a').href")
+    folded = browser.run("return document.querySelector('#folded a[download]').href")
     with urllib.request.urlopen(folded) as answer:
         assert "attachment" in answer.headers["Content-Disposition"]
         assert b"await_payment" in answer.read()
