@@ -116,6 +116,9 @@ impl Dashboard {
 
     /// Sets how long a runtime may be stuck before `/healthz` answers 503. The default is
     /// [`DEFAULT_UNHEALTHY_AFTER`](Self::DEFAULT_UNHEALTHY_AFTER).
+    ///
+    /// A runtime is stuck if a stall goes on for so long, or if its [lag](Monitor::lag) is that long: so is one that
+    /// nobody drives. One whose monitor is not attached is not.
     pub fn unhealthy_after(mut self, limit: Duration) -> Dashboard {
         self.unhealthy_after = limit;
         self
