@@ -31,6 +31,7 @@
 //! | `/api/culprits` | for each of `monitors`: `since`, `all`, `other`, and `culprits`, the costliest first |
 //! | `/api/trace?monitor=ID&culprit=ID` | as text: the stack of a culprit |
 //! | `/api/folded?monitor=ID` | as text: folded stacks, for tools that draw flame graphs |
+//! | `/picture.svg?range=SECONDS` | lag and stalls as a picture, of the first four monitors |
 //! | `/events` | server-sent events: `now`, four times a second, has what `/api/now` has; `stall` has each report |
 //!
 //! # Who can read it
@@ -59,6 +60,7 @@ mod history;
 mod limit;
 mod origin;
 mod page;
+mod picture;
 mod routes;
 mod scribe;
 mod server;
@@ -114,6 +116,9 @@ impl Dashboard {
 
     /// Sets how long a runtime may be stuck before `/healthz` answers 503. The default is
     /// [`DEFAULT_UNHEALTHY_AFTER`](Self::DEFAULT_UNHEALTHY_AFTER).
+    ///
+    /// A runtime is stuck if a stall goes on for so long, or if its [lag](Monitor::lag) is that long: so is one that
+    /// nobody drives. One whose monitor is not attached is not.
     pub fn unhealthy_after(mut self, limit: Duration) -> Dashboard {
         self.unhealthy_after = limit;
         self

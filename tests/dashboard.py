@@ -123,6 +123,11 @@ def until(what, check):
     raise AssertionError(f"never seen: {what}")
 
 
+def tells_how_fast(browser):
+    paint = browser.run("return performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    print(f"        first paint after {paint:.0f} ms")
+
+
 def seconds(text):
     """The length that a stall's line begins with."""
     number, unit = text.split("stuck for ")[1].split()[:2]
@@ -137,6 +142,8 @@ def shows_a_stall_while_it_lasts(browser, shots):
     first = until("a stall with its culprit", stuck)
     assert "examples/50_dashboard.rs:" in first and "blocked in futex" in first, first
     assert "spawn_blocking" in first, first
+    tells_how_fast(browser)
+    print(f"        a stall was seen {1000 * seconds(first) - 100:.0f} ms after its threshold")
     browser.shoot(shots / "stuck.png")
     later = until("the stall grows", lambda: (line := stuck()) and seconds(line) > seconds(first) and line)
     assert "stuck" in browser.run("return document.title"), later
@@ -160,7 +167,7 @@ def names_the_culprit(browser, shots):
     browser.run("document.querySelectorAll('.open-row').forEach((row) => row.innerText.includes('await_payment') && row.click())")
     stack = until("the stack", lambda: [text for text in browser.text("#culprits pre") if "futex_wait" in text])
     assert "\n> " in "\n" + stack[0] and "await_payment" in stack[0], stack
-    folded = browser.run("return document.querySelector('#folded a').href")
+    folded = browser.run("return document.querySelector('#folded a[download]').href")
     with urllib.request.urlopen(folded) as answer:
         assert "attachment" in answer.headers["Content-Disposition"]
         assert b"await_payment" in answer.read()

@@ -17,10 +17,12 @@ use super::assets::ASSETS;
 use super::body::Answer;
 use super::origin;
 use super::page::{Page, Runtime};
+use super::picture;
 use super::viewers;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+const SVG: &str = "image/svg+xml";
 const EVENTS: &str = "text/event-stream";
 
 /// Nothing is loaded but the page's own files, and nothing in them is code but these files.
@@ -76,6 +78,11 @@ pub(super) fn answer(page: &Page, request: &Request<Incoming>, asker: &Asker) ->
         "/api/stalls" => json(&api::stalls(page)),
         "/api/culprits" => json(&api::culprits(page)),
         "/api/history" => history(page, query).unwrap_or_else(not_found),
+        "/picture.svg" => {
+            let range = query.get("range").and_then(|range| range.parse().ok());
+            let length = Duration::from_secs(range.unwrap_or(60));
+            whole(StatusCode::OK, SVG, picture::picture(page, length).into())
+        }
         "/api/trace" => of_monitor(page, query, |runtime| {
             let trace = api::trace(runtime, query.get("culprit")?)?;
             Some(whole(StatusCode::OK, TEXT, trace.into()))

@@ -161,8 +161,8 @@ function drawCulprits() {
   const links = (state.culprits ?? []).map((monitor) =>
     node("a", { href: `api/folded?monitor=${monitor.id}`, download: "stalls.folded" }, plain(monitor.name)));
   const line = by("folded");
-  if (line.childElementCount !== links.length) {
-    line.replaceChildren("Folded stacks for flame graphs: ", ...links.flatMap((one, index) => (index ? [", ", one] : [one])));
+  if (line.childElementCount !== links.length + 1) {
+    line.replaceChildren(node("a", { href: `picture.svg?range=3600` }, "A picture of the last hour"), ". Folded stacks for flame graphs: ", ...links.flatMap((one, index) => (index ? [", ", one] : [one])));
   }
 }
 
