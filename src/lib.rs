@@ -82,7 +82,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "stack"), forbid(unsafe_code))]
 
-#[cfg(any(feature = "tower", feature = "_export"))]
+#[cfg(any(feature = "tower", feature = "_feed"))]
 #[cfg_attr(
     not(all(feature = "tower", any(feature = "metrics", feature = "opentelemetry"))),
     allow(

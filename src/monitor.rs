@@ -14,7 +14,7 @@ mod run;
 mod run_future;
 mod samples;
 mod shared;
-#[cfg(any(feature = "tower", feature = "_export"))]
+#[cfg(any(feature = "tower", feature = "_feed"))]
 mod shedding;
 mod since;
 mod stall_channel;

@@ -261,7 +261,7 @@ impl Builder {
                 account: Arc::new(Account::new(self.stall_threshold)),
                 wanted_by_account: Lock::new(None),
                 tasks: Tasks::default(),
-                #[cfg(any(feature = "tower", feature = "_export"))]
+                #[cfg(any(feature = "tower", feature = "_feed"))]
                 admissions: Arc::new(crate::admissions::Admissions::new(epoch)),
             }),
         };

@@ -56,7 +56,7 @@ pub(super) struct Shared {
     pub(super) wanted_by_account: Lock<Option<Post>>,
     pub(super) tasks: Tasks,
     /// Counts what policies admit and refuse.
-    #[cfg(any(feature = "tower", feature = "_export"))]
+    #[cfg(any(feature = "tower", feature = "_feed"))]
     pub(super) admissions: Arc<crate::admissions::Admissions>,
 }
 
