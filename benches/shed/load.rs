@@ -215,7 +215,7 @@ fn outcome(load: &Load, arrived: &[f64], mut answers: Vec<Answer>) -> Outcome {
 }
 
 impl Outcome {
-    /// Returns how long it took after `end` until everything that arrived was answered in time.
+    /// Returns how long it took after `end` until 95 % of what arrived was answered in time.
     pub(crate) fn recovery(&self, end: Duration) -> String {
         let first = (end.as_secs_f64() * 2.0) as usize;
         let halves = self
@@ -224,7 +224,7 @@ impl Outcome {
             .zip(&self.arrived_by_half_second);
         let recovered = halves
             .skip(first)
-            .position(|(good, arrived)| good == arrived);
+            .position(|(good, arrived)| 100 * good >= 95 * arrived);
         recovered.map_or_else(
             || format!("over {}", (self.good_by_half_second.len() - first) / 2),
             |half| format!("{:.1}", half as f64 / 2.0),

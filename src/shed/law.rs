@@ -144,6 +144,14 @@ pub(super) enum LawState {
 }
 
 impl LawState {
+    /// Returns for how long to refuse everything, so that what waits is worked off.
+    pub(super) fn drain(&self) -> Duration {
+        match self {
+            LawState::Balanced(law) => law.drain(),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Returns the share to refuse until the next sample, from 0 to 1.
     pub(super) fn update(&mut self, seen: Observation) -> f64 {
         let share = match self {

@@ -109,7 +109,7 @@ impl Policy {
                 news: AtomicUsize::new(monitor.news().wrapping_sub(1)),
                 overdue: AtomicU32::new(0),
                 let_through: AtomicU32::new(0),
-                state: Mutex::new(State::new(&law)),
+                state: Mutex::new(State::new(&law, clock::tokio_now())),
                 law,
             }),
         }
@@ -216,13 +216,18 @@ impl Inner {
         let limit = self.law.limit();
         let (verdict, left) = match self.monitor.pulse(now) {
             Some(pulse) => {
-                state.see(&pulse, &self.law, &self.admissions);
+                state.see(&pulse, &self.law, &self.admissions, now);
                 let is_overdue = pulse.overdue >= limit;
                 let left = (pulse.due + limit.min(Inner::FAR)).saturating_duration_since(now);
-                (Verdict::new(state.share, is_overdue), left)
+                let drain = state.drain.saturating_duration_since(now);
+                if drain.is_zero() {
+                    (Verdict::new(state.share, is_overdue), left)
+                } else {
+                    (Verdict::new(1.0, is_overdue), left.min(drain))
+                }
             }
             None => {
-                *state = State::new(&self.law);
+                *state = State::new(&self.law, now);
                 (Verdict::CALM, Inner::FAR)
             }
         };
@@ -292,25 +297,28 @@ struct State {
     totals: Totals,
     law: LawState,
     share: f64,
+    /// Until when everything is refused.
+    drain: Instant,
 }
 
 impl State {
-    fn new(law: &Law) -> State {
+    fn new(law: &Law, now: Instant) -> State {
         State {
             run: None,
             seen: None,
             totals: Totals::default(),
             law: law.begin(),
             share: 0.0,
+            drain: now,
         }
     }
 
-    fn see(&mut self, pulse: &Pulse, law: &Law, admissions: &Admissions) {
+    fn see(&mut self, pulse: &Pulse, law: &Law, admissions: &Admissions, now: Instant) {
         if self.run != Some(pulse.run) {
             *self = State {
                 run: Some(pulse.run),
                 totals: admissions.totals(),
-                ..State::new(law)
+                ..State::new(law, now)
             };
         }
         let seen = self.seen.map(|beat| beat.number);
@@ -326,6 +334,7 @@ impl State {
                 lag: beat.lag,
                 admitted: totals.since(&before).share_admitted(),
             });
+            self.drain = beat.taken + self.law.drain().min(Inner::FAR);
         }
     }
 }
