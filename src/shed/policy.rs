@@ -57,9 +57,10 @@ use crate::monitor::{Beat, Monitor, Pulse};
 ///
 /// # Cost
 ///
-/// A request that is admitted costs 16 ns, and one that is refused 77 ns: a few loads, and a counter. While requests come faster than one in
-/// 0.1 ms, only one in eight of a thread's reads the clock; so up to seven may be decided by what was known just
-/// before. A request that is refused always reads it. Nobody waits for a lock and nothing is allocated.
+/// A request that is admitted costs 16 ns, one that is refused 77 ns: a few loads, a counter, and a clock read if it
+/// is refused. While requests come fast, eight within a millisecond on a thread, only one in eight of those that are
+/// admitted reads the clock; so up to seven may be decided by what was known just before. Nobody waits for a lock, and
+/// nothing is allocated.
 ///
 /// If the clock of the runtime is paused, ask within the runtime: the policy uses that clock, as
 /// [`Monitor::lag`] does.
@@ -334,7 +335,8 @@ impl State {
                 lag: beat.lag,
                 admitted: totals.since(&before).share_admitted(),
             });
-            self.drain = beat.taken + self.law.drain().min(Inner::FAR);
+            // The next sample decides anew, but it may be far.
+            self.drain = beat.taken + self.law.drain().min(Policy::PROBE_INTERVAL);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::observation::Observation;
 
-/// How fast the estimate of the demand follows what is measured. Requests arrive unevenly, so a single
+/// How fast the estimate of the demand follows what is measured, in seconds. Requests arrive unevenly, so a single
 /// interval of the monitor says little.
 const MEMORY: f64 = 0.1;
 
