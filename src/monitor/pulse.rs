@@ -19,7 +19,9 @@ pub(crate) struct Pulse {
     pub(crate) since: Instant,
     /// The newest sample of this run.
     pub(crate) newest: Option<Beat>,
-    /// By how much the next sample is overdue.
+    /// When the next sample is due.
+    pub(crate) due: Instant,
+    /// By how much it is overdue.
     pub(crate) overdue: Duration,
 }
 
@@ -55,11 +57,13 @@ impl Monitor {
             })
             .filter(|beat| beat.number != since.sample && beat.taken >= since.at);
         let last = newest.map_or(since.at, |beat| beat.taken);
+        let due = last + self.shared.interval;
         Some(Pulse {
             run,
             since: since.at,
             newest,
-            overdue: now.saturating_duration_since(last + self.shared.interval),
+            due,
+            overdue: now.saturating_duration_since(due),
         })
     }
 }

@@ -63,6 +63,9 @@ impl Law {
     /// a little less while the lag is above half of the target, a little more below. It stops refusing when the
     /// demand is below what the runtime can do.
     ///
+    /// After a sample of `target` or more it first refuses everything, for 15 % of that lag, to work off what waits: on
+    /// `multi_thread` more may wait in the workers' own queues than the lag shows.
+    ///
     /// A request that takes longer in one poll than the target is lag, too: choose the target longer than your
     /// longest polls, or move them to `spawn_blocking`.
     #[must_use]
@@ -144,6 +147,14 @@ pub(super) enum LawState {
 }
 
 impl LawState {
+    /// Returns for how long to refuse everything, so that what waits is worked off.
+    pub(super) fn drain(&self) -> Duration {
+        match self {
+            LawState::Balanced(law) => law.drain(),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Returns the share to refuse until the next sample, from 0 to 1.
     pub(super) fn update(&mut self, seen: Observation) -> f64 {
         let share = match self {

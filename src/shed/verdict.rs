@@ -13,11 +13,6 @@ const ALL: u32 = 1 << 16;
 /// Set while the next sample is overdue.
 const OVERDUE: u32 = 1 << 17;
 
-/// Set in addition while there is an open stall.
-const STALLED: u32 = 1 << 18;
-
-const SHARE: u32 = OVERDUE - 1;
-
 impl Verdict {
     pub(super) const CALM: Verdict = Verdict(0);
 
@@ -27,14 +22,6 @@ impl Verdict {
         }
         // Rounded up: the smallest share is an overload, too.
         Verdict((share.clamp(0.0, 1.0) * f64::from(ALL)).ceil() as u32)
-    }
-
-    /// Returns the same, with what is known of stalls.
-    pub(super) fn with_stall(self, is_stalled: bool) -> Verdict {
-        if is_stalled && !self.is_calm() {
-            return Verdict(self.0 | STALLED);
-        }
-        self
     }
 
     pub(super) fn from_bits(bits: u32) -> Verdict {
@@ -49,22 +36,27 @@ impl Verdict {
         self == Verdict::CALM
     }
 
+    /// Returns whether it is refused because the next sample is overdue.
+    pub(super) fn is_overdue(self) -> bool {
+        self.0 & OVERDUE != 0
+    }
+
     /// Returns the share of normal requests to refuse.
     pub(super) fn share(self) -> f64 {
-        f64::from(self.0 & SHARE) / f64::from(ALL)
+        f64::from(self.0 & !OVERDUE) / f64::from(ALL)
     }
 
     /// Returns why to refuse a request, if it is to be refused.
     pub(super) fn refuse(self, priority: Priority, random: u16) -> Option<Reason> {
         let refuse = match priority {
             Priority::Optional => !self.is_calm(),
-            Priority::Normal => u32::from(random) < self.0 & SHARE,
+            Priority::Normal => u32::from(random) < self.0 & !OVERDUE,
             Priority::Critical => false,
         };
-        let reason = match self.0 {
-            bits if bits & STALLED != 0 => Reason::Stalled,
-            bits if bits & OVERDUE != 0 => Reason::Overdue,
-            _ => Reason::Lag,
+        let reason = if self.is_overdue() {
+            Reason::Overdue
+        } else {
+            Reason::Lag
         };
         refuse.then_some(reason)
     }
@@ -101,15 +93,5 @@ mod tests {
         assert_eq!(verdict.refuse(Priority::Optional, 0), Some(Reason::Overdue));
         assert_eq!(verdict.refuse(Priority::Critical, 0), None);
         assert!((verdict.share() - 1.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn a_stall_is_a_reason_but_refuses_nothing() {
-        assert!(Verdict::new(0.0, false).with_stall(true).is_calm());
-        for overdue in [false, true] {
-            let verdict = Verdict::new(1.0, overdue).with_stall(true);
-            assert_eq!(verdict.refuse(Priority::Normal, 7), Some(Reason::Stalled));
-            assert!((verdict.share() - 1.0).abs() < 1e-9);
-        }
     }
 }

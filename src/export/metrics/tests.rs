@@ -206,6 +206,7 @@ fn the_table_has_all_metrics() {
     ::metrics::with_local_recorder(&recorder, || {
         exporter.sample(&sample(Duration::ZERO, 0), clock::now());
         exporter.stall(&stall(Phase::Started, 0, 7, seconds(1.0)), clock::now());
+        exporter.requests(&Totals::default());
     });
     let text = recorder.handle().render();
     let exported: BTreeSet<(&str, &str)> = text

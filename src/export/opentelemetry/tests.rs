@@ -450,6 +450,7 @@ fn the_table_has_all_instruments() {
     let sdk = Sdk::new();
     let mut exporter = sdk.exporter("main", false);
     exporter.sample(&sample(Duration::ZERO, 5), clock::now());
+    exporter.requests(&Totals::default());
     fn of<T>(data: &MetricData<T>) -> &'static str {
         match data {
             MetricData::Gauge(_) => "gauge",

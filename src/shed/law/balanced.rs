@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::observation::Observation;
 
-/// How fast the estimate of the demand follows what is measured. Requests arrive unevenly, so a single
+/// How fast the estimate of the demand follows what is measured, in seconds. Requests arrive unevenly, so a single
 /// interval of the monitor says little.
 const MEMORY: f64 = 0.1;
 
@@ -14,6 +14,10 @@ const MOST_DEMAND: f64 = 16.0;
 
 /// A smaller share than this that was admitted says nothing of the demand.
 const LEAST_ADMITTED: f64 = 0.05;
+
+/// A lag of the target or more is worked off by refusing everything for this share of it: to refuse a request
+/// takes at most so much of what it takes to serve it, if it is worth while to refuse it at all.
+const DRAIN: f64 = 0.15;
 
 #[derive(Debug)]
 pub(in crate::shed) struct Balanced {
@@ -34,6 +38,17 @@ impl Balanced {
             demand: 0.0,
             overloaded: false,
         }
+    }
+
+    /// Returns for how long to refuse everything after the last sample.
+    ///
+    /// The workers of a `multi_thread` runtime look after timers every 61 polls, and then run the sampler first.
+    /// So its lag does not grow with their own queues, and without this the law would keep those long.
+    pub(super) fn drain(&self) -> Duration {
+        if self.lag < self.target {
+            return Duration::ZERO;
+        }
+        Duration::try_from_secs_f64(self.lag * DRAIN).unwrap_or(Duration::MAX)
     }
 
     pub(super) fn update(&mut self, seen: Observation) -> f64 {

@@ -173,6 +173,8 @@ struct EventLoop {
     law: Law,
     state: LawState,
     share: f64,
+    /// Until when everything is refused.
+    drain: f64,
     /// The monitor's interval.
     interval: f64,
     /// In milliseconds, as all times here.
@@ -213,6 +215,7 @@ impl EventLoop {
             state: law.begin(),
             law,
             share: 0.0,
+            drain: 0.0,
             interval,
             now: 0.0,
             random: 7,
@@ -277,6 +280,7 @@ impl EventLoop {
                 f64::from(admitted) / f64::from(asked)
             },
         });
+        self.drain = self.now + self.state.drain().as_secs_f64() * 1e3;
         self.results.longest_lag = self.results.longest_lag.max(lag);
         self.last_sample = self.now;
         self.sample_due = self.now + self.interval;
@@ -286,7 +290,7 @@ impl EventLoop {
         let overdue = self.now - self.last_sample - self.interval;
         let is_stuck = overdue >= self.law.limit().as_secs_f64() * 1e3;
         let refused_for = self.now - self.let_through;
-        let refuse = is_stuck || self.random() < self.share;
+        let refuse = is_stuck || self.now < self.drain || self.random() < self.share;
         if refuse && refused_for < 100.0 {
             self.counts[1] += 1;
             self.now += REFUSAL;

@@ -56,22 +56,22 @@ mod tests {
     fn a_stall_counts_from_its_first_report_to_its_last() {
         let count = Arc::new(AtomicUsize::new(0));
         let open = OpenStalls::new(Arc::clone(&count));
-        let report = |name: &str, phase| Stall {
-            id: StallId::of(&name),
-            ..Stall::of(0, phase)
-        };
-        for (name, phase, expected) in [
-            ("a", Phase::Started, 1),
-            ("a", Phase::Ongoing, 1),
+        let [a, b, c, d] = [(); 4].map(|()| StallId::next());
+        for (id, phase, expected) in [
+            (a, Phase::Started, 1),
+            (a, Phase::Ongoing, 1),
             // The first report may be missed, or be the only one.
-            ("b", Phase::Ongoing, 2),
-            ("c", Phase::Ended, 2),
-            ("a", Phase::Ended, 1),
-            ("a", Phase::Ended, 1),
-            ("d", Phase::Started, 2),
+            (b, Phase::Ongoing, 2),
+            (c, Phase::Ended, 2),
+            (a, Phase::Ended, 1),
+            (a, Phase::Ended, 1),
+            (d, Phase::Started, 2),
         ] {
-            open.update(&report(name, phase));
-            assert_eq!(count.load(Ordering::Relaxed), expected, "{name} {phase:?}");
+            open.update(&Stall {
+                id,
+                ..Stall::of(0, phase)
+            });
+            assert_eq!(count.load(Ordering::Relaxed), expected, "{id} {phase:?}");
         }
         drop(open);
         assert_eq!(count.load(Ordering::Relaxed), 0);
