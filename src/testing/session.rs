@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor, worker_index};
 
-use super::long_polls::{LongPolls, Watched, own_times};
+use super::long_polls::{LongPolls, Watched, are_measured};
 use super::regions::{Inside, Recording};
 use super::settings::Settings;
 use super::verdict::{Knowledge, Seen};
@@ -99,7 +99,7 @@ impl Session {
             polls: &polls,
             allowed: &|thread, from, to| self.regions.overlap(thread, from, to),
             paused: &paused_between,
-            has_evidence: own_times().is_some(),
+            has_evidence: are_measured(),
         };
         knowledge.judge(reports)
     }
