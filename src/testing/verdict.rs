@@ -11,6 +11,15 @@ use std::time::{Duration, Instant};
 use super::long_polls::LongPoll;
 use crate::stall::{Cause, Phase, Place, Share, Stall};
 
+/// How long a sleep is at least that nobody else's wait for a CPU explains.
+const LONG_SLEEP: Duration = Duration::from_millis(40);
+
+/// The calls in which a thread waits for what another thread of the process has: a lock of the program's or, for
+/// memory, of the system's.
+const FOR_OTHERS: [&str; 8] = [
+    "brk", "clone3", "futex", "madvise", "mmap", "mprotect", "mremap", "munmap",
+];
+
 /// All that is known beside the reports.
 pub(super) struct Knowledge<'a> {
     pub(super) threshold: Duration,
@@ -226,15 +235,6 @@ impl Own {
         }
     }
 }
-
-/// How long a sleep is at least that nobody else's wait for a CPU explains.
-const LONG_SLEEP: Duration = Duration::from_millis(40);
-
-/// The calls in which a thread waits for what another thread of the process has: a lock of the program's or, for
-/// memory, of the system's.
-const FOR_OTHERS: [&str; 8] = [
-    "brk", "clone3", "futex", "madvise", "mmap", "mprotect", "mremap", "munmap",
-];
 
 /// Whether the report has a call in which the thread waits for something else.
 fn names_a_call(report: &Stall) -> bool {
