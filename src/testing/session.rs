@@ -30,8 +30,8 @@ const MOST_REPORTS: usize = 1_024;
 /// crowded machine.
 const LONGEST_START: Duration = Duration::from_millis(50);
 
-/// Stacks are waited for ten seconds at the most.
-const LONGEST_END: Duration = Duration::from_secs(15);
+/// Stacks are waited for a minute at the most.
+const LONGEST_END: Duration = Duration::from_secs(75);
 
 /// How often to check what is waited for.
 const CHECK_INTERVAL: Duration = Duration::from_micros(20);

@@ -112,7 +112,10 @@ impl Knowledge<'_> {
         let own = lasted
             .saturating_sub(paused)
             .saturating_sub(poll.did.waited);
-        let is_certain = poll.did.sleep >= self.long_sleep() || reports.iter().any(names_a_call);
+        let shares = reports.iter().filter_map(|report| report.measured.share);
+        let sleep = shares.map(sleep_in).max().unwrap_or_default();
+        let sleep = sleep.max(poll.did.sleep);
+        let is_certain = sleep >= self.long_sleep() || reports.iter().any(names_a_call);
         let own = Own {
             time: own,
             doubtful: if is_certain {
@@ -245,6 +248,14 @@ fn names_a_call(report: &Stall) -> bool {
     names.any(|name| name.is_none_or(|name| !FOR_OTHERS.contains(&name)))
 }
 
+/// One sleep of the thread was at least that long.
+fn sleep_in(share: Share) -> Duration {
+    let [passed, on_cpu, waited] = [share.passed, share.on_cpu, share.waited].map(Duration::from);
+    let slept = passed.saturating_sub(on_cpu).saturating_sub(waited);
+    // It may have slept before the first turn and after the last.
+    slept / share.turns.saturating_add(1)
+}
+
 /// What of a stall that has `lasted` is the thread's own doing, and what it did. `later` has passed since the last
 /// evidence that is told.
 fn own_part(
@@ -257,7 +268,7 @@ fn own_part(
     let passed = Duration::from(share.passed) + later;
     let certain = passed.saturating_sub(share.waited.into()).min(lasted);
     let slept = certain.saturating_sub(share.on_cpu.into());
-    let is_long = slept / share.turns.max(1) >= long_sleep;
+    let is_long = slept / share.turns.saturating_add(1) >= long_sleep;
     let mut own = Own {
         time: certain,
         doubtful: if is_long { Duration::ZERO } else { slept },
