@@ -112,10 +112,8 @@ impl Knowledge<'_> {
         let own = lasted
             .saturating_sub(paused)
             .saturating_sub(poll.did.waited);
-        let shares = reports.iter().filter_map(|report| report.measured.share);
-        let sleep = shares.map(sleep_in).max().unwrap_or_default();
-        let sleep = sleep.max(poll.did.sleep);
-        let is_certain = sleep >= self.long_sleep() || reports.iter().any(names_a_call);
+        let is_certain =
+            poll.did.sleep >= self.long_sleep() || self.sleeps_for_nobody_else(reports);
         let own = Own {
             time: own,
             doubtful: if is_certain {
@@ -132,6 +130,11 @@ impl Knowledge<'_> {
         self.weigh(own, cause, lasted)
     }
 
+    /// Whether the reports show that no other thread's wait for a CPU explains the sleep.
+    fn sleeps_for_nobody_else(&self, reports: &[Stall]) -> bool {
+        longest_sleep(reports) >= self.long_sleep() || reports.iter().any(names_a_call)
+    }
+
     /// A thread that holds a lock may be put off its CPU. But not for so long, as a rule.
     fn long_sleep(&self) -> Duration {
         LONG_SLEEP.max(self.threshold / 2)
@@ -141,11 +144,11 @@ impl Knowledge<'_> {
         if last.cause == Cause::Unattended {
             return Verdict::Excused(Excuse::Unattended);
         }
-        let names_a_call = reports.iter().any(names_a_call);
+        let is_certain = self.sleeps_for_nobody_else(reports);
         let mut live = Duration::ZERO;
         let mut verdict = Verdict::Excused(Excuse::Unknown);
         for report in reports {
-            let next = self.judge_report(report, live, names_a_call);
+            let next = self.judge_report(report, live, is_certain);
             if !matches!(verdict, Verdict::Blocks { .. }) || matches!(next, Verdict::Blocks { .. })
             {
                 verdict = next;
@@ -156,7 +159,7 @@ impl Knowledge<'_> {
     }
 
     /// One report. The one before was made after `live`; zero if there was none.
-    fn judge_report(&self, report: &Stall, live: Duration, names_a_call: bool) -> Verdict {
+    fn judge_report(&self, report: &Stall, live: Duration, is_certain: bool) -> Verdict {
         let excused = Verdict::Excused;
         let Some(at) = report.measured.at else {
             return excused(Excuse::Unknown);
@@ -181,13 +184,13 @@ impl Knowledge<'_> {
                 } else {
                     Duration::ZERO
                 };
-                own_part(lasted, share, later, report.cause, self.long_sleep())
+                own_part(lasted, share, later, report.cause)
             }
             None if self.has_evidence => return excused(Excuse::Unknown),
             None => (Own::certain(lasted), report.cause),
         };
         own.allowed = allowed;
-        if names_a_call {
+        if is_certain {
             own.doubtful = Duration::ZERO;
         }
         self.weigh(own, cause, report.duration.max(lasted))
@@ -248,30 +251,33 @@ fn names_a_call(report: &Stall) -> bool {
     names.any(|name| name.is_none_or(|name| !FOR_OTHERS.contains(&name)))
 }
 
-/// One sleep of the thread was at least that long.
-fn sleep_in(share: Share) -> Duration {
-    let [passed, on_cpu, waited] = [share.passed, share.on_cpu, share.waited].map(Duration::from);
-    let slept = passed.saturating_sub(on_cpu).saturating_sub(waited);
-    // It may have slept before the first turn and after the last.
-    slept / share.turns.saturating_add(1)
+/// One sleep of the thread was at least that long, by what the reports say of the times between them.
+fn longest_sleep(reports: &[Stall]) -> Duration {
+    let shares = reports.iter().filter_map(|report| report.measured.share);
+    let (mut longest, mut before) = (Duration::ZERO, (Duration::ZERO, Duration::ZERO, 0));
+    for share in shares {
+        let [passed, on_cpu, waited] =
+            [share.passed, share.on_cpu, share.waited].map(Duration::from);
+        let slept = passed.saturating_sub(on_cpu).saturating_sub(waited);
+        // It may have slept before the first turn and after the last.
+        let sleeps = share.turns.saturating_sub(before.2).saturating_add(1);
+        let newly_slept = slept.saturating_sub(before.1);
+        let newly_slept = newly_slept.min(passed.saturating_sub(before.0));
+        longest = longest.max(newly_slept / sleeps);
+        before = (passed, slept, share.turns);
+    }
+    longest
 }
 
 /// What of a stall that has `lasted` is the thread's own doing, and what it did. `later` has passed since the last
 /// evidence that is told.
-fn own_part(
-    lasted: Duration,
-    share: Share,
-    later: Duration,
-    cause: Cause,
-    long_sleep: Duration,
-) -> (Own, Cause) {
+fn own_part(lasted: Duration, share: Share, later: Duration, cause: Cause) -> (Own, Cause) {
     let passed = Duration::from(share.passed) + later;
     let certain = passed.saturating_sub(share.waited.into()).min(lasted);
     let slept = certain.saturating_sub(share.on_cpu.into());
-    let is_long = slept / share.turns.saturating_add(1) >= long_sleep;
     let mut own = Own {
         time: certain,
-        doubtful: if is_long { Duration::ZERO } else { slept },
+        doubtful: slept,
         allowed: Duration::ZERO,
     };
     if cause == Cause::Starved {

@@ -210,7 +210,7 @@ fn one_report_is_enough_unless_the_end_shows_that_nobody_ran_the_worker() {
     assert_eq!(test.judge(&reports), excused(Excuse::Unattended));
     assert_eq!(test.judge(std::slice::from_ref(&starves)), starved());
     // At the end, the waiting is known of 75 + 20 ms.
-    assert_eq!(test.judge(&[starves, ended(BLOCKED)]), blocks(BLOCKED, 120));
+    assert_eq!(test.judge(&[starves, ended(READ)]), blocks(READ, 120));
     // It may have been several polls.
     let unseen = [ended(BLOCKED)];
     assert_eq!(test.judge(&unseen), excused(Excuse::Unknown));
