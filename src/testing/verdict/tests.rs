@@ -282,3 +282,20 @@ fn a_sleep_counts_unless_a_thread_without_a_cpu_may_explain_it() {
         assert_eq!(test.judge(&reports), expected, "{cause} {slept} {sleep}");
     }
 }
+
+#[test]
+fn one_long_sleep_shows_between_two_reports() {
+    let test = Test::new();
+    let share = |lasted, share, turns| {
+        let mut report = test.worker(Phase::Ongoing, BLOCKED, lasted, share);
+        report.measured.share.as_mut().unwrap().turns = turns;
+        report
+    };
+    let many = [share(50, [25, 1, 0], 9), share(100, [75, 1, 0], 25)];
+    assert_eq!(longest_sleep(&many), Duration::from_millis(50) / 17);
+    let one = [share(50, [25, 5, 0], 9), share(100, [75, 5, 0], 9)];
+    assert_eq!(longest_sleep(&one), ms(50));
+    assert_eq!(test.judge(&one), blocks(BLOCKED, 100));
+    assert_eq!(test.judge(&many), excused(Excuse::Crowded));
+    assert_eq!(longest_sleep(&[]), Duration::ZERO);
+}
