@@ -145,6 +145,34 @@ impl Schedule {
     }
 }
 
+/// For how long threads of the machine have waited for a CPU, for one reader.
+#[cfg(feature = "testing")]
+#[derive(Debug)]
+pub(crate) struct Pressure(Option<File>);
+
+#[cfg(feature = "testing")]
+impl Pressure {
+    pub(crate) fn open() -> Pressure {
+        Pressure(File::open("/proc/pressure/cpu").ok())
+    }
+
+    /// Returns the time in which any thread of the machine waited for a CPU, since it was started. `None` where
+    /// the system does not count it.
+    pub(crate) fn total(&self) -> Option<Duration> {
+        let mut file = self.0.as_ref()?;
+        file.rewind().ok()?;
+        pressure(Line::of(file).ok()?.text())
+    }
+}
+
+/// Parses `some avg10=0.00 avg60=0.00 avg300=0.00 total=<microseconds>`, and further lines.
+#[cfg(feature = "testing")]
+fn pressure(text: &str) -> Option<Duration> {
+    let some = text.lines().find(|line| line.starts_with("some "))?;
+    let (_, total) = some.split_once("total=")?;
+    total.parse().ok().map(Duration::from_micros)
+}
+
 /// Returns the ids of all threads of this process.
 pub(crate) fn threads() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc/self/task").into_iter().flatten();
@@ -293,5 +321,15 @@ mod tests {
         let read = |id: u32| Thread(id).line("no such file").unwrap_err();
         assert!(!Thread(std::process::id()).is_gone(&read(std::process::id())));
         assert!(Thread(u32::MAX).is_gone(&read(u32::MAX)));
+    }
+
+    #[cfg(feature = "testing")]
+    #[test]
+    fn reads_how_crowded_the_machine_is() {
+        let text =
+            "some avg10=73.22 avg60=72.48 avg300=71.32 total=16617871840\nfull avg10=0.00 total=7";
+        assert_eq!(pressure(text), Some(Duration::from_micros(16_617_871_840)));
+        assert_eq!(pressure("full avg10=0.00 total=7"), None);
+        assert_eq!(pressure("some total=x"), None);
     }
 }

@@ -33,6 +33,8 @@ enum Pardon {
     Listed,
     /// It may be on the list.
     MayBeListed,
+    /// A panic prints its backtrace, which takes long.
+    Panics,
 }
 
 /// What blocks in one place in the code.
@@ -92,6 +94,9 @@ impl<'a> Findings<'a> {
             lasted,
             trace: trace_of(&seen.reports),
         };
+        if denied.trace.is_some_and(|trace| is_in(trace, PANICS)) {
+            return Err(Pardon::Panics);
+        }
         let allowed = &self.settings.allowed;
         let mut matching = (0..allowed.len())
             .filter(|index| allowed[*index].matches(cause, denied.place, denied.trace))
@@ -137,16 +142,19 @@ fn trace_of(reports: &[Stall]) -> Option<&Arc<StackTrace>> {
             .iter()
             .rev()
             .filter_map(|stall| stall.trace.as_ref());
-        traces.filter(|trace| !is_from_after(trace))
+        traces.filter(|trace| !is_in(trace, IS_OVER))
     };
     let with_calls = traces().find(|trace| trace.no_stack().is_none());
     with_calls.or_else(|| traces().next())
 }
 
-/// Whether the stack shows the thread in the end of the watch.
-fn is_from_after(trace: &StackTrace) -> bool {
+/// What the standard library calls when code panics.
+const PANICS: &str = "std::panicking::panic_with_hook";
+
+/// Whether the thread has called the function.
+fn is_in(trace: &StackTrace, callee: &str) -> bool {
     let mut functions = trace.frames().iter().filter_map(|frame| frame.function());
-    functions.any(|function| function.contains(IS_OVER))
+    functions.any(|function| function.contains(callee))
 }
 
 impl Denied<'_> {
@@ -259,10 +267,12 @@ impl fmt::Display for Pardon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Pardon::Excused(Excuse::Starved) => "that waited for a CPU",
+            Pardon::Excused(Excuse::Crowded) => "that may have waited for a thread without a CPU",
             Pardon::Excused(Excuse::Unattended) => "of a runtime that nobody drove",
             Pardon::Excused(Excuse::Unknown) => "of unknown cause",
             Pardon::Excused(Excuse::Region) => "in `allow_blocking`",
             Pardon::Excused(Excuse::SamePoll) => "seen twice",
+            Pardon::Panics => "in a panic, which printed its backtrace",
             Pardon::Listed => "on the list of what is allowed",
             Pardon::MayBeListed => "without a stack, which may be on the list of what is allowed",
         })

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 
 use crate::clock;
 use crate::instrument::Instrumented;
-use crate::procfs::{Schedule, Times};
+use crate::procfs::{Pressure, Schedule, Times};
 use crate::stall::{Cause, OsThread};
 use crate::sync::Lock;
 
@@ -24,8 +24,8 @@ const MOST: usize = 1_024;
 const READ_AGAIN_AFTER: u32 = 8;
 
 thread_local! {
-    static SCHEDULE: Schedule = Schedule::own();
-    static LAST_READ: Cell<Option<(Instant, Times)>> = const { Cell::new(None) };
+    static FILES: (Schedule, Pressure) = (Schedule::own(), Pressure::open());
+    static LAST_READ: Cell<Option<(Instant, Reading)>> = const { Cell::new(None) };
 }
 
 /// A poll that has lasted for the threshold.
@@ -37,10 +37,30 @@ pub(super) struct LongPoll {
     pub(super) thread: u32,
     pub(super) began: Instant,
     pub(super) ended: Instant,
-    /// How long the thread waited for a CPU in it, at the most.
+    pub(super) did: Did,
+}
+
+/// What a thread did in a poll.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Did {
+    /// How long it waited for a CPU, at the most.
     pub(super) waited: Duration,
-    /// What the thread did for most of the rest.
+    /// What it did for most of the rest.
     pub(super) cause: Cause,
+    /// How long it slept.
+    pub(super) slept: Duration,
+    /// One of its sleeps was at least that long.
+    pub(super) sleep: Duration,
+    /// For how long it may have slept because another thread waited for a CPU.
+    pub(super) crowded: Duration,
+}
+
+/// What the system says of the calling thread, and of the machine.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    times: Times,
+    /// For how long a thread of the machine has waited for a CPU.
+    pressure: Option<Duration>,
 }
 
 /// The long polls of one future.
@@ -102,25 +122,25 @@ struct Timer<'a> {
     name: &'a Arc<str>,
     polls: &'a LongPolls,
     began: Instant,
-    times: Option<Times>,
+    before: Option<Reading>,
 }
 
 impl Timer<'_> {
     fn begin<'a>(name: &'a Arc<str>, polls: &'a LongPolls) -> Timer<'a> {
         let began = clock::now();
-        let is_recent = |(at, _): &(Instant, Times)| {
+        let is_recent = |(at, _): &(Instant, Reading)| {
             began.saturating_duration_since(*at) < polls.threshold / READ_AGAIN_AFTER
         };
         let recent = LAST_READ.get().filter(is_recent);
-        let times = recent.map(|(_, times)| times).or_else(own_times);
+        let before = recent.map(|(_, reading)| reading).or_else(Reading::now);
         if recent.is_none() {
-            LAST_READ.set(times.map(|times| (began, times)));
+            LAST_READ.set(before.map(|reading| (began, reading)));
         }
         Timer {
             name,
             polls,
             began,
-            times,
+            before,
         }
     }
 }
@@ -132,17 +152,16 @@ impl Drop for Timer<'_> {
         if lasted < self.polls.threshold {
             return;
         }
-        let (waited, cause) = match (self.times, own_times()) {
+        let did = match (self.before, Reading::now()) {
             (Some(before), Some(after)) => what_it_did(lasted, before, after),
-            _ => (Duration::ZERO, Cause::Unknown),
+            _ => Did::NOTHING_KNOWN,
         };
         let poll = LongPoll {
             name: Arc::clone(self.name),
             thread: OsThread::current().number(),
             began: self.began,
             ended,
-            waited,
-            cause,
+            did,
         };
         self.polls.polls.with(|polls| {
             if polls.len() < MOST {
@@ -152,24 +171,60 @@ impl Drop for Timer<'_> {
     }
 }
 
-/// The times of the calling thread. `None` where the system does not report them, and while the thread ends.
-pub(super) fn own_times() -> Option<Times> {
-    SCHEDULE.try_with(Schedule::times).ok().flatten()
+/// Whether the system reports what threads do.
+pub(super) fn are_measured() -> bool {
+    Reading::now().is_some()
 }
 
-/// How long a thread waited for a CPU that runs now, and what it did for most of the rest.
-fn what_it_did(lasted: Duration, before: Times, after: Times) -> (Duration, Cause) {
-    let waited = after.waited.saturating_sub(before.waited);
-    let own = lasted.saturating_sub(waited);
-    let on_cpu = after.on_cpu.saturating_sub(before.on_cpu);
-    // A thread that is put to sleep has to be put on a CPU again. Then the time on a CPU has been counted.
-    let has_slept = after.turns > before.turns && on_cpu < own / 2;
-    let cause = if has_slept {
-        Cause::Blocked { syscall: None }
-    } else {
-        Cause::OnCpu
+impl Reading {
+    /// `None` where the system does not report it, and while the thread ends.
+    fn now() -> Option<Reading> {
+        let read = |(schedule, pressure): &(Schedule, Pressure)| {
+            let times = schedule.times()?;
+            Some(Reading {
+                times,
+                pressure: pressure.total(),
+            })
+        };
+        FILES.try_with(read).ok().flatten()
+    }
+}
+
+impl Did {
+    const NOTHING_KNOWN: Did = Did {
+        waited: Duration::ZERO,
+        cause: Cause::Unknown,
+        slept: Duration::ZERO,
+        sleep: Duration::ZERO,
+        crowded: Duration::ZERO,
     };
-    (waited, cause)
+}
+
+/// What a thread did that runs now.
+fn what_it_did(lasted: Duration, before: Reading, after: Reading) -> Did {
+    let waited = after.times.waited.saturating_sub(before.times.waited);
+    let own = lasted.saturating_sub(waited);
+    let on_cpu = after.times.on_cpu.saturating_sub(before.times.on_cpu);
+    // A thread that sleeps has to be put on a CPU again. Then the time on a CPU has been counted.
+    let turns = after.times.turns.saturating_sub(before.times.turns);
+    let slept = match turns {
+        0 => Duration::ZERO,
+        _ => own.saturating_sub(on_cpu),
+    };
+    let pressure = after.pressure.zip(before.pressure);
+    Did {
+        waited,
+        cause: if slept > own / 2 {
+            Cause::Blocked { syscall: None }
+        } else {
+            Cause::OnCpu
+        },
+        slept,
+        sleep: slept / u32::try_from(turns).unwrap_or(u32::MAX).max(1),
+        crowded: pressure.map_or(slept, |(after, before)| {
+            after.saturating_sub(before).min(slept)
+        }),
+    }
 }
 
 #[cfg(all(test, not(loopmon_loom)))]
@@ -177,26 +232,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waiting_for_a_cpu_is_not_what_a_poll_did() {
+    fn what_a_thread_did_besides_waiting_for_a_cpu() {
         let ms = Duration::from_millis;
-        let times = |on_cpu, waited, turns| Times {
-            on_cpu: ms(on_cpu),
-            waited: ms(waited),
-            turns,
+        let reading = |on_cpu, waited, turns, pressure| Reading {
+            times: Times {
+                on_cpu: ms(on_cpu),
+                waited: ms(waited),
+                turns,
+            },
+            pressure: Some(ms(pressure)),
         };
+        let before = reading(5, 1, 9, 3);
         let blocked = Cause::Blocked { syscall: None };
-        for (lasted, before, after, expected) in [
-            (100, times(5, 1, 9), times(105, 1, 9), (0, Cause::OnCpu)),
+        for (lasted, after, cause, [waited, slept, sleep, crowded]) in [
+            (100, reading(105, 1, 9, 3), Cause::OnCpu, [0, 0, 0, 0]),
             // The kernel has not counted it yet.
-            (3, times(5, 1, 9), times(5, 1, 9), (0, Cause::OnCpu)),
-            (100, times(5, 1, 9), times(25, 81, 30), (80, Cause::OnCpu)),
-            (100, times(5, 1, 9), times(6, 1, 10), (0, blocked)),
-            (100, times(5, 1, 9), times(6, 71, 10), (70, blocked)),
+            (3, reading(5, 1, 9, 3), Cause::OnCpu, [0, 0, 0, 0]),
+            (100, reading(25, 81, 30, 90), Cause::OnCpu, [80, 0, 0, 0]),
+            (100, reading(5, 1, 10, 3), blocked, [0, 100, 100, 0]),
+            (100, reading(5, 71, 12, 8), blocked, [70, 30, 10, 5]),
+            (100, reading(25, 1, 14, 99), blocked, [0, 80, 16, 80]),
         ] {
-            let (waited, cause) = expected;
             let did = what_it_did(ms(lasted), before, after);
-            assert_eq!(did, (ms(waited), cause), "{lasted} {before:?} {after:?}");
+            let [waited, slept, sleep, crowded] = [waited, slept, sleep, crowded].map(ms);
+            let expected = Did {
+                waited,
+                cause,
+                slept,
+                sleep,
+                crowded,
+            };
+            assert_eq!(did, expected, "{lasted} {after:?}");
         }
+        let unknown = Reading {
+            pressure: None,
+            ..reading(5, 1, 14, 0)
+        };
+        assert_eq!(what_it_did(ms(100), before, unknown).crowded, ms(100));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor, worker_index};
 
-use super::long_polls::{LongPolls, Watched, own_times};
+use super::long_polls::{LongPolls, Watched, are_measured};
 use super::regions::{Inside, Recording};
 use super::settings::Settings;
 use super::verdict::{Knowledge, Seen};
@@ -30,8 +30,8 @@ const MOST_REPORTS: usize = 1_024;
 /// crowded machine.
 const LONGEST_START: Duration = Duration::from_millis(50);
 
-/// Stacks are waited for ten seconds at the most.
-const LONGEST_END: Duration = Duration::from_secs(15);
+/// Stacks are waited for a minute at the most.
+const LONGEST_END: Duration = Duration::from_secs(75);
 
 /// How often to check what is waited for.
 const CHECK_INTERVAL: Duration = Duration::from_micros(20);
@@ -99,7 +99,7 @@ impl Session {
             polls: &polls,
             allowed: &|thread, from, to| self.regions.overlap(thread, from, to),
             paused: &paused_between,
-            has_evidence: own_times().is_some(),
+            has_evidence: are_measured(),
         };
         knowledge.judge(reports)
     }

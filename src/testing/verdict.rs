@@ -11,6 +11,15 @@ use std::time::{Duration, Instant};
 use super::long_polls::LongPoll;
 use crate::stall::{Cause, Phase, Place, Share, Stall};
 
+/// How long a sleep is at least that nobody else's wait for a CPU explains.
+const LONG_SLEEP: Duration = Duration::from_millis(40);
+
+/// The calls in which a thread waits for what another thread of the process has: a lock of the program's or, for
+/// memory, of the system's.
+const FOR_OTHERS: [&str; 8] = [
+    "brk", "clone3", "futex", "madvise", "mmap", "mprotect", "mremap", "munmap",
+];
+
 /// All that is known beside the reports.
 pub(super) struct Knowledge<'a> {
     pub(super) threshold: Duration,
@@ -49,6 +58,8 @@ pub(super) enum Verdict {
 pub(super) enum Excuse {
     /// Without waiting for a CPU, it would not have lasted for the threshold.
     Starved,
+    /// It may have slept because the thread that it slept for waited for a CPU.
+    Crowded,
     /// Nobody ran the worker.
     Unattended,
     /// What the thread did is not known.
@@ -77,7 +88,7 @@ impl Knowledge<'_> {
             let its = of_polls.iter().position(is_its);
             let reports = its.map_or_else(Vec::new, |its| of_polls.swap_remove(its));
             seen.push(Seen {
-                verdict: self.judge_poll(poll, reports.last()),
+                verdict: self.judge_poll(poll, &reports),
                 place: Place::Future(Arc::clone(&poll.name)),
                 reports,
             });
@@ -94,27 +105,50 @@ impl Knowledge<'_> {
         seen
     }
 
-    /// A poll of the watched future, of which `last` is the last report.
-    fn judge_poll(&self, poll: &LongPoll, last: Option<&Stall>) -> Verdict {
+    /// A poll of the watched future.
+    fn judge_poll(&self, poll: &LongPoll, reports: &[Stall]) -> Verdict {
         let lasted = poll.ended.saturating_duration_since(poll.began);
         let paused = (self.paused)(poll.began, poll.ended);
-        let own = lasted.saturating_sub(paused).saturating_sub(poll.waited);
-        let allowed = (self.allowed)(poll.thread, poll.began, poll.ended);
-        let cause = match last.map(|last| last.cause) {
-            Some(known @ (Cause::Blocked { .. } | Cause::OnCpu)) => known,
-            _ => poll.cause,
+        let own = lasted
+            .saturating_sub(paused)
+            .saturating_sub(poll.did.waited);
+        let is_certain =
+            poll.did.sleep >= self.long_sleep() || self.sleeps_for_nobody_else(reports);
+        let own = Own {
+            time: own,
+            doubtful: if is_certain {
+                Duration::ZERO
+            } else {
+                poll.did.crowded
+            },
+            allowed: (self.allowed)(poll.thread, poll.began, poll.ended),
         };
-        self.weigh(own, allowed, cause, lasted)
+        let cause = match reports.last().map(|last| last.cause) {
+            Some(known @ (Cause::Blocked { .. } | Cause::OnCpu)) => known,
+            _ => poll.did.cause,
+        };
+        self.weigh(own, cause, lasted)
+    }
+
+    /// Whether the reports show that no other thread's wait for a CPU explains the sleep.
+    fn sleeps_for_nobody_else(&self, reports: &[Stall]) -> bool {
+        longest_sleep(reports) >= self.long_sleep() || reports.iter().any(names_a_call)
+    }
+
+    /// A thread that holds a lock may be put off its CPU. But not for so long, as a rule.
+    fn long_sleep(&self) -> Duration {
+        LONG_SLEEP.max(self.threshold / 2)
     }
 
     fn judge_worker(&self, reports: &[Stall], last: &Stall) -> Verdict {
         if last.cause == Cause::Unattended {
             return Verdict::Excused(Excuse::Unattended);
         }
+        let is_certain = self.sleeps_for_nobody_else(reports);
         let mut live = Duration::ZERO;
         let mut verdict = Verdict::Excused(Excuse::Unknown);
         for report in reports {
-            let next = self.judge_report(report, live);
+            let next = self.judge_report(report, live, is_certain);
             if !matches!(verdict, Verdict::Blocks { .. }) || matches!(next, Verdict::Blocks { .. })
             {
                 verdict = next;
@@ -125,7 +159,7 @@ impl Knowledge<'_> {
     }
 
     /// One report. The one before was made after `live`; zero if there was none.
-    fn judge_report(&self, report: &Stall, live: Duration) -> Verdict {
+    fn judge_report(&self, report: &Stall, live: Duration, is_certain: bool) -> Verdict {
         let excused = Verdict::Excused;
         let Some(at) = report.measured.at else {
             return excused(Excuse::Unknown);
@@ -143,7 +177,7 @@ impl Knowledge<'_> {
             return excused(Excuse::SamePoll);
         }
         let allowed = thread.map_or(Duration::ZERO, |thread| (self.allowed)(thread, began, at));
-        let (own, cause) = match report.measured.share {
+        let (mut own, cause) = match report.measured.share {
             Some(share) => {
                 let later = if is_over {
                     at_least.saturating_sub(live)
@@ -153,9 +187,13 @@ impl Knowledge<'_> {
                 own_part(lasted, share, later, report.cause)
             }
             None if self.has_evidence => return excused(Excuse::Unknown),
-            None => (lasted, report.cause),
+            None => (Own::certain(lasted), report.cause),
         };
-        self.weigh(own, allowed, cause, report.duration.max(lasted))
+        own.allowed = allowed;
+        if is_certain {
+            own.doubtful = Duration::ZERO;
+        }
+        self.weigh(own, cause, report.duration.max(lasted))
     }
 
     /// Whether a poll of the watched future was most of it.
@@ -169,38 +207,95 @@ impl Knowledge<'_> {
         polls.any(|poll| thread.is_none_or(|thread| thread == poll.thread) && overlap(poll) > half)
     }
 
-    /// `own` is the time that the thread did not wait for a CPU.
-    fn weigh(&self, own: Duration, allowed: Duration, cause: Cause, lasted: Duration) -> Verdict {
+    fn weigh(&self, own: Own, cause: Cause, lasted: Duration) -> Verdict {
+        let without_doubt = own.time.saturating_sub(own.doubtful);
         let excuse = match cause {
             Cause::Unattended => Excuse::Unattended,
             Cause::Unknown if self.has_evidence => Excuse::Unknown,
-            _ if own < self.threshold => Excuse::Starved,
-            _ if own.saturating_sub(allowed) < self.threshold => Excuse::Region,
+            _ if own.time < self.threshold => Excuse::Starved,
+            _ if own.time.saturating_sub(own.allowed) < self.threshold => Excuse::Region,
+            _ if without_doubt.saturating_sub(own.allowed) < self.threshold => Excuse::Crowded,
             _ => return Verdict::Blocks { cause, lasted },
         };
         Verdict::Excused(excuse)
     }
 }
 
-/// How much of a stall that has `lasted` the thread did not wait for a CPU, and what it did. `later` has passed since
-/// the last evidence that is told.
-fn own_part(lasted: Duration, share: Share, later: Duration, cause: Cause) -> (Duration, Cause) {
+/// What of a stall is the thread's own doing.
+#[derive(Debug, Clone, Copy)]
+struct Own {
+    /// The time that the thread did not wait for a CPU.
+    time: Duration,
+    /// The part of it in which the thread may have slept because another one waited for a CPU.
+    doubtful: Duration,
+    /// The part of it in which it was allowed to block.
+    allowed: Duration,
+}
+
+impl Own {
+    fn certain(time: Duration) -> Own {
+        Own {
+            time,
+            doubtful: Duration::ZERO,
+            allowed: Duration::ZERO,
+        }
+    }
+}
+
+/// Whether the report has a call in which the thread waits for something else.
+fn names_a_call(report: &Stall) -> bool {
+    let of_trace = report.trace.as_ref();
+    let of_trace = of_trace.and_then(|trace| trace.thread_state().syscall);
+    let calls = report.cause.syscall().into_iter().chain(of_trace);
+    let mut names = calls.map(|call| call.name());
+    names.any(|name| name.is_none_or(|name| !FOR_OTHERS.contains(&name)))
+}
+
+/// One sleep of the thread was at least that long, by what the reports say of the times between them.
+fn longest_sleep(reports: &[Stall]) -> Duration {
+    let shares = reports.iter().filter_map(|report| report.measured.share);
+    let (mut longest, mut before) = (Duration::ZERO, (Duration::ZERO, Duration::ZERO, 0));
+    for share in shares {
+        let [passed, on_cpu, waited] =
+            [share.passed, share.on_cpu, share.waited].map(Duration::from);
+        let slept = passed.saturating_sub(on_cpu).saturating_sub(waited);
+        // It may have slept before the first turn and after the last.
+        let sleeps = share.turns.saturating_sub(before.2).saturating_add(1);
+        let newly_slept = slept.saturating_sub(before.1);
+        let newly_slept = newly_slept.min(passed.saturating_sub(before.0));
+        longest = longest.max(newly_slept / sleeps);
+        before = (passed, slept, share.turns);
+    }
+    longest
+}
+
+/// What of a stall that has `lasted` is the thread's own doing, and what it did. `later` has passed since the last
+/// evidence that is told.
+fn own_part(lasted: Duration, share: Share, later: Duration, cause: Cause) -> (Own, Cause) {
     let passed = Duration::from(share.passed) + later;
     let certain = passed.saturating_sub(share.waited.into()).min(lasted);
+    let slept = certain.saturating_sub(share.on_cpu.into());
+    let mut own = Own {
+        time: certain,
+        doubtful: slept,
+        allowed: Duration::ZERO,
+    };
     if cause == Cause::Starved {
         // It did something else for less than half of the time, but perhaps for long. What it did before the
         // first evidence is not known.
-        let cause = match Duration::from(share.on_cpu) >= certain / 2 {
-            true => Cause::OnCpu,
-            false => Cause::Blocked { syscall: None },
+        let cause = match slept > certain / 2 {
+            true => Cause::Blocked { syscall: None },
+            false => Cause::OnCpu,
         };
-        return (certain, cause);
+        return (own, cause);
     }
-    if passed.is_zero() {
-        return (Duration::ZERO, cause);
-    }
-    let part = certain.as_secs_f64() / passed.as_secs_f64();
-    (lasted.mul_f64(part.min(1.0)), cause)
+    let scale = match passed.is_zero() {
+        true => 0.0,
+        false => lasted.as_secs_f64() / passed.as_secs_f64(),
+    };
+    own.time = own.time.mul_f64(scale).min(lasted);
+    own.doubtful = own.doubtful.mul_f64(scale);
+    (own, cause)
 }
 
 #[cfg(all(test, not(loopmon_loom)))]

@@ -160,7 +160,14 @@ impl Snapshot {
         let may_wait = !self.is_asleep && uncounted > COUNTED_LATE;
         Share {
             passed: passed.into(),
-            on_cpu: on_cpu.into(),
+            on_cpu: if self.is_asleep || may_wait {
+                on_cpu
+            } else {
+                on_cpu + uncounted
+            }
+            .into(),
+            turns: u32::try_from(self.times.turns.saturating_sub(first.times.turns))
+                .unwrap_or(u32::MAX),
             waited: if may_wait { waited + uncounted } else { waited }.into(),
         }
     }
@@ -308,7 +315,7 @@ mod tests {
         for (last, on_cpu, waited) in [
             (at(50, 'S', 15, 11), 10, 10),
             // It has run since the last tick of the kernel, for all that is known.
-            (at(50, 'R', 45, 1), 40, 0),
+            (at(50, 'R', 45, 1), 50, 0),
             // It may be waiting since 29 ms.
             (at(50, 'R', 15, 12), 10, 40),
         ] {
@@ -317,6 +324,7 @@ mod tests {
             let expected = Share {
                 passed,
                 on_cpu,
+                turns: 0,
                 waited,
             };
             assert_eq!(share, Some(expected), "{last:?}");

@@ -192,3 +192,13 @@ fn a_stack_from_after_the_end_is_none() {
         Some("shop::load")
     );
 }
+
+#[test]
+fn a_panic_that_prints_its_backtrace_is_no_block() {
+    let panics = vec![blocked(Place::Worker(0), PANICS)];
+    let (fails, text) = found(&deny(Vec::new()), panics);
+    assert!(
+        !fails && text.contains("not counted: 1 in a panic"),
+        "{text}"
+    );
+}

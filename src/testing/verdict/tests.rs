@@ -3,6 +3,7 @@ use chrono::DateTime;
 use super::*;
 use crate::clock;
 use crate::stall::{Measured, OsThread};
+use crate::testing::long_polls::Did;
 
 const THRESHOLD: Duration = ms(50);
 const BLOCKED: Cause = Cause::Blocked { syscall: None };
@@ -45,8 +46,13 @@ impl Test {
             thread: OsThread::current().number(),
             began: self.began,
             ended: self.at(lasted),
-            waited: ms(waited),
-            cause,
+            did: Did {
+                waited: ms(waited),
+                cause,
+                slept: Duration::ZERO,
+                sleep: Duration::ZERO,
+                crowded: Duration::ZERO,
+            },
         });
     }
 
@@ -69,6 +75,7 @@ impl Test {
         stall.measured.share = Some(Share {
             passed,
             on_cpu,
+            turns: 0,
             waited,
         });
         stall
@@ -92,6 +99,11 @@ impl Test {
         seen.last().map(|seen| seen.verdict)
     }
 }
+
+/// In a call that waits for nobody else.
+const READ: Cause = Cause::Blocked {
+    syscall: Some(crate::Syscall::new(0)),
+};
 
 fn blocks(cause: Cause, lasted: u64) -> Option<Verdict> {
     let lasted = ms(lasted);
@@ -156,9 +168,11 @@ fn without_evidence_the_clock_counts() {
 #[test]
 fn a_worker_counts_in_proportion_to_what_it_waited() {
     for (cause, lasted, share, expected) in [
-        (BLOCKED, 50, [25, 0, 0], blocks(BLOCKED, 50)),
-        (BLOCKED, 50, [25, 0, 1], starved()),
-        (Cause::OnCpu, 100, [75, 36, 37], blocks(Cause::OnCpu, 100)),
+        (READ, 50, [25, 0, 0], blocks(READ, 50)),
+        (BLOCKED, 50, [25, 0, 0], excused(Excuse::Crowded)),
+        (BLOCKED, 100, [75, 1, 0], blocks(BLOCKED, 100)),
+        (READ, 50, [25, 0, 1], starved()),
+        (Cause::OnCpu, 100, [75, 38, 37], blocks(Cause::OnCpu, 100)),
         (Cause::OnCpu, 100, [75, 30, 45], starved()),
         (
             Cause::ManyPolls,
@@ -187,16 +201,16 @@ fn a_worker_counts_in_proportion_to_what_it_waited() {
 #[test]
 fn one_report_is_enough_unless_the_end_shows_that_nobody_ran_the_worker() {
     let test = Test::new();
-    let started = test.worker(Phase::Started, BLOCKED, 50, [25, 0, 0]);
+    let started = test.worker(Phase::Started, READ, 50, [25, 0, 0]);
     let starves = test.worker(Phase::Ongoing, Cause::Starved, 100, [75, 0, 50]);
     let ended = |cause| test.worker(Phase::Ended, cause, 120, [75, 0, 50]);
     let reports = [started.clone(), starves.clone(), ended(Cause::Starved)];
-    assert_eq!(test.judge(&reports), blocks(BLOCKED, 50));
+    assert_eq!(test.judge(&reports), blocks(READ, 50));
     let reports = [started, starves.clone(), ended(Cause::Unattended)];
     assert_eq!(test.judge(&reports), excused(Excuse::Unattended));
     assert_eq!(test.judge(std::slice::from_ref(&starves)), starved());
     // At the end, the waiting is known of 75 + 20 ms.
-    assert_eq!(test.judge(&[starves, ended(BLOCKED)]), blocks(BLOCKED, 120));
+    assert_eq!(test.judge(&[starves, ended(READ)]), blocks(READ, 120));
     // It may have been several polls.
     let unseen = [ended(BLOCKED)];
     assert_eq!(test.judge(&unseen), excused(Excuse::Unknown));
@@ -206,17 +220,17 @@ fn one_report_is_enough_unless_the_end_shows_that_nobody_ran_the_worker() {
 #[test]
 fn a_stall_of_a_worker_counts_until_the_test_is_over_and_once() {
     let mut test = Test::new();
-    let reports = [test.worker(Phase::Started, BLOCKED, 60, [30, 0, 0])];
+    let reports = [test.worker(Phase::Started, READ, 60, [30, 0, 0])];
     test.over = test.at(49);
     assert_eq!(test.judge(&reports), starved());
     test.over = test.at(50);
-    assert_eq!(test.judge(&reports), blocks(BLOCKED, 60));
+    assert_eq!(test.judge(&reports), blocks(READ, 60));
     test.poll(29, 0, BLOCKED);
-    assert_eq!(test.judge(&reports), blocks(BLOCKED, 60));
+    assert_eq!(test.judge(&reports), blocks(READ, 60));
     test.poll(31, 0, BLOCKED);
     assert_eq!(test.judge(&reports), excused(Excuse::SamePoll));
     test.polls.iter_mut().for_each(|poll| poll.thread += 1);
-    assert_eq!(test.judge(&reports), blocks(BLOCKED, 60));
+    assert_eq!(test.judge(&reports), blocks(READ, 60));
 }
 
 #[test]
@@ -244,4 +258,44 @@ fn each_poll_is_judged_by_itself_with_its_own_reports() {
     let seen = knowledge.judge(Vec::new());
     assert_eq!(Some(seen[0].verdict), blocks(BLOCKED, 60));
     assert!(seen.iter().all(|seen| seen.reports.is_empty()));
+}
+
+#[test]
+fn a_sleep_counts_unless_a_thread_without_a_cpu_may_explain_it() {
+    let crowded = || excused(Excuse::Crowded);
+    let named = |number: &u32| crate::Syscall::new(*number).name() == Some("futex");
+    let futex = Cause::blocked((0..500).find(named).map(crate::Syscall::new));
+    for (cause, slept, sleep, waited_there, expected) in [
+        (futex, 80, 4, 9, blocks(futex, 90)),
+        (futex, 80, 4, 60, crowded()),
+        (BLOCKED, 80, 4, 60, crowded()),
+        (Cause::OnCpu, 45, 4, 45, crowded()),
+        (Cause::OnCpu, 40, 4, 40, blocks(Cause::OnCpu, 90)),
+        (futex, 80, 40, 80, blocks(futex, 90)),
+        (READ, 80, 4, 80, blocks(READ, 90)),
+    ] {
+        let mut test = Test::new();
+        test.poll(90, 0, cause);
+        let did = &mut test.polls[0].did;
+        (did.slept, did.sleep, did.crowded) = (ms(slept), ms(sleep), ms(waited_there));
+        let reports = [test.future(cause, 90)];
+        assert_eq!(test.judge(&reports), expected, "{cause} {slept} {sleep}");
+    }
+}
+
+#[test]
+fn one_long_sleep_shows_between_two_reports() {
+    let test = Test::new();
+    let share = |lasted, share, turns| {
+        let mut report = test.worker(Phase::Ongoing, BLOCKED, lasted, share);
+        report.measured.share.as_mut().unwrap().turns = turns;
+        report
+    };
+    let many = [share(50, [25, 1, 0], 9), share(100, [75, 1, 0], 25)];
+    assert_eq!(longest_sleep(&many), Duration::from_millis(50) / 17);
+    let one = [share(50, [25, 5, 0], 9), share(100, [75, 5, 0], 9)];
+    assert_eq!(longest_sleep(&one), ms(50));
+    assert_eq!(test.judge(&one), blocks(BLOCKED, 100));
+    assert_eq!(test.judge(&many), excused(Excuse::Crowded));
+    assert_eq!(longest_sleep(&[]), Duration::ZERO);
 }

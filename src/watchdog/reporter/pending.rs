@@ -23,6 +23,9 @@ use crate::watchdog::verdict::{self, CaseEvidence};
 /// lock which the resolver needs would go unreported.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
+/// A test that is about to fail has more time: it must know who is to blame, and be right on a crowded machine.
+const LONGEST_WAIT_OF_A_TEST: Duration = Duration::from_secs(60);
+
 /// There is room for so many reports before the program's allocator is needed, in which a thread may be
 /// stuck.
 const ROOM: usize = 128;
@@ -77,6 +80,7 @@ impl PendingReports {
                 && (other.stall.id == report.stall.id || is_of_same_worker(other))
         });
         let (until, findings) = match report.answer_within {
+            Some(_) if report.outlet.is_for_test => (now + LONGEST_WAIT, None),
             Some(wait) => (now + wait, None),
             None => (now, Some(Findings::Nothing)),
         };
@@ -90,7 +94,12 @@ impl PendingReports {
     /// Adds the inspector's answer to its report, unless the answer is too late.
     pub(super) fn answer(&mut self, answer: Answer, now: Instant) {
         if let Some(waiting) = self.find(answer.id, answer.number) {
-            waiting.until = now + LONGEST_WAIT;
+            let is_for_test = waiting.report.outlet.is_for_test;
+            waiting.until = now
+                + match is_for_test {
+                    true => LONGEST_WAIT_OF_A_TEST,
+                    false => LONGEST_WAIT,
+                };
             waiting.findings = Some(answer.findings);
         }
     }

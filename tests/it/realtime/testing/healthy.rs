@@ -119,7 +119,7 @@ healthy! {
         assert!(timeout(millis(80), Notify::new().notified()).await.is_err());
     }
     it_broadcasts {
-        let (sender, _) = broadcast::channel(16);
+        let (sender, _) = broadcast::channel(256);
         let readers: Vec<_> = (0..20).map(|_| {
             let mut receiver = sender.subscribe();
             spawn(async move { while receiver.recv().await.is_ok() {} })

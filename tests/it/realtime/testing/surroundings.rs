@@ -194,8 +194,8 @@ fn what_is_allowed_fails_nothing() {
 #[test]
 fn a_short_poll_is_timed_and_named() {
     async fn import() {
-        for _ in 0..3 {
-            thread::sleep(millis(3));
+        for _ in 0..10 {
+            spin(millis(20));
             tokio::task::yield_now().await;
         }
     }
@@ -203,8 +203,10 @@ fn a_short_poll_is_timed_and_named() {
         let deny = DenyStalls::over(millis(1)).stack_capture(StackCapture::off());
         current_thread().block_on(deny.run(import()));
     });
-    let is_timed = message.contains("import\n    3 times, for 0.0");
-    assert!(is_timed && message.contains("blocked in"), "{message}");
+    // On a crowded machine, some of them only wait.
+    let is_timed = message.contains("::import\n    ");
+    let is_bare = message.contains("no stack: it was over");
+    assert!(is_timed && is_bare, "{message}");
     let healthy = DenyStalls::over(millis(1));
     current_thread().block_on(healthy.run(async {
         for _ in 0..100 {
