@@ -29,6 +29,13 @@ fn handles_and_streams_are_shared_between_threads() {
     sent::<Callbacks>();
 }
 
+#[cfg(feature = "dashboard")]
+#[test]
+fn the_page_is_stopped_from_any_thread() {
+    sent::<loopmon::dashboard::Dashboard>();
+    shared::<loopmon::dashboard::Serving>();
+}
+
 #[test]
 fn streams_are_unpinned() {
     unpinned::<Samples>();
