@@ -19,7 +19,7 @@ impl StallId {
     }
 
     /// The id that a test gives to all reports of one stall.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "_export"))]
     pub(crate) fn of(stall: &impl std::hash::Hash) -> StallId {
         use std::hash::BuildHasher;
         let hasher = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default();
