@@ -48,6 +48,7 @@ impl Account {
 
     pub(crate) fn recorder(self: &Arc<Self>) -> Recorder {
         let run = self.0.with(|state| {
+            state.pending.make_room();
             state.runs += 1;
             Run(state.runs)
         });

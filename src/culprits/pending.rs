@@ -18,6 +18,10 @@ pub(super) const KEPT: usize = 64;
 /// How many stalls that go on are counted while they do. Further ones are counted at their end.
 pub(super) const MOST_OPEN: usize = 512;
 
+/// There is room for so many stalls that go on before the program's allocator is needed, in which a thread may be
+/// stuck.
+const ROOM: usize = 32;
+
 /// The number of a run of the monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Run(pub(super) u64);
@@ -135,6 +139,13 @@ impl Pending {
             futures: 0,
             others: 0,
         }
+    }
+
+    /// Makes room for reports.
+    pub(super) fn make_room(&mut self) {
+        self.open.reserve(ROOM.saturating_sub(self.open.len()));
+        // One more than is kept, for a moment.
+        self.ended.reserve((KEPT + 1).saturating_sub(self.ended.len()));
     }
 
     /// Applies a report.

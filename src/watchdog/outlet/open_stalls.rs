@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::stall::{Phase, Stall, StallId};
 use crate::sync::Lock;
 
+/// There is room for so many before the program's allocator is needed, in which a thread may be stuck.
+const ROOM: usize = 64;
+
 /// The open stalls of one channel. When this is dropped, nothing is known of them any more, and they do not count.
 #[derive(Debug)]
 pub(super) struct OpenStalls {
@@ -17,7 +20,7 @@ pub(super) struct OpenStalls {
 impl OpenStalls {
     pub(super) fn new(count: Arc<AtomicUsize>) -> OpenStalls {
         OpenStalls {
-            ids: Lock::new(Vec::new()),
+            ids: Lock::new(Vec::with_capacity(ROOM)),
             count,
         }
     }
