@@ -150,5 +150,8 @@ fn the_watchdog_needs_no_memory() {
     let (phases, _) = heard(unmap);
     assert_eq!(phases.first(), Some(&Phase::Started), "{phases:?}");
     assert_eq!(CAME.load(Ordering::SeqCst), 0);
-    assert_eq!(loopmon::pauses().count, 0);
+    // None of the stalls was taken for a pause. A virtual machine may stand still itself while it gives so much
+    // memory back, but not for as long.
+    let pauses = loopmon::pauses();
+    assert!(pauses.total < THRESHOLD, "{pauses:?}");
 }

@@ -145,7 +145,8 @@ impl Pending {
     pub(super) fn make_room(&mut self) {
         self.open.reserve(ROOM.saturating_sub(self.open.len()));
         // One more than is kept, for a moment.
-        self.ended.reserve((KEPT + 1).saturating_sub(self.ended.len()));
+        self.ended
+            .reserve((KEPT + 1).saturating_sub(self.ended.len()));
     }
 
     /// Applies a report.
