@@ -61,7 +61,9 @@ async fn rest_after<T>(endpoint: JoinHandle<T>) -> Result<T, JoinError> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let monitor = Monitor::builder().stall_threshold(millis(50)).install()?;
+    let monitor = Monitor::builder().stall_threshold(millis(50)).build()?;
+    let _ = monitor.culprits(); // from now on, they are counted
+    monitor.install()?;
     tokio::time::sleep(millis(100)).await; // until the monitor knows which thread runs which worker
     rest_after(tokio::spawn(print_label())).await??;
     rest_after(tokio::spawn(price_order())).await?;

@@ -382,10 +382,9 @@ impl Monitor {
 
     /// Returns who cost how much: the stalls so far, those that go on included, by their [`Blame`](crate::Blame).
     ///
-    /// Every stall is counted that is detected: since `install` if the builder has a
-    /// [`stall_threshold`](crate::Builder::stall_threshold), or a stream, a callback or an exporter wants stalls;
-    /// otherwise since the first call of this function. No reader is needed, and no stall is lost that a slow reader
-    /// misses.
+    /// Detection starts with the first call, and goes on in each run of the monitor: call this once before
+    /// [`install`](Self::install) to miss nothing. Stalls that are detected for a stream, a callback or an
+    /// exporter are counted as well. No reader is needed, and no stall is lost that a slow reader misses.
     ///
     /// The account goes on when the monitor is stopped and installed again. A stall that goes on when the
     /// monitor stops counts as long as it was reported last.
@@ -407,7 +406,9 @@ impl Monitor {
     /// # runtime.block_on(async {
     /// let monitor = Monitor::builder()
     ///     .stall_threshold(Duration::from_millis(50))
-    ///     .install()?;
+    ///     .build()?;
+    /// assert!(monitor.culprits().is_empty()); // and starts the detection
+    /// monitor.install()?;
     /// # tokio::time::sleep(Duration::from_millis(50)).await;
     ///
     /// // Never do this in async code.

@@ -50,7 +50,6 @@ pub struct Builder {
     sampler: Box<dyn Drive>,
     stall_threshold: Duration,
     stall_callbacks: Callbacks<Stall>,
-    wants_culprits: bool,
     rescue_timers: bool,
     stack_capture: StackCapture,
     is_for_test: bool,
@@ -67,7 +66,6 @@ impl Builder {
             sampler: Box::new(SleepSampler),
             stall_threshold: Monitor::DEFAULT_STALL_THRESHOLD,
             stall_callbacks: Callbacks::default(),
-            wants_culprits: false,
             rescue_timers: false,
             stack_capture: StackCapture::new(),
             is_for_test: false,
@@ -127,13 +125,11 @@ impl Builder {
     /// Sets how long a worker may stay away from its scheduler before that counts as a stall. The default is
     /// [`Monitor::DEFAULT_STALL_THRESHOLD`].
     ///
-    /// Whoever sets it has stalls detected whenever the monitor is attached, for [`Monitor::culprits`], except with
-    /// [`Duration::MAX`]. The default has an effect once there is a stream from [`Monitor::stalls`] or a
-    /// [`stall_callback`](Self::stall_callback), or the culprits are asked for. The watchdog looks at the runtime every fifth of the
+    /// It has an effect once there is a stream from [`Monitor::stalls`] or a
+    /// [`stall_callback`](Self::stall_callback). The watchdog looks at the runtime every fifth of the
     /// threshold, 1 to 20 ms. If the threshold is below 5 ms, a report may be up to two milliseconds late.
     pub fn stall_threshold(mut self, threshold: Duration) -> Builder {
         self.stall_threshold = threshold;
-        self.wants_culprits = threshold != Duration::MAX;
         self
     }
 
@@ -240,7 +236,7 @@ impl Builder {
         let (latest_writer, latest) = latest::latest(epoch);
         let (since_writer, since) = since::since(epoch);
         let channels = Channels::new(self.capacity);
-        let monitor = Monitor {
+        Monitor {
             shared: Arc::new(Shared {
                 name: self.name,
                 interval: self.interval,
@@ -264,11 +260,7 @@ impl Builder {
                 #[cfg(any(feature = "tower", feature = "_feed"))]
                 admissions: Arc::new(crate::admissions::Admissions::new(epoch)),
             }),
-        };
-        if self.wants_culprits {
-            monitor.shared.want_for_account();
         }
-        monitor
     }
 
     /// Builds a monitor and installs it on the current runtime.

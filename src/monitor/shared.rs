@@ -143,7 +143,7 @@ impl Shared {
     }
 
     /// Asks for the stalls of the present or the next run.
-    pub(super) fn want_for_account(&self) {
+    fn want_for_account(&self) {
         let (post, _) = self.post();
         let earlier = self.wanted_by_account.with(|wanted| wanted.replace(post));
         drop(earlier);

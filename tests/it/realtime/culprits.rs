@@ -28,6 +28,7 @@ fn wait_until(monitor: &Monitor, expected: impl Fn(&Culprits) -> bool) -> Culpri
 #[test]
 fn nobody_has_to_read_the_stalls() {
     let monitor = watching().build().unwrap();
+    assert!(monitor.culprits().is_empty());
     let runtime = current_thread();
     for _ in 0..2 {
         runtime.block_on(async {
