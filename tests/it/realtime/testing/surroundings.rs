@@ -253,7 +253,8 @@ fn a_test_leaves_no_thread() {
 #[test]
 fn a_process_that_is_stopped_blocks_nothing() {
     in_the_root(|| {
-        let stop = "kill -STOP $PPID; sleep 0.3; kill -CONT $PPID";
+        // The watch has begun by then.
+        let stop = "sleep 0.1; kill -STOP $PPID; sleep 0.3; kill -CONT $PPID";
         let stop = move || std::process::Command::new("sh").args(["-c", stop]).status();
         deny().run(async move {
             let stopped = tokio::task::spawn_blocking(stop);
