@@ -113,12 +113,19 @@ export class Card {
       let bar = this.bars.get(stall.id);
       if (!bar) {
         bar = node("button", { type: "button", class: "bar", tabindex: "-1" });
-        bar.addEventListener("focus", () => say(this.says, about(bar.stall)));
-        bar.addEventListener("mouseenter", () => say(this.says, about(bar.stall)));
+        const tell = () => {
+          this.told = bar;
+          say(this.says, about(bar.stall));
+        };
+        bar.addEventListener("focus", tell);
+        bar.addEventListener("mouseenter", tell);
         this.bars.set(stall.id, bar);
         track.append(bar);
       }
+      const hasEnded = bar.stall?.open && !stall.open;
       bar.stall = stall;
+      // Not each time that it grows: a screen reader reads it aloud.
+      if (hasEnded && bar === this.told) say(this.says, about(stall));
       bar.dataset.cause = stall.cause;
       bar.classList.toggle("open", stall.open);
       bar.setAttribute("aria-label", about(stall));
