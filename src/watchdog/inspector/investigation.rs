@@ -91,12 +91,16 @@ impl Investigation {
 
     /// At the suspicion. Nothing is waited for after `until`.
     pub(super) fn begin(&mut self, at: Stamp, until: Instant) {
+        // Before the census, which takes long where there are many threads.
+        self.first = self.evidence(at);
         if self.subject.has_many_workers {
             let like = self.subject.worker_threads().thread_like(self.worker);
             self.candidates.begin(like);
-            self.find_unobserved();
+            if self.thread.is_none() {
+                self.find_unobserved();
+                self.first = self.evidence(at);
+            }
         }
-        self.first = self.evidence(at);
         if !self.is_stuck() {
             // The evidence may be from after the worker went on.
             self.first = Evidence::None;

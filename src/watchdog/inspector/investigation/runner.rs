@@ -21,7 +21,7 @@ impl Investigation {
     /// A worker that is stuck since before it could be observed is on the one thread that is left.
     pub(super) fn find_unobserved(&mut self) {
         let worker_threads = self.subject.worker_threads();
-        if self.thread.is_none() && !worker_threads.have_moved() {
+        if !worker_threads.have_moved() {
             let tasks = self.subject.tasks();
             let is_worker = |id| worker_threads.has(id) || tasks.others_have(id);
             self.thread = self.candidates.only_one_left(is_worker);
