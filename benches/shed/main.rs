@@ -56,6 +56,9 @@ fn handlers() {
     print_header("handler, workers");
     for workers in [2, 0] {
         for handler in [Handler::Compute, Handler::Mixed, Handler::SometimesBlocks] {
+            let (nothing, half) = (&WAYS[0], Load::steady(handler, workers, 0.5, SECONDS));
+            let first = format!("{handler:?}, {workers}: half the load");
+            print(&first, nothing, &run(nothing, &half));
             for way in WAYS.iter().chain(&LAWS) {
                 let load = Load::steady(handler, workers, 2.0, SECONDS);
                 print(&format!("{handler:?}, {workers}"), way, &run(way, &load));

@@ -76,8 +76,8 @@ pub(crate) const WAYS: [Way; 6] = [
 /// The other laws, every 10 ms.
 pub(crate) const LAWS: [Way; 4] = [
     Way {
-        name: "balanced, 50 ms",
-        service: |handler| ours(handler, Law::balanced(Duration::from_millis(50)), 10),
+        name: "balanced, 20 ms",
+        service: |handler| ours(handler, Law::balanced(Duration::from_millis(20)), 10),
     },
     Way {
         name: "threshold, 20 to 10 ms",

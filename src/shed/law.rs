@@ -49,11 +49,12 @@ enum Kind {
 }
 
 impl Law {
-    /// The default target of the [balanced](Self::balanced) law: 20 ms.
+    /// The default target of the [balanced](Self::balanced) law: 5 ms, CoDel's
+    /// ([RFC 8289](https://www.rfc-editor.org/rfc/rfc8289), section 4.3).
     ///
-    /// A fifth of the 100 ms that a person notices, so that what is admitted has time left for its own work;
-    /// and well above the few milliseconds that a shared host may wake a thread late.
-    pub const DEFAULT_TARGET: Duration = Duration::from_millis(20);
+    /// What is admitted waits about half of it, so an overload hardly shows in what is served. It is just above what
+    /// a shared host may wake a thread late, and a single late sample refuses nothing.
+    pub const DEFAULT_TARGET: Duration = Duration::from_millis(5);
 
     /// Refuses just what is too much. This is the default, with [`DEFAULT_TARGET`](Self::DEFAULT_TARGET).
     ///
@@ -63,8 +64,8 @@ impl Law {
     /// a little less while the lag is above half of the target, a little more below. It stops refusing when the
     /// demand is below what the runtime can do.
     ///
-    /// After a sample of `target` or more it first refuses everything, for 15 % of that lag, to work off what waits: on
-    /// `multi_thread` more may wait in the workers' own queues than the lag shows.
+    /// While it refuses, a sample of `target` or more has it first refuse everything, for 15 % of that lag, to work off
+    /// what waits: on `multi_thread` more may wait in the workers' own queues than the lag shows.
     ///
     /// A request that takes longer in one poll than the target is lag, too: choose the target longer than your
     /// longest polls, or move them to `spawn_blocking`.

@@ -8,9 +8,12 @@ use super::observation::Observation;
 /// interval of the monitor says little.
 const MEMORY: f64 = 0.1;
 
-/// The estimate of the demand is at most so many times what the runtime can do. More is not told apart: one
-/// sample of a long block would take long to forget.
+/// The estimate of the demand is at most so many times what the runtime can do. More is not told apart.
 const MOST_DEMAND: f64 = 16.0;
+
+/// One sample shows at most so many times the demand that was known: after a block the lag has grown, and what came
+/// meanwhile was refused, so the sample would show a demand that takes long to forget.
+const MOST_GROWTH: f64 = 1.5;
 
 /// A smaller share than this that was admitted says nothing of the demand.
 const LEAST_ADMITTED: f64 = 0.05;
@@ -28,6 +31,7 @@ pub(in crate::shed) struct Balanced {
     /// is not an overload yet.
     demand: f64,
     overloaded: bool,
+    refuses: bool,
 }
 
 impl Balanced {
@@ -37,6 +41,7 @@ impl Balanced {
             lag: 0.0,
             demand: 0.0,
             overloaded: false,
+            refuses: false,
         }
     }
 
@@ -45,13 +50,19 @@ impl Balanced {
     /// The workers of a `multi_thread` runtime look after timers every 61 polls, and then run the sampler first.
     /// So its lag does not grow with their own queues, and without this the law would keep those long.
     pub(super) fn drain(&self) -> Duration {
-        if self.lag < self.target {
+        if self.lag < self.target || !self.refuses {
             return Duration::ZERO;
         }
         Duration::try_from_secs_f64(self.lag * DRAIN).unwrap_or(Duration::MAX)
     }
 
     pub(super) fn update(&mut self, seen: Observation) -> f64 {
+        let share = self.share(seen);
+        self.refuses = share > 0.0;
+        share
+    }
+
+    fn share(&mut self, seen: Observation) -> f64 {
         let lag = seen.lag.as_secs_f64();
         let elapsed = seen.elapsed.as_secs_f64().max(1e-6);
         let before = std::mem::replace(&mut self.lag, lag);
@@ -61,7 +72,8 @@ impl Balanced {
         if lag.max(before) > aim / 2.0 {
             let admitted = seen.admitted.max(LEAST_ADMITTED);
             let growth = (lag - before) / elapsed;
-            let demand = ((1.0 + growth) / admitted).clamp(0.0, MOST_DEMAND);
+            let most = (self.demand.max(1.0) * MOST_GROWTH).min(MOST_DEMAND);
+            let demand = ((1.0 + growth) / admitted).clamp(0.0, most);
             self.demand = kept * self.demand + (1.0 - kept) * demand;
         } else {
             // Without a queue the growth says nothing, but less arrives than the runtime can do.

@@ -15,7 +15,7 @@ fn nothing_is_refused_until_the_lag_reaches_the_target() {
     paused_runtime().block_on(async {
         let (hand, monitor) = by_hand();
         let policy = Policy::new(&monitor);
-        for lag in [0, 5, 19, 19, 19, 19] {
+        for lag in [0, 1, 4, 4, 4, 4] {
             for _ in 0..100 {
                 assert_eq!(policy.admit(Optional), Ok(()));
             }
@@ -70,7 +70,7 @@ fn while_no_sample_comes_everything_is_refused_for_that() {
         let policy = Policy::new(&monitor);
         hand.publish(Duration::ZERO).await;
         // Not overdue by the target.
-        advance(millis(29)).await;
+        advance(millis(14)).await;
         assert_eq!(policy.admit(Normal), Ok(()));
         advance(millis(1)).await;
         let refusal = policy.admit(Normal).unwrap_err();
