@@ -76,6 +76,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     runtime.spawn(async {
         loop {
             tokio::time::sleep(millis(300)).await;
+            // Both workers. Now and then `mail` is stuck as well, so that nothing in the process runs but the page.
+            tokio::spawn(await_payment());
             tokio::spawn(await_payment());
             tokio::time::sleep(millis(3_000)).await;
             tokio::spawn(price_orders());

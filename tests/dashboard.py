@@ -150,6 +150,20 @@ def shows_a_stall_while_it_lasts(browser, shots):
     until("the stall ends", lambda: not stuck())
 
 
+def shows_all_that_is_stuck_at_once(browser, shots):
+    """Both workers of `shop`, and the future on the only thread of `mail`: nothing else of the program runs."""
+
+    def stuck():
+        lines = browser.text(".stuck-list li")
+        payments = [line for line in lines if "await_payment" in line]
+        mails = [line for line in lines if "connect" in line]
+        return len(payments) == 2 and mails and max(map(seconds, payments + mails))
+
+    first = until("everything is stuck", stuck)
+    browser.shoot(shots / "all-stuck.png")
+    until("it grows", lambda: (longest := stuck()) and longest > first)
+
+
 def keeps_the_past(browser, shots):
     until("late samples", lambda: browser.run(PIXELS, 0)[0] > 20)
     assert browser.run(PIXELS, 0)[1] > 20, "no samples in the lower half"
@@ -256,6 +270,7 @@ def main():
         browser.open(program.address)
         for check in [
             shows_a_stall_while_it_lasts,
+            shows_all_that_is_stuck_at_once,
             keeps_the_past,
             names_the_culprit,
             obeys_the_keys,
