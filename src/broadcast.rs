@@ -62,7 +62,7 @@ impl<T: Item> Publisher<T> {
     }
 
     /// Sends `item` to every current reader. A reader that is a whole capacity behind loses its oldest item.
-    /// It allocates nothing, and runs no code of a reader.
+    /// It allocates nothing. It runs no code of a reader, unless the system refuses the thread that does (`waiting.rs`).
     pub(crate) fn publish(&self, item: T) -> Result<(), Closed> {
         match self.channel.sender.try_broadcast(item) {
             Ok(_pushed_out) => {

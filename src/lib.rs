@@ -76,9 +76,10 @@
 //!
 //! # Cost
 //!
-//! A sample costs one timer wake-up and no allocation. Stall detection starts with the first stream or
-//! callback that asks for stalls, and takes three threads for the whole process (four with the `stack`
-//! feature). `benches/README.md` in the repository has the figures and the programs that print them.
+//! A sample costs one timer wake-up and no allocation. Stall detection starts with the first who asks for stalls: a
+//! stream, a callback, an exporter, the account of culprits. It takes three threads for the whole process (four with
+//! the `stack` feature); callbacks for stalls and foreign wakers have one each. `benches/README.md` in the repository
+//! has the figures and the programs that print them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "stack"), forbid(unsafe_code))]
 

@@ -10,9 +10,9 @@
 //!
 //! 1. A monitor requests a watch of its runtime (`subject.rs`). The inbox hands the watch to the watchdog,
 //!    which it starts if none runs (`inbox.rs`).
-//! 2. The watchdog (`thread.rs`) ticks five times per threshold. It measures time by a clock that stops while
-//!    the process does not run (`awake_clock.rs`). If the watchdog was late, `gap.rs` finds out why, and
-//!    `pauses.rs` counts pauses of the process.
+//! 2. The watchdog (`thread.rs`) ticks five times per threshold, but each 1 to 20 ms. It measures time by a clock
+//!    that stops while the process does not run (`awake_clock.rs`). If the watchdog was late, `gap.rs` finds out why,
+//!    and `pauses.rs` counts pauses of the process.
 //! 3. At each tick of a runtime (`runtime_watch.rs`), the detector of each worker (`detector.rs`) compares
 //!    what Tokio's counters show with the tick before. A worker that is not parked and whose counters do not
 //!    move is stuck.

@@ -1,7 +1,9 @@
 //! The exports of one kind: their thread, their names, and how one starts. What reaches them: `feed.rs`.
 //!
-//! A new exporter has a feature that enables `_export`, a file that implements [`Exporter`], and a static
-//! [`Exports`], whose `start` its own `start` calls. `tracing.rs` is the shortest example. One that counts
+//! A new exporter has a feature that enables `_export` and is in `full`, a file that implements [`Exporter`], and a
+//! static
+//! [`Exports`], whose `start` its own `start` calls; its thread's name has 15 bytes at most. The tables of `lib.rs`,
+//! `export.rs` and the README name it. `tracing.rs` is the shortest example. One that counts
 //! stalls does so by a `StallLedger` (`ledger.rs`), as `metrics.rs` does.
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! are queued, the standby becomes the leader and starts another standby. A waker whose call has not returned
 //! is not called again. So each bad waker costs one thread at most, and delays others by [`PATIENCE`] at most.
 //! A task that calls `wake_all` only puts foreign wakers into the queue.
+//!
+//! Who holds the lock of the state may take that of a waker, and not the other way round.
 
 use std::collections::VecDeque;
 use std::io;

@@ -2,7 +2,7 @@
 //! asks that thread by a signal, and captures its stack. What the evidence means: `verdict.rs`.
 //!
 //! All of that may need what the program holds: memory, the lock of its memory map, a lock inside Tokio.
-//! So the watchdog does not wait for it; a report without a timely answer has neither thread nor cause.
+//! So the watchdog does not wait for it; a report without a timely answer has only what was known before.
 //! The inspector also does for the watchdog what that must not do: wake tasks, and drop what is no longer
 //! watched.
 

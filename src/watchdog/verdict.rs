@@ -17,7 +17,8 @@
 //!    means that nobody drove it. On others it means nothing: a thread that hands its worker over loses the
 //!    busy time that it has not published.
 //!
-//! Without one of the first three, a report has neither thread nor cause.
+//! Without one of the first three, a report has no thread, and no cause but what the counters show: many polls,
+//! or that nobody runs the worker.
 
 use crate::stack::Shows;
 use crate::stall::{Cause, Share};
