@@ -25,7 +25,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `/healthz` | as text: 200 `ok`, or 503 and who is stuck, if a runtime has been [for too long](Dashboard::unhealthy_after) |
-//! | `/api/now` | `instance` (another after a restart of the process), `started_at`, `now`, `pauses`, and for each of `monitors`: `id`, `name`, `running`, `lag_ms`, `sample`, and the `stalls` that go on |
+//! | `/api/now` | `instance` (another after a restart of the process), `started_at`, `now`, `pauses`, and for each of `monitors`: `id`, `name`, `running`, `lag_ms`, `sample`, the `stalls` that go on, and with [load shedding](crate::docs::shedding) the `requests`: how many were `admitted`, and `refused` by reason |
 //! | `/api/history?range=SECONDS` | `step_ms`, `bands_us` (the limits between bands of lag), and for each of `monitors` its `columns`: for each step the number of samples, the longest lag, tasks, queue, mean `busy`, and `bands` as pairs of band and count. `&since=TIME` leaves older ones out, `&monitor=ID` other monitors |
 //! | `/api/stalls` | `stalls`, the newest first: of the last 1,000 of each monitor the last 2,000; and how many older ones were `dropped` |
 //! | `/api/culprits` | for each of `monitors`: `since`, `all`, `other`, and `culprits`, the costliest first |

@@ -85,11 +85,14 @@
 
 #[cfg(any(feature = "tower", feature = "_feed"))]
 #[cfg_attr(
-    not(all(feature = "tower", any(feature = "metrics", feature = "opentelemetry"))),
+    not(all(
+        feature = "tower",
+        any(feature = "dashboard", feature = "metrics", feature = "opentelemetry")
+    )),
     allow(
         dead_code,
         unreachable_pub,
-        reason = "`tower` counts, `metrics` and `opentelemetry` export"
+        reason = "`tower` counts; the dashboard, `metrics` and `opentelemetry` show it"
     )
 )]
 mod admissions;

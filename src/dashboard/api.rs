@@ -1,5 +1,6 @@
 //! What the page says to machines, and to its own script. The paths are in `routes.rs`.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -8,8 +9,10 @@ use serde_json::{Value, json};
 use super::history::{BANDS, Column, step};
 use super::page::{Page, Runtime};
 use super::stall_log::Entry;
+use crate::admissions::Reason;
 use crate::clock;
 use crate::culprits::{Blame, Culprit, Tally};
+use crate::monitor::Monitor;
 use crate::stall::{Cause, Place};
 
 /// How many stalls are told at once.
@@ -61,7 +64,18 @@ fn state(runtime: &Runtime, now: Instant) -> Value {
         "lag_ms": millis(monitor.lag()),
         "sample": sample,
         "stalls": stalls,
+        "requests": requests(monitor),
     })
+}
+
+/// What was admitted and refused, if somebody sheds load by this monitor.
+fn requests(monitor: &Monitor) -> Option<Value> {
+    let totals = monitor.admissions().to_export()?;
+    let refused = Reason::ALL.iter().zip(totals.refused);
+    let refused: BTreeMap<_, _> = refused
+        .map(|(reason, count)| (reason.label(), count))
+        .collect();
+    Some(json!({ "admitted": totals.admitted, "refused": refused }))
 }
 
 fn open(runtime: &Runtime) -> Vec<Entry> {

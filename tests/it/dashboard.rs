@@ -254,6 +254,23 @@ fn names_are_text_wherever_they_land() {
     }
 }
 
+#[cfg(feature = "tower")]
+#[test]
+fn requests_are_counted_from_the_first_policy_on() {
+    use loopmon::shed::{Policy, Priority};
+
+    let monitor = Monitor::builder().build().unwrap();
+    let page = serve(&[&monitor]);
+    let requests = || json(&page, "/api/now")["monitors"][0]["requests"].clone();
+    assert_eq!(requests(), Value::Null);
+    let policy = Policy::new(&monitor);
+    policy.admit(Priority::Normal).unwrap();
+    let counted = requests();
+    assert_eq!(counted["admitted"], 1);
+    let refused = serde_json::json!({ "lag": 0, "overdue": 0, "stalled": 0 });
+    assert_eq!(counted["refused"], refused);
+}
+
 /// The data of the events of a kind, as they come.
 struct Events {
     connection: io::BufReader<TcpStream>,

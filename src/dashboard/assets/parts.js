@@ -86,6 +86,7 @@ export class Card {
     say(this.values.queue, sample ? String(sample.queue_depth) : "–");
     say(this.values.busy, sample ? `${Math.round(sample.busy * 100)} %` : "–");
     say(this.values.stuck, String(stalls.length));
+    if (monitor.requests) this.requests(monitor.requests);
     this.element.classList.toggle("stuck", stalls.length > 0);
     while (this.stuck.children.length > stalls.length) this.stuck.lastChild.remove();
     stalls.forEach((stall, index) => {
@@ -100,6 +101,18 @@ export class Card {
       say(what, `${plain(stall.place)}: ${stall.why}${culprit}`);
       say(advice, stall.advice);
     });
+  }
+
+  /** How many requests were refused, once somebody sheds load. */
+  requests({ admitted, refused }) {
+    if (!this.values.refused) {
+      this.values.refused = node("dd");
+      this.values.lag.closest("dl").append(node("div", {}, node("dt", {}, "requests refused"), this.values.refused));
+    }
+    const reasons = Object.entries(refused).filter(([, count]) => count > 0);
+    const all = reasons.reduce((sum, [, count]) => sum + count, 0);
+    const why = all ? ` (${reasons.map(([reason, count]) => `${reason} ${count.toLocaleString()}`).join(", ")})` : "";
+    say(this.values.refused, `${all.toLocaleString()} of ${(admitted + all).toLocaleString()}${why}`);
   }
 
   /** Draws the stalls from `from` to `to`, and the pauses of the process. */
