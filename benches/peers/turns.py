@@ -104,12 +104,14 @@ def healthy(lengths):
     return alarms
 
 
+def is_ready(running):
+    return any(line == "ready\n" for line in running.stdout)
+
+
 def alarms_of(peer, workers, lengths, stops):
     command = [*peer.command(), "healthy", str(workers), str(max(lengths.healthy, stops))]
     with subprocess.Popen(map(str, command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
-        for line in running.stdout:
-            if line == "ready\n":
-                break
+        is_ready(running)
         for _ in range(stops):
             time.sleep(0.4)
             running.send_signal(signal.SIGSTOP)
@@ -132,8 +134,7 @@ def idle(lengths):
             say(f"idle: {peer.name}, {workers} workers")
             command = [*peer.command(), "idle", str(workers), str(lengths.idle + 10)]
             with subprocess.Popen(map(str, command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
-                ready = running.stdout.readline()
-                if ready == "ready\n":
+                if is_ready(running):
                     began, before = time.monotonic(), usage(running.pid)
                     time.sleep(lengths.idle)
                     after, seconds = usage(running.pid), time.monotonic() - began

@@ -9,20 +9,26 @@ use workload::{Outcome, Peer, Reports};
 struct Agent;
 
 impl Peer for Agent {
-    /// It reports to files for its own decoder, so `reports` hears nothing.
-    fn start(mut builder: Builder, _reports: Reports) -> Outcome<(Runtime, Agent)> {
-        let folder = std::env::temp_dir().join("peer-async-profiler-agent");
-        std::fs::create_dir_all(&folder)?;
+    fn build(mut builder: Builder) -> Outcome<(Runtime, Agent)> {
         // user
         builder
             .on_before_task_poll(|_| before_poll_hook())
             .on_after_task_poll(|_| after_poll_hook());
-        let runtime = builder.build()?;
-        let _inside = runtime.enter();
-        ProfilerBuilder::default().with_local_reporter(folder).build().spawn()?;
         // end
-        drop(_inside);
-        Ok((runtime, Agent))
+        Ok((builder.build()?, Agent))
+    }
+
+    /// It reports to files for its own decoder, so `reports` hears nothing.
+    fn start(&self, _reports: Reports) -> Outcome<()> {
+        let folder = std::env::temp_dir().join("peer-async-profiler-agent");
+        std::fs::create_dir_all(&folder)?;
+        // user
+        ProfilerBuilder::default()
+            .with_local_reporter(folder)
+            .build()
+            .spawn()?;
+        // end
+        Ok(())
     }
 }
 

@@ -12,10 +12,11 @@ use std::thread;
 use tokio::runtime::{Builder, Runtime};
 use workload::{INTERVAL, Outcome, Peer, Place, Reports};
 
-struct Console;
+/// On a port.
+struct Console(u16);
 
 impl Peer for Console {
-    fn start(mut builder: Builder, reports: Reports) -> Outcome<(Runtime, Console)> {
+    fn build(mut builder: Builder) -> Outcome<(Runtime, Console)> {
         // A free one, as two may run at once.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         // user
@@ -24,11 +25,15 @@ impl Peer for Console {
             .server_addr(([127, 0, 0, 1], port))
             .init();
         // end
+        Ok((builder.build()?, Console(port)))
+    }
+
+    fn start(&self, reports: Reports) -> Outcome<()> {
         // Nobody watches in the long run, so what it costs is measured without.
         if matches!(env::args().nth(1).as_deref(), Some("stalls" | "healthy")) {
-            watch(port, reports)?;
+            watch(self.0, reports)?;
         }
-        Ok((builder.build()?, Console))
+        Ok(())
     }
 }
 

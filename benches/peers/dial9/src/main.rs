@@ -20,7 +20,7 @@ struct Dial9 {
 }
 
 impl Peer for Dial9 {
-    fn start(builder: Builder, _reports: Reports) -> Outcome<(Runtime, Dial9)> {
+    fn build(builder: Builder) -> Outcome<(Runtime, Dial9)> {
         let folder = std::env::temp_dir().join(format!("peer-dial9-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         // user
@@ -52,14 +52,14 @@ impl Peer for Dial9 {
         // end
     }
 
-    fn finish(peer: &Dial9, runtime: Runtime, reports: &Reports) -> Outcome<()> {
+    fn finish(&self, runtime: Runtime, reports: &Reports) -> Outcome<()> {
         drop(runtime);
-        let recorder = peer.recorder.lock().map_err(|_| "it only waits")?.take();
+        let recorder = self.recorder.lock().map_err(|_| "it only waits")?.take();
         recorder
             .ok_or("it finishes once")?
             .graceful_shutdown(Duration::from_secs(30));
-        trace::tell(&peer.folder, reports)?;
-        std::fs::remove_dir_all(&peer.folder)?;
+        trace::tell(&self.folder, reports)?;
+        std::fs::remove_dir_all(&self.folder)?;
         Ok(())
     }
 }

@@ -25,13 +25,19 @@ fn load_user(spins: bool, length: Duration) {
 }
 
 impl Peer for Hotpath {
-    fn start(mut builder: Builder, reports: Reports) -> Outcome<(Runtime, Hotpath)> {
+    fn build(mut builder: Builder) -> Outcome<(Runtime, Hotpath)> {
         // user
         let guard = HotpathGuardBuilder::new("main")
             .format(Format::None)
             .build();
         let runtime = builder.build()?;
-        hotpath::tokio_runtime!(runtime.handle());
+        // end
+        Ok((runtime, Hotpath { _guard: guard }))
+    }
+
+    fn start(&self, reports: Reports) -> Outcome<()> {
+        // user
+        hotpath::tokio_runtime!();
         // end
         // Nobody watches in the long run, so what it costs is measured without.
         if matches!(
@@ -40,7 +46,7 @@ impl Peer for Hotpath {
         ) {
             thread::Builder::new().spawn(move || watch(&reports))?;
         }
-        Ok((runtime, Hotpath { _guard: guard }))
+        Ok(())
     }
 
     fn load_user(spins: bool, length: Duration) {

@@ -16,18 +16,19 @@ fn tell(stall: &Stall, reports: &Reports) {
 }
 
 impl Peer for Loopmon {
-    fn start(mut builder: Builder, reports: Reports) -> Outcome<(Runtime, Loopmon)> {
-        let runtime = builder.build()?;
+    fn build(mut builder: Builder) -> Outcome<(Runtime, Loopmon)> {
+        Ok((builder.build()?, Loopmon))
+    }
+
+    fn start(&self, reports: Reports) -> Outcome<()> {
         // user
         let report = move |stall: Stall| {
             tell(&stall, &reports);
             async {}
         };
-        Monitor::builder()
-            .stall_callback(report)
-            .install_on(runtime.handle())?;
+        Monitor::builder().stall_callback(report).install()?;
         // end
-        Ok((runtime, Loopmon))
+        Ok(())
     }
 }
 

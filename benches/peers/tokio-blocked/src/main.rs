@@ -30,7 +30,11 @@ impl Write for Log {
 }
 
 impl Peer for Blocked {
-    fn start(mut builder: Builder, reports: Reports) -> Outcome<(Runtime, Blocked)> {
+    fn build(mut builder: Builder) -> Outcome<(Runtime, Blocked)> {
+        Ok((builder.build()?, Blocked))
+    }
+
+    fn start(&self, reports: Reports) -> Outcome<()> {
         let log = move || Log(reports.clone());
         // user
         let fmt = tracing_subscriber::fmt::layer()
@@ -43,7 +47,7 @@ impl Peer for Blocked {
             .with(blocked)
             .try_init()?;
         // end
-        Ok((builder.build()?, Blocked))
+        Ok(())
     }
 }
 

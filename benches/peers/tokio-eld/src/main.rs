@@ -12,24 +12,29 @@ const RESOLUTION_MS: usize = 20;
 struct Eld;
 
 impl Peer for Eld {
-    fn start(mut builder: Builder, reports: Reports) -> Outcome<(Runtime, Eld)> {
-        let runtime = builder.build()?;
+    fn build(mut builder: Builder) -> Outcome<(Runtime, Eld)> {
+        Ok((builder.build()?, Eld))
+    }
+
+    fn start(&self, reports: Reports) -> Outcome<()> {
         // user
-        let mut delays = EldHistogram::<u64>::new(RESOLUTION_MS)?;
-        let _inside = runtime.enter();
+        let delays = EldHistogram::<u64>::new(RESOLUTION_MS)?;
         delays.start();
-        runtime.spawn(async move {
+        tokio::spawn(async move {
             loop {
                 tokio::time::sleep(INTERVAL).await;
                 let longest = Duration::from_nanos(delays.max());
                 if longest >= THRESHOLD {
-                    reports.tell(Place::Unknown, format_args!("the event loop was {longest:?} late"));
+                    reports.tell(
+                        Place::Unknown,
+                        format_args!("the event loop was {longest:?} late"),
+                    );
                 }
                 delays.reset();
             }
         });
         // end
-        Ok((runtime, Eld))
+        Ok(())
     }
 }
 

@@ -43,8 +43,13 @@ const COOL_DOWN: Duration = Duration::from_millis(1_500);
 
 /// What runs the workload: a runtime with a peer on it.
 pub trait Peer: Send + Sync + Sized + 'static {
-    /// Builds the runtime and starts the peer on it, in its best documented configuration.
-    fn start(builder: Builder, reports: Reports) -> Outcome<(Runtime, Self)>;
+    /// Builds the runtime, and what of the peer must be there first.
+    fn build(builder: Builder) -> Outcome<(Runtime, Self)>;
+
+    /// Starts the peer, inside `block_on`.
+    fn start(&self, _reports: Reports) -> Outcome<()> {
+        Ok(())
+    }
 
     /// Spawns a task as users of the peer do.
     #[track_caller]
@@ -61,7 +66,7 @@ pub trait Peer: Send + Sync + Sized + 'static {
     }
 
     /// Tells what is known only now that the program ends.
-    fn finish(_peer: &Self, _runtime: Runtime, _reports: &Reports) -> Outcome<()> {
+    fn finish(&self, _runtime: Runtime, _reports: &Reports) -> Outcome<()> {
         Ok(())
     }
 }
@@ -88,20 +93,21 @@ fn seconds(text: &str) -> Outcome<Duration> {
     Ok(Duration::try_from_secs_f64(text.parse()?)?)
 }
 
-fn builder(workers: usize) -> Builder {
+fn build<P: Peer>(workers: usize) -> Outcome<(Runtime, Arc<P>)> {
     let mut builder = match workers {
         0 => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
     };
     builder.worker_threads(workers.max(1)).enable_all();
-    builder
+    let (runtime, peer) = P::build(builder)?;
+    Ok((runtime, Arc::new(peer)))
 }
 
 fn throughput<P: Peer>(load: load::Load, workers: usize, length: Duration) -> Outcome<()> {
     let (reports, _heard) = reports::channel();
-    let (runtime, peer) = P::start(builder(workers), reports)?;
-    let peer = Arc::new(peer);
+    let (runtime, peer) = build::<P>(workers)?;
     let rate = runtime.block_on(async {
+        peer.start(reports)?;
         let counts = load.start(&peer, workers.max(1)).await?;
         sleep(WARM_UP).await;
         let (began, before) = (Instant::now(), counts.total());
@@ -114,31 +120,32 @@ fn throughput<P: Peer>(load: load::Load, workers: usize, length: Duration) -> Ou
 
 fn stalls<P: Peer>(workers: usize, count: usize) -> Outcome<()> {
     let (reports, heard) = reports::channel();
-    let (runtime, peer) = P::start(builder(workers), reports.clone())?;
-    let peer = Arc::new(peer);
+    let (runtime, peer) = build::<P>(workers)?;
     let blocks = runtime.block_on(async {
+        peer.start(reports.clone())?;
         load::short_tasks(&peer);
         sleep(WARM_UP).await;
         let blocks = blocks::run(&peer, count).await;
         sleep(COOL_DOWN).await;
         blocks
     })?;
-    P::finish(&peer, runtime, &reports)?;
+    peer.finish(runtime, &reports)?;
     reports::judge(&blocks, &heard.try_iter().collect::<Vec<_>>());
     Ok(())
 }
 
 fn healthy<P: Peer>(workers: usize, length: Duration) -> Outcome<()> {
     let (reports, heard) = reports::channel();
-    let (runtime, peer) = P::start(builder(workers), reports.clone())?;
-    let peer = Arc::new(peer);
+    let (runtime, peer) = build::<P>(workers)?;
     runtime.block_on(async {
+        peer.start(reports.clone())?;
         load::short_tasks(&peer);
         sleep(WARM_UP).await;
         println!("ready");
         sleep(length).await;
-    });
-    P::finish(&peer, runtime, &reports)?;
+        Outcome::Ok(())
+    })?;
+    peer.finish(runtime, &reports)?;
     reports::judge(&[], &heard.try_iter().collect::<Vec<_>>());
     Ok(())
 }
@@ -146,11 +153,12 @@ fn healthy<P: Peer>(workers: usize, length: Duration) -> Outcome<()> {
 /// What it costs is measured from outside.
 fn idle<P: Peer>(workers: usize, length: Duration) -> Outcome<()> {
     let (reports, _heard) = reports::channel();
-    let (runtime, _peer) = P::start(builder(workers), reports)?;
+    let (runtime, peer) = build::<P>(workers)?;
     runtime.block_on(async {
+        peer.start(reports)?;
         sleep(COOL_DOWN).await;
         println!("ready");
         sleep(length).await;
-    });
-    Ok(())
+        Ok(())
+    })
 }

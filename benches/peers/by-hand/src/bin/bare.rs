@@ -1,12 +1,12 @@
 //! Nothing: what all others are compared with.
 
 use tokio::runtime::{Builder, Runtime};
-use workload::{Outcome, Peer, Reports};
+use workload::{Outcome, Peer};
 
 struct Bare;
 
 impl Peer for Bare {
-    fn start(mut builder: Builder, _reports: Reports) -> Outcome<(Runtime, Bare)> {
+    fn build(mut builder: Builder) -> Outcome<(Runtime, Bare)> {
         Ok((builder.build()?, Bare))
     }
 }

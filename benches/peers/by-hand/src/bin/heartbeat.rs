@@ -8,10 +8,13 @@ use workload::{INTERVAL, Outcome, Peer, Place, Reports, THRESHOLD};
 struct Heartbeat;
 
 impl Peer for Heartbeat {
-    fn start(mut builder: Builder, reports: Reports) -> Outcome<(Runtime, Heartbeat)> {
-        let runtime = builder.build()?;
+    fn build(mut builder: Builder) -> Outcome<(Runtime, Heartbeat)> {
+        Ok((builder.build()?, Heartbeat))
+    }
+
+    fn start(&self, reports: Reports) -> Outcome<()> {
         // user
-        runtime.spawn(async move {
+        tokio::spawn(async move {
             loop {
                 let due = Instant::now() + INTERVAL;
                 tokio::time::sleep(INTERVAL).await;
@@ -25,7 +28,7 @@ impl Peer for Heartbeat {
             }
         });
         // end
-        Ok((runtime, Heartbeat))
+        Ok(())
     }
 }
 

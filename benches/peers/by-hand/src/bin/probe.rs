@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use workload::{Outcome, Peer, Place, Reports, THRESHOLD};
 
 /// Theirs is a random pause of up to 10 ms.
@@ -14,10 +14,13 @@ const PAUSES: [u64; 5] = [7, 2, 9, 4, 3];
 struct Probe;
 
 impl Peer for Probe {
-    fn start(mut builder: Builder, reports: Reports) -> Outcome<(Runtime, Probe)> {
-        let runtime = builder.build()?;
-        let handle = runtime.handle().clone();
+    fn build(mut builder: Builder) -> Outcome<(Runtime, Probe)> {
+        Ok((builder.build()?, Probe))
+    }
+
+    fn start(&self, reports: Reports) -> Outcome<()> {
         // user
+        let handle = Handle::current();
         thread::Builder::new().spawn(move || {
             for pause in PAUSES.into_iter().cycle() {
                 let (answer, answered) = mpsc::channel();
@@ -31,7 +34,7 @@ impl Peer for Probe {
             }
         })?;
         // end
-        Ok((runtime, Probe))
+        Ok(())
     }
 }
 

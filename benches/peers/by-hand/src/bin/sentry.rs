@@ -15,13 +15,16 @@ const LOOK: Duration = Duration::from_millis(20);
 struct Sentry;
 
 impl Peer for Sentry {
-    fn start(mut builder: Builder, reports: Reports) -> Outcome<(Runtime, Sentry)> {
-        let runtime = builder.build()?;
+    fn build(mut builder: Builder) -> Outcome<(Runtime, Sentry)> {
+        Ok((builder.build()?, Sentry))
+    }
+
+    fn start(&self, reports: Reports) -> Outcome<()> {
         // user
         let start = Instant::now();
         let beat_at = Arc::new(AtomicU64::new(0));
         let beats = Arc::clone(&beat_at);
-        runtime.spawn(async move {
+        tokio::spawn(async move {
             loop {
                 beats.store(start.elapsed().as_millis() as u64, Ordering::Relaxed);
                 tokio::time::sleep(BEAT).await;
@@ -40,7 +43,7 @@ impl Peer for Sentry {
             }
         })?;
         // end
-        Ok((runtime, Sentry))
+        Ok(())
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use tokio::runtime::{Builder, HistogramConfiguration, LogHistogram, Runtime};
-use tokio_metrics::RuntimeMonitor;
+use tokio::runtime::{Builder, Handle, HistogramConfiguration, LogHistogram, Runtime};
+use tokio_metrics::{HistogramBucket, RuntimeMonitor};
 use workload::{Outcome, Peer, Place, Reports, THRESHOLD};
 
 const FREQUENCY: Duration = Duration::from_millis(500);
@@ -12,24 +12,24 @@ const FREQUENCY: Duration = Duration::from_millis(500);
 struct Metrics;
 
 impl Peer for Metrics {
-    fn start(mut builder: Builder, reports: Reports) -> Outcome<(Runtime, Metrics)> {
+    fn build(mut builder: Builder) -> Outcome<(Runtime, Metrics)> {
         // user
         let scale = HistogramConfiguration::log(LogHistogram::default());
         builder
             .enable_metrics_poll_time_histogram()
             .metrics_poll_time_histogram_configuration(scale);
-        let runtime = builder.build()?;
-        let metrics = runtime.handle().metrics();
-        let is_long =
-            move |bucket| metrics.poll_time_histogram_bucket_range(bucket).start >= THRESHOLD;
-        let monitor = RuntimeMonitor::new(runtime.handle());
-        runtime.spawn(async move {
+        // end
+        Ok((builder.build()?, Metrics))
+    }
+
+    fn start(&self, reports: Reports) -> Outcome<()> {
+        // user
+        let monitor = RuntimeMonitor::new(&Handle::current());
+        tokio::spawn(async move {
             for interval in monitor.intervals() {
-                let buckets = interval.poll_time_histogram.iter().enumerate();
-                let long: u64 = buckets
-                    .filter(|(bucket, _)| is_long(*bucket))
-                    .map(|(_, n)| n)
-                    .sum();
+                let buckets = interval.poll_time_histogram.buckets().iter();
+                let long = buckets.filter(|bucket| bucket.range_start() >= THRESHOLD);
+                let long: u64 = long.map(HistogramBucket::count).sum();
                 if long > 0 {
                     reports.tell(
                         Place::Unknown,
@@ -40,7 +40,7 @@ impl Peer for Metrics {
             }
         });
         // end
-        Ok((runtime, Metrics))
+        Ok(())
     }
 }
 

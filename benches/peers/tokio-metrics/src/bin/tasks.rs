@@ -13,14 +13,20 @@ const FREQUENCY: Duration = Duration::from_millis(500);
 struct Tasks(TaskMonitor);
 
 impl Peer for Tasks {
-    fn start(mut builder: Builder, reports: Reports) -> Outcome<(Runtime, Tasks)> {
+    fn build(mut builder: Builder) -> Outcome<(Runtime, Tasks)> {
         let runtime = builder.build()?;
         // user
         let mut builder = TaskMonitor::builder();
         builder.with_slow_poll_threshold(THRESHOLD);
         let monitor = builder.build();
-        let intervals = monitor.intervals();
-        runtime.spawn(async move {
+        // end
+        Ok((runtime, Tasks(monitor)))
+    }
+
+    fn start(&self, reports: Reports) -> Outcome<()> {
+        // user
+        let intervals = self.0.intervals();
+        tokio::spawn(async move {
             for interval in intervals {
                 if interval.total_slow_poll_count > 0 {
                     let (count, mean) = (
@@ -36,7 +42,7 @@ impl Peer for Tasks {
             }
         });
         // end
-        Ok((runtime, Tasks(monitor)))
+        Ok(())
     }
 
     #[track_caller]
