@@ -35,6 +35,10 @@ class Peer:
         return self.bare == self.name
 
     @property
+    def watches(self):
+        return not self.is_bare and self.binary != "bare"
+
+    @property
     def is_python(self):
         return self.package == "python"
 
@@ -52,8 +56,8 @@ NO_PLACE = NO_WORKER | {"names": NOT_FOR_IT}
 PEERS = [
     Peer("bare", "by-hand", "bare"),
     Peer("bare, again", "by-hand", "bare"),
-    Peer("loopmon", "loopmon", "peer-loopmon", cannot={"names": "with `stack`"}),
-    Peer("loopmon, `stack`", "loopmon", "peer-loopmon", "stack"),
+    Peer("loopmon", "loopmon", "peer-loopmon", cannot={"names": "with stack"}),
+    Peer("loopmon with stack", "loopmon", "peer-loopmon", "stack"),
     Peer("tokio-metrics, runtime", "tokio-metrics", "runtime", cannot=AFTERWARDS | NO_PLACE),
     Peer("tokio-metrics, tasks", "tokio-metrics", "tasks", cannot=AFTERWARDS | NO_PLACE),
     Peer("console-subscriber", "console-subscriber", "peer-console-subscriber", cannot=NO_WORKER),

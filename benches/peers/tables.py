@@ -18,7 +18,7 @@ def text(peers, loads, lengths, machine, cost, kept, told, alarms):
         "### Weight\n",
         weight(peers),
     ]
-    parts += [f"`{peer.name}` did not run: {peer.trouble}.\n" for peer in peers if peer.trouble]
+    parts += [f"{peer.name} did not run: {peer.trouble}.\n" for peer in peers if peer.trouble]
     return "\n".join(parts)
 
 
@@ -116,7 +116,7 @@ def weight(peers):
     rows = []
     for peer in peers:
         of = peer.weight
-        if not of or peer.is_bare or peer.binary == "bare":
+        if not of or not peer.watches:
             continue
         crates, seconds = "", ""
         if "crates" in of and "crates" in bare:

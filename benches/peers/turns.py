@@ -2,18 +2,23 @@
 
 import argparse
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import defaultdict
+from contextlib import contextmanager
 from pathlib import Path
 
 import tables
-from peers import HERE, PEERS, build, last_line, machine
+from peers import HERE, PEERS, WORK, build, last_line, machine
 
 LOADS = [(load, workers) for workers in (0, 2) for load in ("yield", "spawn", "echo")]
 PAGE = os.sysconf("SC_PAGE_SIZE")
+# What peers write to disk.
+SCRATCH = WORK / "scratch"
 
 
 class Lengths:
@@ -32,17 +37,33 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
+@contextmanager
+def running(peer, *arguments):
+    """A peer's program, with an empty place for what it writes. It is killed if it does not end."""
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+    SCRATCH.mkdir()
+    program = subprocess.Popen(
+        [str(part) for part in (*peer.command(), *arguments)],
+        env=os.environ | {"TMPDIR": str(SCRATCH)},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield program
+    finally:
+        program.kill()
+        program.communicate()
+
+
 def run(peer, *arguments):
     """What a peer prints, as lists of words. None, and the reason kept, if it fails."""
-    try:
-        ended = subprocess.run(
-            [*peer.command(), *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
-        )
-    except subprocess.TimeoutExpired:
-        return fail(peer, arguments, "it does not end")
-    if ended.returncode:
-        return fail(peer, arguments, last_line(ended.stderr))
-    return [line.split() for line in ended.stdout.splitlines()]
+    with running(peer, *arguments) as program:
+        try:
+            said, complaint = program.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            return fail(peer, arguments, "it does not end")
+    if program.returncode:
+        return fail(peer, arguments, last_line(complaint))
+    return [line.split() for line in said.splitlines()]
 
 
 def fail(peer, arguments, reason):
@@ -79,7 +100,7 @@ def stalls(lengths):
     told = {}
     for workers in (0, 2):
         for peer in in_turns(0):
-            if peer.is_bare or peer.bare == "bare" and peer.binary == "bare" or workers not in peer.workers:
+            if not peer.watches or workers not in peer.workers:
                 continue
             say(f"stalls: {peer.name}, {workers} workers")
             said = run(peer, "stalls", workers, lengths.blocks) or []
@@ -91,7 +112,7 @@ def healthy(lengths):
     """For each peer, what it says of a healthy runtime, and of one that is stopped now and then."""
     alarms = {}
     for peer in in_turns(0):
-        if peer.is_bare or peer.binary == "bare":
+        if not peer.watches:
             continue
         say(f"healthy: {peer.name}")
         counts = []
@@ -104,24 +125,26 @@ def healthy(lengths):
     return alarms
 
 
-def is_ready(running):
-    return any(line == "ready\n" for line in running.stdout)
-
-
 def alarms_of(peer, workers, lengths, stops):
-    command = [*peer.command(), "healthy", str(workers), str(max(lengths.healthy, stops))]
-    with subprocess.Popen(map(str, command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
-        is_ready(running)
-        for _ in range(stops):
-            time.sleep(0.4)
-            running.send_signal(signal.SIGSTOP)
-            time.sleep(0.4)
-            running.send_signal(signal.SIGCONT)
-        said = [line.split() for line in running.stdout]
-    if running.returncode or not said or said[-1][0] != "alarms":
-        fail(peer, ["healthy"], "it printed no alarms")
-        return [0, 0]
-    return list(map(int, said[-1][1:]))
+    arguments = ["healthy", workers, max(lengths.healthy, stops)]
+    with running(peer, *arguments) as program:
+        if is_ready(peer, arguments, program):
+            for _ in range(stops):
+                time.sleep(0.4)
+                program.send_signal(signal.SIGSTOP)
+                time.sleep(0.4)
+                program.send_signal(signal.SIGCONT)
+            said = [line.split() for line in program.communicate()[0].splitlines()]
+            if said and said[-1][0] == "alarms":
+                return list(map(int, said[-1][1:]))
+    return [0, 0]
+
+
+def is_ready(peer, arguments, program):
+    """Waits until it is."""
+    if any(line == "ready\n" for line in program.stdout):
+        return True
+    return bool(fail(peer, arguments, last_line(program.stderr.read())))
 
 
 def idle(lengths):
@@ -132,19 +155,18 @@ def idle(lengths):
             if workers not in peer.workers:
                 continue
             say(f"idle: {peer.name}, {workers} workers")
-            command = [*peer.command(), "idle", str(workers), str(lengths.idle + 10)]
-            with subprocess.Popen(map(str, command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
-                if is_ready(running):
-                    began, before = time.monotonic(), usage(running.pid)
+            arguments = ["idle", workers, lengths.idle + 10]
+            with running(peer, *arguments) as program:
+                if is_ready(peer, arguments, program):
+                    began, before = time.monotonic(), usage(program.pid)
                     time.sleep(lengths.idle)
-                    after, seconds = usage(running.pid), time.monotonic() - began
+                    after, seconds = usage(program.pid), time.monotonic() - began
                     cost[peer.name, workers] = {
                         "cpu": (after["cpu"] - before["cpu"]) / 1e6 / seconds,
                         "wakes": (after["wakes"] - before["wakes"]) / seconds,
                         "threads": after["threads"],
                         "memory": after["memory"] / 2**20,
                     }
-                running.kill()
     return cost
 
 
@@ -154,10 +176,8 @@ def usage(pid):
     total = {"cpu": 0, "wakes": 0, "threads": 0}
     for task in (process / "task").iterdir():
         total["cpu"] += int((task / "schedstat").read_text().split()[0])
+        total["wakes"] += int(re.search(r"\nvoluntary_ctxt_switches:\t(\d+)", (task / "status").read_text()).group(1))
         total["threads"] += 1
-        for line in (task / "status").read_text().splitlines():
-            if line.startswith("voluntary_ctxt_switches"):
-                total["wakes"] += int(line.split()[1])
     total["memory"] = int((process / "statm").read_text().split()[1]) * PAGE
     return total
 
@@ -179,4 +199,5 @@ def main():
         tables.write(HERE / "README.md", text)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -76,7 +76,7 @@ impl Tasks {
             let in_poll = now.duration_since(started).unwrap_or_default();
             let is_long = match ended.is_none_or(|ended| ended < started) {
                 true => in_poll >= THRESHOLD,
-                false => busy - before >= THRESHOLD,
+                false => busy.saturating_sub(before) >= THRESHOLD,
             };
             if is_long && self.told.insert((*id, started)) {
                 let place = self.places.get(id).map_or("unknown", String::as_str);

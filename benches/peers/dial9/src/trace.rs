@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dial9::analysis::TraceReader;
-use dial9::analysis::analysis_events::{CpuSampleEvent, Dial9Event, PollStartEvent};
+use dial9::analysis::analysis_events::{CpuSampleEvent, CustomEvent, Dial9Event, PollStartEvent};
+use dial9::format::types::FieldValue;
 use workload::{Outcome, Place, Reports, THRESHOLD};
 
 /// What the events of a trace say together.
@@ -15,8 +16,8 @@ struct Trace {
     /// Polls that lasted, and until when.
     long: Vec<(PollStartEvent, u64)>,
     samples: Vec<CpuSampleEvent>,
-    /// Function, file and line of addresses.
-    symbols: HashMap<u64, String>,
+    /// Functions at addresses, inlined ones too, with file and line.
+    symbols: HashMap<u64, Vec<String>>,
     /// Which thread a worker last parked on.
     threads: HashMap<u64, u32>,
 }
@@ -31,8 +32,7 @@ pub(crate) fn tell(folder: &Path, reports: &Reports) -> Outcome<()> {
     for (poll, ended_at) in &trace.long {
         let began = now - Duration::from_nanos(now_ns.saturating_sub(poll.timestamp_ns));
         let mut text = format!("a poll of the task spawned at {}", poll.spawn_loc);
-        let worker = poll.worker_id.as_u64();
-        let thread = trace.threads.get(&worker).copied();
+        let thread = trace.threads.get(&poll.worker_id.0).copied();
         let during = poll.timestamp_ns..=*ended_at;
         for sample in &trace.samples {
             if during.contains(&sample.timestamp_ns) && Some(sample.tid) == thread {
@@ -88,15 +88,34 @@ impl Trace {
                     }
                 }
                 Dial9Event::WorkerParkEvent(event) => {
-                    self.threads.insert(event.worker_id.as_u64(), event.tid);
+                    self.threads.insert(event.worker_id.0, event.tid);
                 }
                 Dial9Event::CpuSampleEvent(event) => self.samples.push(event),
                 Dial9Event::Custom(event) if event.name == "SymbolTableEntry" => {
-                    eprintln!("{:?}", event.fields);
+                    let (at, frame) = symbol(&event);
+                    self.symbols.entry(at).or_default().push(frame);
                 }
                 _ => {}
             }
         }
         Ok(())
     }
+}
+
+/// An address, and the function that is there.
+fn symbol(event: &CustomEvent) -> (u64, String) {
+    let number = |name| match event.fields.get(name) {
+        Some(FieldValue::Varint(number)) => *number,
+        _ => 0,
+    };
+    let text = |name| match event.fields.get(name) {
+        Some(FieldValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    let (function, file, line) = (
+        text("symbol_name"),
+        text("source_file"),
+        number("source_line"),
+    );
+    (number("addr"), format!("{function} at {file}:{line}"))
 }
