@@ -47,8 +47,11 @@ impl Peer for Dial9 {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        if tokio::runtime::worker_index().is_none() {
+            return dial9::spawn_in(&Handle::current(), task);
+        }
         // user
-        dial9::spawn_in(&Handle::current(), task)
+        dial9::spawn(task)
         // end
     }
 

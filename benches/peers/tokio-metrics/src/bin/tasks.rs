@@ -16,9 +16,7 @@ impl Peer for Tasks {
     fn build(mut builder: Builder) -> Outcome<(Runtime, Tasks)> {
         let runtime = builder.build()?;
         // user
-        let mut builder = TaskMonitor::builder();
-        builder.with_slow_poll_threshold(THRESHOLD);
-        let monitor = builder.build();
+        let monitor = TaskMonitor::with_slow_poll_threshold(THRESHOLD);
         // end
         Ok((runtime, Tasks(monitor)))
     }
