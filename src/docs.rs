@@ -15,6 +15,9 @@ pub mod guide {}
 #[doc = include_str!("docs/operating.md")]
 pub mod operating {}
 
+#[doc = include_str!("docs/platforms.md")]
+pub mod platforms {}
+
 #[doc = include_str!("docs/shedding.md")]
 pub mod shedding {}
 

@@ -53,6 +53,7 @@
 //! | how lag is measured, and other ways | [`Sampler`], [`SleepSampler`], [`WakeSampler`] |
 //! | refusing requests when there are too many | [`docs::shedding`] |
 //! | how long `spawn_blocking` waits for a thread | [`BlockingPoolSampler`](struct@BlockingPoolSampler) |
+//! | systems, processors and compilers: where what is tested | [`docs::platforms`] |
 //! | why it is built as it is | [`docs::design`] |
 //!
 //! # Features

@@ -89,8 +89,9 @@ impl StackTrace {
 
     /// Whether the frame pointer was found heuristically and may be wrong.
     ///
-    /// The system does not report the frame pointer of a blocked thread. The calls that it leads to were
-    /// checked against the calls in the code.
+    /// The system does not report the frame pointer of a blocked thread, nor the return address that AArch64 may
+    /// keep in a register. The calls that they lead to were checked against the calls in the code. On AArch64, the
+    /// second call may show the line at which its function begins.
     #[must_use]
     pub fn has_guessed_frame_pointer(&self) -> bool {
         self.guessed_frame_pointer

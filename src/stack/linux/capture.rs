@@ -28,9 +28,10 @@ use restartable::{has_lent_its_stack, is_restartable};
 const ATTEMPTS: u32 = 40;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_micros(100);
 
-/// Whether `/proc` shows what it takes to unwind a blocked thread. It shows the stack pointer, but neither
-/// the frame pointer nor the return address that AArch64 keeps in a register.
-const SHOWN_WHEN_BLOCKED: bool = cfg!(target_arch = "x86_64");
+/// Whether a blocked thread is rather asked, where that is not noticed. `/proc` does not show the register in
+/// which AArch64 keeps the return address of a function that calls no other, such as many of the C library that
+/// make a system call.
+const ASKED_RATHER: bool = cfg!(target_arch = "aarch64");
 
 /// Captures the stack of a thread. `tracker` has followed that thread so far. Waits for nothing after `until`.
 /// Returns `None` if the settings switch stacks off.
@@ -111,9 +112,8 @@ fn classify(activity: Activity, signal: Option<Signal>, was_running: bool) -> St
         (Activity::Blocked(blocked), _) if has_lent_its_stack(&blocked) => {
             Step::GiveUp(NoStack::Lent)
         }
-        (Activity::Blocked(blocked), _) if SHOWN_WHEN_BLOCKED => Step::Copy(blocked),
+        (Activity::Blocked(blocked), _) => Step::Copy(blocked),
         (_, Some(signal)) => Step::Ask(signal),
-        (Activity::Blocked(_), None) => Step::GiveUp(NoStack::WouldInterrupt),
         (Activity::Hidden, None) => Step::GiveUp(NoStack::Hidden),
         // It may be about to block.
         (Activity::Running, None) if !was_running => Step::TryAgain,
@@ -144,6 +144,10 @@ fn take(
         let activity = thread.activity();
         match classify(activity, signal, was_running) {
             Step::Copy(blocked) => {
+                if let Some(image) = ask_blocked(target, &activity, tracker, signal, settings.bytes)
+                {
+                    return Ok(image);
+                }
                 let copied = copy(thread, blocked, switches, &memory, settings.bytes);
                 if let Some((registers, bytes, read)) = copied {
                     return Ok(Image::new(registers, bytes, read, backlog));
@@ -216,6 +220,20 @@ fn check_signal(
         .check_delivery(signal)
 }
 
+/// Asks a blocked thread, if that is better than to read it from outside. `None` if it does not answer.
+fn ask_blocked(
+    target: Target,
+    activity: &Activity,
+    tracker: &mut OnCpuTracker,
+    signal: Option<Signal>,
+    wanted: usize,
+) -> Option<Image> {
+    let signal = signal.filter(|_| ASKED_RATHER)?;
+    check_signal(Thread(target.proc_id), activity, tracker, signal.number).ok()?;
+    let (memory, backlog) = (open_memory().ok()?, BacklogShare::reserve()?);
+    take_by_signal(target, signal, wanted, memory, backlog).ok()
+}
+
 /// Asks a thread for up to `wanted` bytes of its stack.
 pub(super) fn take_by_signal(
     target: Target,
@@ -260,11 +278,6 @@ mod tests {
         let (sleeps, lends) = (blocked(libc::SYS_nanosleep), blocked(libc::SYS_clone));
         let give_up = Step::GiveUp;
         let ask = Step::Ask(asks.unwrap());
-        let [with_signals, without] = if SHOWN_WHEN_BLOCKED {
-            [Step::Copy(sleeps); 2]
-        } else {
-            [ask, give_up(NoStack::WouldInterrupt)]
-        };
         let [running, hidden, gone] = [Activity::Running, Activity::Hidden, Activity::Gone];
         for (activity, signal, was_running, expected) in [
             (running, asks, false, ask),
@@ -275,9 +288,9 @@ mod tests {
             (hidden, None, false, give_up(NoStack::Hidden)),
             (gone, asks, false, give_up(NoStack::Moved)),
             (gone, None, true, give_up(NoStack::Moved)),
-            (Activity::Blocked(sleeps), asks, false, with_signals),
-            (Activity::Blocked(sleeps), asks, true, with_signals),
-            (Activity::Blocked(sleeps), None, true, without),
+            (Activity::Blocked(sleeps), asks, false, Step::Copy(sleeps)),
+            (Activity::Blocked(sleeps), asks, true, Step::Copy(sleeps)),
+            (Activity::Blocked(sleeps), None, true, Step::Copy(sleeps)),
             (
                 Activity::Blocked(lends),
                 asks,

@@ -6,7 +6,7 @@ mod signals;
 mod stress;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -139,6 +139,25 @@ fn a_blocked_thread_is_read_from_outside() {
         Resolver::default().resolve(sleeper.capture(&mut OnCpuTracker::default(), &no_signals));
     assert_shows(&trace, "sleeps_by_name");
     sleeper.end();
+}
+
+#[inline(never)]
+fn waits_by_name(until: &AtomicBool) {
+    let (lock, condition) = (Mutex::new(()), Condvar::new());
+    while !until.load(Ordering::Relaxed) {
+        let waited = condition.wait_timeout(lock.lock().unwrap(), SECOND / 10);
+        drop(waited.unwrap());
+    }
+}
+
+/// On AArch64, the C library makes this call in a function that saves nothing on the stack.
+#[test]
+fn a_thread_that_waits_with_a_time_limit_is_read_from_outside() {
+    let waiter = Subject::start(waits_by_name);
+    waiter.wait_until_blocked();
+    let trace = waiter.trace();
+    assert_shows(&trace, "waits_by_name");
+    waiter.end();
 }
 
 #[test]

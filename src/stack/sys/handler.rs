@@ -49,8 +49,8 @@ pub(in super::super) struct Registers {
     pub(in super::super) sp: u64,
     /// `None` for a blocked thread, which `/proc` shows without it.
     pub(in super::super) fp: Option<u64>,
-    /// The return address, where the processor has a register for it.
-    pub(in super::super) lr: u64,
+    /// The return address, where the processor has a register for it. `None` for a blocked thread.
+    pub(in super::super) lr: Option<u64>,
 }
 
 impl Question {
@@ -115,7 +115,7 @@ fn registers(context: *const libc::ucontext_t) -> Registers {
             pc: register(libc::REG_RIP),
             sp: register(libc::REG_RSP),
             fp: Some(register(libc::REG_RBP)),
-            lr: 0,
+            lr: None,
         }
     }
     #[cfg(target_arch = "aarch64")]
@@ -125,7 +125,7 @@ fn registers(context: *const libc::ucontext_t) -> Registers {
             pc: machine.pc,
             sp: machine.sp,
             fp: Some(machine.regs[29]),
-            lr: machine.regs[30],
+            lr: Some(machine.regs[30]),
         }
     }
 }

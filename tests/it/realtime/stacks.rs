@@ -1,5 +1,9 @@
 //! The stacks that stalls have.
-#![cfg(all(feature = "stack", target_os = "linux", target_arch = "x86_64"))]
+#![cfg(all(
+    feature = "stack",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 #![allow(unsafe_code, reason = "asks for a thread's alternate stack")]
 
 use std::mem::MaybeUninit;

@@ -92,6 +92,8 @@ mod tests {
         assert_eq!(source.bytes(0, 6).as_deref(), Some(&b"before"[..]));
         assert_eq!(source.bytes(1, 6), None);
         assert_eq!(source.bytes(u64::MAX, 6), None);
+        // A kernel before 6.13 stamps files by its tick, which is 10 ms at most.
+        std::thread::sleep(std::time::Duration::from_millis(20));
         // Overwritten with as many bytes, as a deploy by copy does.
         fs::write(&path, "after!").unwrap();
         assert!(!source.is_unchanged());

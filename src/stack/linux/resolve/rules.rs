@@ -20,14 +20,14 @@ pub(super) mod number {
     pub(in crate::stack::linux) const FP: u16 = 6;
     /// The return address.
     pub(in crate::stack::linux) const RA: u16 = 16;
-    pub(super) const KEPT: &[u16] = &[3, 6, 12, 13, 14, 15];
+    pub(in crate::stack::linux) const KEPT: &[u16] = &[3, 6, 12, 13, 14, 15];
 }
 #[cfg(target_arch = "aarch64")]
 pub(super) mod number {
     pub(in crate::stack::linux) const SP: u16 = 31;
     pub(in crate::stack::linux) const FP: u16 = 29;
     pub(in crate::stack::linux) const RA: u16 = 30;
-    pub(super) const KEPT: &[u16] = &[19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29];
+    pub(in crate::stack::linux) const KEPT: &[u16] = &[19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29];
 }
 
 /// The registers that carry an exception to its handler. No call preserves them.
@@ -133,9 +133,9 @@ impl Rules {
     }
 
     /// Whether the function has no caller, which is so if there is no rule for the return address. On AArch64
-    /// a leaf function has none either, but only the innermost call can be one.
-    pub(super) fn is_outermost(&self, is_innermost: bool) -> bool {
-        let may_be_leaf = is_innermost && cfg!(target_arch = "aarch64");
+    /// a leaf function has none either. It can only be where the thread is, or where a signal has interrupted it.
+    pub(super) fn is_outermost(&self, may_be_leaf: bool) -> bool {
+        let may_be_leaf = may_be_leaf && cfg!(target_arch = "aarch64");
         !self.has_rule_for(number::RA) && !may_be_leaf
     }
 

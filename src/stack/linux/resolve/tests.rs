@@ -90,7 +90,7 @@ impl Random {
                 1 => Some(self.next()),
                 _ => Some(sp.wrapping_add(self.below(size) as u64)),
             },
-            lr: self.next(),
+            lr: (self.below(3) > 0).then(|| self.next()),
         };
         let read = bytes.len();
         Image::new(registers, bytes, read, BacklogShare::reserve().unwrap())

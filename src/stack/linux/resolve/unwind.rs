@@ -3,7 +3,9 @@
 //! As long as the rules lead from each call to a plausible caller, the walk is sure. Where they do not,
 //! `search.rs` tries other ways.
 
+mod leaf;
 mod search;
+mod signal_frame;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -15,7 +17,7 @@ use super::call_insn::{self, Call};
 use super::memory::Memory;
 use super::modules::Module;
 use super::paged::Origin;
-use super::prologue;
+use super::prologue::{self, StackFrame};
 use super::rules::{Lost, Rules, Values, number};
 use crate::stack::sys::Registers;
 
@@ -84,7 +86,7 @@ impl Frame {
             ..Frame::called_from(registers.pc, registers.sp, registers.fp)
         };
         if cfg!(target_arch = "aarch64") {
-            frame.values.set(number::RA, Some(registers.lr));
+            frame.values.set(number::RA, registers.lr);
         }
         frame
     }
@@ -125,6 +127,8 @@ enum Stop {
     Beyond,
     /// The frame pointer is needed and not known.
     FramePointer,
+    /// The return address is in a register that is not known.
+    ReturnRegister,
     /// There are no rules, or they lead to an address that is not after a call.
     Lost,
 }
@@ -191,8 +195,13 @@ impl Unwinder {
     /// Fills in the frame pointer of `frame` if it is needed and can be computed.
     fn caller(&mut self, image: &Image, frame: &mut Frame) -> Result<(Frame, bool), Stop> {
         self.steps_left = self.steps_left.saturating_sub(1);
-        let rules = self.rules(frame.lookup()).ok_or(Stop::Lost)?;
-        if rules.is_outermost(frame.is_innermost) {
+        let Some(rules) = self.rules(frame.lookup()) else {
+            let ends_a_handler = signal_frame::begins_at(&self.memory, frame.pc);
+            let interrupted = || signal_frame::interrupted(image, frame.sp());
+            let interrupted = ends_a_handler.then(interrupted).flatten();
+            return Ok((interrupted.ok_or(Stop::Lost)?, false));
+        };
+        if rules.is_outermost(!frame.has_called) {
             return Err(Stop::Outermost);
         }
         let mut values = rules.caller(&frame.values, image);
@@ -206,7 +215,8 @@ impl Unwinder {
             Lost::Memory(at) if beyond.contains(&at) => Stop::Beyond,
             _ => Stop::Lost,
         })?;
-        let pc = values.get(number::RA).map(address).ok_or(Stop::Lost)?;
+        let pc = values.get(number::RA).map(address);
+        let pc = pc.ok_or(Stop::ReturnRegister)?;
         let caller = Frame {
             pc,
             is_innermost: false,
@@ -244,9 +254,14 @@ impl Unwinder {
     /// Computes the frame pointer from the code that the function begins with.
     fn frame_pointer(&self, frame: &Frame) -> Option<u64> {
         let function = self.function_of(frame.lookup())?;
+        frame.sp().checked_add(self.stack_frame(function)?.pointer)
+    }
+
+    /// Returns what the function that begins at this address uses of the stack.
+    fn stack_frame(&self, function: u64) -> Option<StackFrame> {
         let mut code = [0; prologue::LONGEST];
         self.memory.read(function, &mut code)?;
-        frame.sp().checked_add(prologue::frame_size(&code)?)
+        prologue::stack_frame(&code)
     }
 
     fn is_return_address(&mut self, word: u64) -> bool {
@@ -263,6 +278,7 @@ impl Unwinder {
     fn returns_from_signal(&mut self, word: u64) -> bool {
         let rules = self.rules(word.wrapping_sub(1));
         rules.is_some_and(|rules| rules.is_signal_frame)
+            || signal_frame::begins_at(&self.memory, word)
     }
 
     fn call_before(&self, address: u64) -> Option<Call> {

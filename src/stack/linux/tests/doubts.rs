@@ -275,7 +275,47 @@ global_asm!(
     "ret",
 );
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(target_arch = "aarch64")]
+global_asm!(
+    ".text",
+    ".globl loopmon_test_leaf",
+    ".type loopmon_test_leaf,@function",
+    "loopmon_test_leaf:",
+    "2: ldrb w1, [x0]",
+    "cbz w1, 2b",
+    "ret",
+    ".globl loopmon_test_frame",
+    ".type loopmon_test_frame,@function",
+    "loopmon_test_frame:",
+    "stp x29, x30, [sp, #-16]!",
+    "mov x29, #0x1234",
+    "sub sp, sp, #4080",
+    "2: ldrb w1, [x0]",
+    "cbz w1, 2b",
+    "add sp, sp, #4080",
+    "ldp x29, x30, [sp], #16",
+    "ret",
+    ".globl loopmon_test_calls",
+    ".type loopmon_test_calls,@function",
+    "loopmon_test_calls:",
+    "stp x29, x30, [sp, #-16]!",
+    "sub sp, sp, #2048",
+    "bl loopmon_test_leaf",
+    "add sp, sp, #2048",
+    "ldp x29, x30, [sp], #16",
+    "ret",
+    ".globl loopmon_test_calls_back",
+    ".type loopmon_test_calls_back,@function",
+    "loopmon_test_calls_back:",
+    "stp x29, x30, [sp, #-16]!",
+    "mov x29, x0",
+    "sub sp, sp, #256",
+    "blr x0",
+    "add sp, sp, #256",
+    "ldp x29, x30, [sp], #16",
+    "ret",
+);
+
 mod without_tables {
     use super::*;
 

@@ -7,7 +7,6 @@
 use std::backtrace::Backtrace;
 use std::io::Write;
 use std::panic::{catch_unwind, resume_unwind};
-use std::sync::Mutex;
 
 use super::super::capture::thread_state;
 use super::*;

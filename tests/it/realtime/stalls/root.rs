@@ -1,5 +1,9 @@
 //! The future that a thread polls in `block_on`: seen from outside, with the `stack` feature.
-#![cfg(all(feature = "stack", target_os = "linux", target_arch = "x86_64"))]
+#![cfg(all(
+    feature = "stack",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 
 use std::thread;
 use std::time::{Duration, Instant};

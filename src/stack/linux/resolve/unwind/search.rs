@@ -2,7 +2,7 @@
 
 use super::super::call_insn::Call;
 use super::super::rules::number;
-use super::{Frame, MAX_FRAME_SIZE, Stop, Unwinder, Walk};
+use super::{Frame, MAX_FRAME_SIZE, Stop, Unwinder, Walk, address};
 use crate::stack::linux::image::Image;
 
 /// How many calls in a row are no coincidence.
@@ -23,6 +23,7 @@ impl Unwinder {
     ) -> Walk {
         let further = match stop {
             Stop::Outermost | Stop::Beyond => None,
+            Stop::ReturnRegister => self.leave_leaf(image, &walk, last),
             Stop::FramePointer => self
                 .guess(image, &walk, last)
                 .or_else(|| self.bridge(image, &walk, last, gaps)),
@@ -41,6 +42,7 @@ impl Unwinder {
             let Some(word) = image.word(place + 8).filter(|_| self.steps_left > 0) else {
                 break;
             };
+            let word = address(word);
             if !self.is_return_address(word) {
                 continue;
             }
@@ -81,19 +83,19 @@ impl Unwinder {
         let gaps = gaps.checked_sub(1)?;
         let mut proven_left = MAX_PROVEN;
         let mut best: Option<((u64, bool), Walk)> = None;
-        for place in words(image, last.sp()) {
-            let Some(word) = image.word(place).filter(|_| self.steps_left > 0) else {
+        for (word, sp) in return_addresses(image, last) {
+            if self.steps_left == 0 {
                 break;
-            };
+            }
             if !self.is_return_address(word) {
                 continue;
             }
             let call = self.calls_function(word, last.lookup());
-            for fp in frame_pointers(image, last, place) {
-                let start = Frame::called_from(word, place + 8, fp);
+            for fp in frame_pointers(image, last, sp) {
+                let start = Frame::called_from(word, sp, fp);
                 let (rest, end, stop) = self.walk_from(image, start);
                 let is_convincing = rest.addresses.len() >= CONVINCING || stop == Stop::Outermost;
-                let is_sure = last.is_innermost && place == last.sp() && call == Some(true);
+                let is_sure = is_where_calls_leave_it(last, sp) && call == Some(true);
                 let mut walk = known.clone().followed_by(rest);
                 walk.scanned |= !is_sure;
                 if !is_convincing && call == Some(true) && proven_left > 0 {
@@ -141,21 +143,40 @@ impl Unwinder {
     }
 }
 
-/// Returns what the frame pointer of the caller may be, if the return address is at this place.
-fn frame_pointers(image: &Image, last: Frame, place: u64) -> impl Iterator<Item = Option<u64>> {
+/// Returns all that may be the return address, each with the stack pointer of the caller, as far as it is known:
+/// what is in the register for it, then each word of the stack.
+fn return_addresses(image: &Image, last: Frame) -> impl Iterator<Item = (u64, u64)> + use<'_> {
+    let kept = last.values.get(number::RA).map(|kept| (kept, last.sp()));
+    let kept = kept.filter(|_| cfg!(target_arch = "aarch64") && !last.has_called);
+    let on_stack = words(image, last.sp());
+    let on_stack = on_stack.filter_map(|place| Some((image.word(place)?, place + 8)));
+    let all = kept.into_iter().chain(on_stack);
+    all.map(|(word, sp)| (address(word), sp))
+}
+
+/// Whether this is where a call leaves the return address, of a function that has done nothing yet. AArch64
+/// leaves it in a register, where it may be an earlier one.
+fn is_where_calls_leave_it(last: Frame, sp: u64) -> bool {
+    cfg!(target_arch = "x86_64") && last.is_innermost && sp.checked_sub(8) == Some(last.sp())
+}
+
+/// Returns what the frame pointer of the caller may be, whose stack pointer is `sp`.
+fn frame_pointers(image: &Image, last: Frame, sp: u64) -> impl Iterator<Item = Option<u64>> {
     let fp = last.fp();
+    let below = sp.checked_sub(16);
     // The last function may have set up a frame pointer, and so saved the caller's, or have kept it.
-    let own = fp.filter(|fp| fp.checked_add(8) == Some(place));
-    match own {
-        Some(own) => [Some(image.word(own)), None],
-        None => [Some(None), fp.map(Some)],
-    }
-    .into_iter()
-    .flatten()
+    let own = fp.filter(|fp| Some(*fp) == below);
+    let saved = match own.or(below.filter(|_| cfg!(target_arch = "aarch64"))) {
+        // On AArch64, a function may use the frame pointer for something else, once it has saved the caller's.
+        Some(saved) => Some(image.word(saved)),
+        None => Some(None),
+    };
+    let kept = own.is_none().then(|| fp.map(Some)).flatten();
+    [saved, kept].into_iter().flatten()
 }
 
 /// Returns the addresses of the whole words of the stack, from an address up.
-fn words(image: &Image, from: u64) -> impl Iterator<Item = u64> + use<> {
+pub(super) fn words(image: &Image, from: u64) -> impl Iterator<Item = u64> + use<> {
     let first = from.max(image.registers.sp).checked_next_multiple_of(8);
     let last = image.end().saturating_sub(8);
     (first.unwrap_or(u64::MAX)..last).step_by(8)
