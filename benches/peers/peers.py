@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parent.parent / "target" / "peers"
-CRATES = ["tree", "--locked", "-e", "normal", "--prefix", "none", "--no-dedupe"]
+CRATES = ["tree", "-e", "normal", "--prefix", "none", "--no-dedupe"]
 
 
 @dataclass
@@ -98,13 +98,13 @@ def build(peer, is_cold):
         peer.weight = {"lines": lines(HERE / "python/peer.py")}
         return
     features = ["--features", peer.features] if peer.features else []
-    fetched = cargo(peer.package, "fetch", "--locked", "--quiet")
+    fetched = cargo(peer.package, "fetch", "--quiet")
     target = WORK / "build" / ("cold" if is_cold else "warm")
     if is_cold:
         shutil.rmtree(target, ignore_errors=True)
     began = time.monotonic()
     built = fetched if fetched.returncode else cargo(
-        peer.package, "build", "--release", "--locked", "--quiet", "--target-dir", target,
+        peer.package, "build", "--release", "--quiet", "--target-dir", target,
         "--bin", peer.binary, *features,
     )  # fmt: skip
     seconds = time.monotonic() - began
