@@ -97,17 +97,28 @@ def build(peer, is_cold):
     if peer.is_python:
         peer.weight = {"lines": lines(HERE / "python/peer.py")}
         return
+    for other in PEERS:
+        if other.weight and other.command() == peer.command():
+            peer.weight = other.weight
+            return
     features = ["--features", peer.features] if peer.features else []
     fetched = cargo(peer.package, "fetch", "--quiet")
     target = WORK / "build" / ("cold" if is_cold else "warm")
-    if is_cold:
-        shutil.rmtree(target, ignore_errors=True)
     began = time.monotonic()
     built = fetched if fetched.returncode else cargo(
         peer.package, "build", "--release", "--quiet", "--target-dir", target,
         "--bin", peer.binary, *features,
     )  # fmt: skip
     seconds = time.monotonic() - began
+    try:
+        keep(peer, built, target, seconds, features)
+    finally:
+        if is_cold:
+            shutil.rmtree(target, ignore_errors=True)
+
+
+def keep(peer, built, target, seconds, features):
+    """Copies what was built, and notes what it weighs."""
     if built.returncode:
         peer.trouble = f"does not build: {last_line(built.stderr)}"
         return
