@@ -63,7 +63,7 @@ PEERS = [
     Peer("console-subscriber", "console-subscriber", "peer-console-subscriber", cannot=NO_WORKER),
     Peer("tokio-blocked", "tokio-blocked", "peer-tokio-blocked", cannot=AFTERWARDS),
     Peer("dial9", "dial9", "peer-dial9", cannot=AFTERWARDS),
-    Peer("hotpath", "hotpath", "peer-hotpath", cannot=AFTERWARDS | NO_WORKER),
+    Peer("hotpath", "hotpath", "peer-hotpath", cannot=AFTERWARDS),
     Peer("tokio-eld", "tokio-eld", "peer-tokio-eld", workers=(0,), cannot=AFTERWARDS | NO_PLACE),
     Peer("async-profiler-agent", "async-profiler-agent", "peer-async-profiler-agent", cannot=AFTERWARDS),
     Peer("heartbeat (re-created)", "by-hand", "heartbeat", cannot=AFTERWARDS | NO_PLACE),
