@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parent.parent / "target" / "peers"
-CRATES = ["tree", "--locked", "-e", "normal", "--prefix", "none", "--no-dedupe"]
+CRATES = ["tree", "-e", "normal", "--prefix", "none", "--no-dedupe"]
 
 
 @dataclass
@@ -63,7 +63,7 @@ PEERS = [
     Peer("console-subscriber", "console-subscriber", "peer-console-subscriber", cannot=NO_WORKER),
     Peer("tokio-blocked", "tokio-blocked", "peer-tokio-blocked", cannot=AFTERWARDS),
     Peer("dial9", "dial9", "peer-dial9", cannot=AFTERWARDS),
-    Peer("hotpath", "hotpath", "peer-hotpath", cannot=AFTERWARDS | NO_WORKER),
+    Peer("hotpath", "hotpath", "peer-hotpath", cannot=AFTERWARDS),
     Peer("tokio-eld", "tokio-eld", "peer-tokio-eld", workers=(0,), cannot=AFTERWARDS | NO_PLACE),
     Peer("async-profiler-agent", "async-profiler-agent", "peer-async-profiler-agent", cannot=AFTERWARDS),
     Peer("heartbeat (re-created)", "by-hand", "heartbeat", cannot=AFTERWARDS | NO_PLACE),
@@ -97,17 +97,28 @@ def build(peer, is_cold):
     if peer.is_python:
         peer.weight = {"lines": lines(HERE / "python/peer.py")}
         return
+    for other in PEERS:
+        if other.weight and other.command() == peer.command():
+            peer.weight = other.weight
+            return
     features = ["--features", peer.features] if peer.features else []
-    fetched = cargo(peer.package, "fetch", "--locked", "--quiet")
+    fetched = cargo(peer.package, "fetch", "--quiet")
     target = WORK / "build" / ("cold" if is_cold else "warm")
-    if is_cold:
-        shutil.rmtree(target, ignore_errors=True)
     began = time.monotonic()
     built = fetched if fetched.returncode else cargo(
-        peer.package, "build", "--release", "--locked", "--quiet", "--target-dir", target,
+        peer.package, "build", "--release", "--quiet", "--target-dir", target,
         "--bin", peer.binary, *features,
     )  # fmt: skip
     seconds = time.monotonic() - began
+    try:
+        keep(peer, built, target, seconds, features)
+    finally:
+        if is_cold:
+            shutil.rmtree(target, ignore_errors=True)
+
+
+def keep(peer, built, target, seconds, features):
+    """Copies what was built, and notes what it weighs."""
     if built.returncode:
         peer.trouble = f"does not build: {last_line(built.stderr)}"
         return

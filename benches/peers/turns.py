@@ -187,6 +187,8 @@ def main():
     parser.add_argument("--short", action="store_true", help="a try of each; prints the tables")
     is_short = parser.parse_args().short
     lengths = Lengths(is_short)
+    # If a run was killed.
+    shutil.rmtree(WORK / "build" / "cold", ignore_errors=True)
     for peer in PEERS:
         say(f"building {peer.name}")
         build(peer, is_cold=not is_short)

@@ -7,15 +7,13 @@ use std::thread;
 use std::time::Duration;
 
 use hotpath::json::{JsonFunctionTimingLogsList, JsonFunctionsList};
-use hotpath::{Format, HotpathGuard, HotpathGuardBuilder};
+use hotpath::{Format, HotpathGuardBuilder};
 use tokio::runtime::{Builder, Runtime};
 use workload::{Outcome, Peer, Place, Reports};
 
 const FREQUENCY: Duration = Duration::from_millis(500);
 
-struct Hotpath {
-    _guard: HotpathGuard,
-}
+struct Hotpath;
 
 // user
 #[hotpath::measure]
@@ -32,7 +30,9 @@ impl Peer for Hotpath {
             .build();
         let runtime = builder.build()?;
         // end
-        Ok((runtime, Hotpath { _guard: guard }))
+        // It measures until it is dropped, and would print then.
+        std::mem::forget(guard);
+        Ok((runtime, Hotpath))
     }
 
     fn start(&self, reports: Reports) -> Outcome<()> {
