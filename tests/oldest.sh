@@ -7,6 +7,8 @@
 # tried is not to be claimed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=tests/debian.sh
+source tests/debian.sh
 
 step() { printf '\n== %s\n' "$*"; }
 
@@ -15,7 +17,7 @@ out=$PWD/target/oldest
 mkdir -p "$out"
 cargo=(rustup run "$oldest" cargo)
 if ! "${cargo[@]}" --version; then
-    tests/debian_rust.sh "$oldest" "$out/debian"
+    debian_rust "$oldest" "$out/debian"
     cargo=("$out/debian/cargo")
 fi
 export CARGO_TARGET_DIR=$out/target

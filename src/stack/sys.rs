@@ -74,6 +74,8 @@ mod signal;
 mod threads;
 
 #[cfg(not(loopmon_loom))]
+#[cfg(test)]
+pub(super) use handler::Others;
 pub(super) use handler::{Question, Registers};
 #[cfg(not(loopmon_loom))]
 pub(super) use signal::Signal;

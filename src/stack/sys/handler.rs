@@ -47,10 +47,15 @@ pub(in super::super) struct Question {
 pub(in super::super) struct Registers {
     pub(in super::super) pc: u64,
     pub(in super::super) sp: u64,
-    /// `None` for a blocked thread, which `/proc` shows without it.
-    pub(in super::super) fp: Option<u64>,
-    /// The return address, where the processor has a register for it. `None` for a blocked thread.
-    pub(in super::super) lr: Option<u64>,
+    /// `None` for a blocked thread, which `/proc` shows without them.
+    pub(in super::super) others: Option<Others>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Others {
+    pub(in super::super) fp: u64,
+    /// The return address, where the processor has a register for it.
+    pub(in super::super) lr: u64,
 }
 
 impl Question {
@@ -114,8 +119,10 @@ fn registers(context: *const libc::ucontext_t) -> Registers {
         Registers {
             pc: register(libc::REG_RIP),
             sp: register(libc::REG_RSP),
-            fp: Some(register(libc::REG_RBP)),
-            lr: None,
+            others: Some(Others {
+                fp: register(libc::REG_RBP),
+                lr: 0,
+            }),
         }
     }
     #[cfg(target_arch = "aarch64")]
@@ -124,8 +131,10 @@ fn registers(context: *const libc::ucontext_t) -> Registers {
         Registers {
             pc: machine.pc,
             sp: machine.sp,
-            fp: Some(machine.regs[29]),
-            lr: Some(machine.regs[30]),
+            others: Some(Others {
+                fp: machine.regs[29],
+                lr: machine.regs[30],
+            }),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::file::Source;
 use super::paged::Paged;
 use super::*;
 use crate::stack::linux::image::BacklogShare;
-use crate::stack::sys::Registers;
+use crate::stack::sys::{Others, Registers};
 
 fn rounds() -> usize {
     let asked = std::env::var("LOOPMON_STRESS").ok();
@@ -85,12 +85,12 @@ impl Random {
                 _ => self.code(modules),
             },
             sp,
-            fp: match self.below(3) {
+            others: match self.below(3) {
                 0 => None,
-                1 => Some(self.next()),
-                _ => Some(sp.wrapping_add(self.below(size) as u64)),
-            },
-            lr: (self.below(3) > 0).then(|| self.next()),
+                1 => Some([self.next(); 2]),
+                _ => Some([sp.wrapping_add(self.below(size) as u64), self.code(modules)]),
+            }
+            .map(|[fp, lr]| Others { fp, lr }),
         };
         let read = bytes.len();
         Image::new(registers, bytes, read, BacklogShare::reserve().unwrap())

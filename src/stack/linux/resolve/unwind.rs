@@ -80,13 +80,15 @@ struct Frame {
 
 impl Frame {
     fn innermost(registers: Registers) -> Frame {
+        let fp = registers.others.map(|others| others.fp);
         let mut frame = Frame {
             is_innermost: true,
             has_called: false,
-            ..Frame::called_from(registers.pc, registers.sp, registers.fp)
+            ..Frame::called_from(registers.pc, registers.sp, fp)
         };
         if cfg!(target_arch = "aarch64") {
-            frame.values.set(number::RA, registers.lr);
+            let lr = registers.others.map(|others| others.lr);
+            frame.values.set(number::RA, lr);
         }
         frame
     }
