@@ -165,6 +165,37 @@ impl Pressure {
     }
 }
 
+/// How often a thread has gone to sleep, for one reader.
+#[cfg(feature = "testing")]
+#[derive(Debug)]
+pub(crate) struct Sleeps(Option<File>);
+
+#[cfg(feature = "testing")]
+impl Sleeps {
+    /// Opens that of the calling thread.
+    pub(crate) fn own() -> Sleeps {
+        Sleeps(File::open("/proc/thread-self/status").ok())
+    }
+
+    /// Returns the count since the thread began. `None` where the system does not report it. Takes longer than what
+    /// else is read here, some ten microseconds.
+    pub(crate) fn count(&self) -> Option<u64> {
+        let mut file = self.0.as_ref()?;
+        file.rewind().ok()?;
+        let mut text = [0; 4_096];
+        let length = file.read(&mut text).ok()?;
+        sleeps(&text[..length])
+    }
+}
+
+/// Parses lines, of which one is `voluntary_ctxt_switches:`, a tab, and a count.
+#[cfg(feature = "testing")]
+fn sleeps(text: &[u8]) -> Option<u64> {
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let count = lines.find_map(|line| line.strip_prefix(b"voluntary_ctxt_switches:\t"))?;
+    str::from_utf8(count).ok()?.parse().ok()
+}
+
 /// Parses `some avg10=0.00 avg60=0.00 avg300=0.00 total=<microseconds>`, and further lines.
 #[cfg(feature = "testing")]
 fn pressure(text: &str) -> Option<Duration> {
@@ -252,6 +283,18 @@ fn times(text: &str) -> Option<Times> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "testing")]
+    #[test]
+    fn counts_the_sleeps_of_a_thread_of_any_name() {
+        let text = b"Name:\t\xff\nvoluntary_ctxt_switches:\t17\nnonvoluntary_ctxt_switches:\t4\n";
+        assert_eq!(sleeps(text), Some(17));
+        assert_eq!(sleeps(b"Name:\tx\n"), None);
+        let own = Sleeps::own();
+        let before = own.count().unwrap();
+        std::thread::park_timeout(Duration::from_millis(1));
+        assert!(own.count() > Some(before));
+    }
 
     #[test]
     fn reads_the_state_behind_any_name() {

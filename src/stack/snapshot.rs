@@ -17,10 +17,6 @@ pub(crate) struct StackSnapshot {
     stage: Mutex<Stage>,
 }
 
-#[allow(
-    clippy::large_enum_variant,
-    reason = "a box would be one allocation more while a thread may be stuck in the allocator"
-)]
 #[derive(Debug)]
 enum Stage {
     Captured(Capture),

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 
 use crate::clock;
 use crate::instrument::Instrumented;
-use crate::procfs::{Pressure, Schedule, Times};
+use crate::procfs::{Pressure, Schedule, Sleeps, Times};
 use crate::stall::{Cause, OsThread};
 use crate::sync::Lock;
 
@@ -24,9 +24,12 @@ const MOST: usize = 1_024;
 const READ_AGAIN_AFTER: u32 = 8;
 
 thread_local! {
-    static FILES: (Schedule, Pressure) = (Schedule::own(), Pressure::open());
+    static FILES: (Schedule, Pressure, Sleeps) = (Schedule::own(), Pressure::open(), Sleeps::own());
     static LAST_READ: Cell<Option<(Instant, Reading)>> = const { Cell::new(None) };
 }
+
+/// With a lower threshold, how often the thread sleeps is not counted, as that takes long to read.
+const SLEEPS_ARE_COUNTED_FROM: Duration = Duration::from_millis(10);
 
 /// A poll that has lasted for the threshold.
 #[derive(Debug, Clone)]
@@ -61,6 +64,8 @@ struct Reading {
     times: Times,
     /// For how long a thread of the machine has waited for a CPU.
     pressure: Option<Duration>,
+    /// How often the thread has gone to sleep.
+    sleeps: Option<u64>,
 }
 
 /// The long polls of one future.
@@ -132,7 +137,8 @@ impl Timer<'_> {
             began.saturating_duration_since(*at) < polls.threshold / READ_AGAIN_AFTER
         };
         let recent = LAST_READ.get().filter(is_recent);
-        let before = recent.map(|(_, reading)| reading).or_else(Reading::now);
+        let recent = recent.map(|(_, reading)| reading);
+        let before = recent.or_else(|| Reading::now(polls.threshold));
         if recent.is_none() {
             LAST_READ.set(before.map(|reading| (began, reading)));
         }
@@ -152,7 +158,7 @@ impl Drop for Timer<'_> {
         if lasted < self.polls.threshold {
             return;
         }
-        let did = match (self.before, Reading::now()) {
+        let did = match (self.before, Reading::now(self.polls.threshold)) {
             (Some(before), Some(after)) => what_it_did(lasted, before, after),
             _ => Did::NOTHING_KNOWN,
         };
@@ -173,17 +179,19 @@ impl Drop for Timer<'_> {
 
 /// Whether the system reports what threads do.
 pub(super) fn are_measured() -> bool {
-    Reading::now().is_some()
+    Reading::now(Duration::ZERO).is_some()
 }
 
 impl Reading {
     /// `None` where the system does not report it, and while the thread ends.
-    fn now() -> Option<Reading> {
-        let read = |(schedule, pressure): &(Schedule, Pressure)| {
+    fn now(threshold: Duration) -> Option<Reading> {
+        let are_counted = threshold >= SLEEPS_ARE_COUNTED_FROM;
+        let read = |(schedule, pressure, sleeps): &(Schedule, Pressure, Sleeps)| {
             let times = schedule.times()?;
             Some(Reading {
                 times,
                 pressure: pressure.total(),
+                sleeps: are_counted.then(|| sleeps.count()).flatten(),
             })
         };
         FILES.try_with(read).ok().flatten()
@@ -212,6 +220,11 @@ fn what_it_did(lasted: Duration, before: Reading, after: Reading) -> Did {
         _ => own.saturating_sub(on_cpu),
     };
     let pressure = after.pressure.zip(before.pressure);
+    // A thread that is put off its CPU gets another turn without having slept.
+    let counted = after.sleeps.zip(before.sleeps);
+    let sleeps = counted.map_or(turns, |(after, before)| {
+        after.saturating_sub(before).min(turns)
+    });
     Did {
         waited,
         cause: if slept > own / 2 {
@@ -220,7 +233,7 @@ fn what_it_did(lasted: Duration, before: Reading, after: Reading) -> Did {
             Cause::OnCpu
         },
         slept,
-        sleep: slept / u32::try_from(turns).unwrap_or(u32::MAX).max(1),
+        sleep: slept / u32::try_from(sleeps).unwrap_or(u32::MAX).max(1),
         crowded: pressure.map_or(slept, |(after, before)| {
             after.saturating_sub(before).min(slept)
         }),
@@ -241,6 +254,7 @@ mod tests {
                 turns,
             },
             pressure: Some(ms(pressure)),
+            sleeps: None,
         };
         let before = reading(5, 1, 9, 3);
         let blocked = Cause::Blocked { syscall: None };
@@ -264,6 +278,13 @@ mod tests {
             };
             assert_eq!(did, expected, "{lasted} {after:?}");
         }
+        // Of ten turns, two came after a sleep.
+        let counted = |reading, sleeps| Reading {
+            sleeps: Some(sleeps),
+            ..reading
+        };
+        let (before, after) = (counted(before, 7), counted(reading(25, 1, 19, 99), 9));
+        assert_eq!(what_it_did(ms(100), before, after).sleep, ms(40));
         let unknown = Reading {
             pressure: None,
             ..reading(5, 1, 14, 0)
