@@ -163,6 +163,12 @@ def line_program(files, body):
     return struct.pack("<I", len(rest)) + rest
 
 
+def paths(files):
+    """No folders, and so many files with the same path."""
+    form = b"\1" + leb(1) + leb(LINE_STRING)
+    return form + leb(0) + form + leb(files) + bytes(4 * files)
+
+
 def hostile():
     """Each asks for as much as it can of one thing."""
     function = abbreviation(2, SUBPROGRAM, 1, [(LOW, ADDRESS), (HIGH, DATA4)])
@@ -180,15 +186,14 @@ def hostile():
     rows = b"\0\x09\2" + struct.pack("<Q", 0) + b"\x20" * 8_000_000 + b"\0\1\1"
     yield "rows", {
         **of_unit(b"", b"", lines=True),
-        ".debug_line": (line_program(b"\0\0\0\0", rows), True),
+        ".debug_line": (line_program(paths(0), rows), True),
     }
 
     # Memory: one long path for many files.
-    files = b"\0\0" + b"\1" + leb(1) + leb(LINE_STRING) + leb(10_000) + bytes(40_000)
     row = b"\0\x09\2" + struct.pack("<Q", 0) + b"\x20\x20\2\x80\x80\4\0\1\1"
     yield "paths", {
         **of_unit(b"", b"", lines=True),
-        ".debug_line": (line_program(files, row), True),
+        ".debug_line": (line_program(paths(10_000), row), True),
         ".debug_line_str": (b"a" * (1 << 20) + b"\0", True),
     }
 

@@ -143,9 +143,9 @@ fn one_long_path_for_many_files_is_within_the_budget() {
     const LONG: usize = 256 << 10;
     let lengths = [0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1];
     let settings = [&[1, 1, 1, 0xfb, 14, 13], &lengths[..]].concat();
-    // No folders; DW_LNCT_path as DW_FORM_line_strp.
+    // Folders and files have a DW_LNCT_path as DW_FORM_line_strp; there is no folder.
     let paths = [
-        &[0, 0, 1, 1, 0x1f, FILES],
+        &[1, 1, 0x1f, 0, 1, 1, 0x1f, FILES],
         &vec![0; 4 * usize::from(FILES)][..],
     ]
     .concat();
