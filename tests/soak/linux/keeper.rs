@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::OptionFuture;
 use loopmon::{
-    BlockingPoolSampler, Monitor, Sample, Sampler, Samples, SleepSampler, Stall, WakeSampler,
+    BlockingPoolSampler, Error, Monitor, Sample, Sampler, Samples, SleepSampler, Stall, WakeSampler,
 };
 use tokio::runtime::Handle;
 use tokio::time::sleep;
@@ -18,6 +18,10 @@ use crate::linux::faults::{MEANT, below, between, fault};
 struct Counting<S>(S, Arc<AtomicU64>);
 
 impl<S: Sampler> Sampler for Counting<S> {
+    fn start(&mut self, interval: Duration) -> Result<(), Error> {
+        self.0.start(interval)
+    }
+
     async fn measure(&mut self, interval: Duration) -> Duration {
         let lag = self.0.measure(interval).await;
         self.1.fetch_add(1, Ordering::SeqCst);
@@ -87,7 +91,8 @@ impl Kept {
             if refused.is_runtime_shut_down() {
                 return false;
             }
-            if !refused.is_thread_refused() && !refused.is_descriptors_refused() {
+            let is_short = refused.is_thread_refused() || refused.is_descriptors_refused();
+            if !is_short && !refused.is_sampler_failed() {
                 fault(&format!("{}: {refused}", self.who));
             }
             return true;

@@ -296,8 +296,9 @@ impl Generation {
     fn live_locally(self) {
         let runtime = Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(2);
-        let runtime = runtime.build_local(LocalOptions::default()).unwrap();
+            .max_blocking_threads(2)
+            .build_local(LocalOptions::default());
+        let runtime = runtime.unwrap();
         let (kept, exports) = self.monitors();
         let page = self.page(&kept);
         runtime.block_on(async {
