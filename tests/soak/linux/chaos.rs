@@ -149,8 +149,9 @@ fn stop_and_continue(until: Instant) {
     ));
     wait(until);
     end(other);
+    let id = libc::pid_t::try_from(own).unwrap();
     // SAFETY: it sends this process a signal, if the shell has not.
-    unsafe { libc::kill(libc::getpid(), libc::SIGCONT) };
+    unsafe { libc::kill(id, libc::SIGCONT) };
 }
 
 fn be_nice(until: Instant) {
@@ -223,12 +224,10 @@ fn mount(kind: &std::ffi::CStr, place: &std::ffi::CStr, flags: libc::c_ulong) {
 }
 
 fn hide_proc(until: Instant) {
-    // SAFETY: it is a string that ends.
     let show = || {
-        assert_eq!(
-            unsafe { libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH) },
-            0
-        )
+        // SAFETY: it is a string that ends.
+        let shown = unsafe { libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH) };
+        assert_eq!(shown, 0);
     };
     alternate(until, || mount(c"tmpfs", c"/proc", 0), show);
 }
@@ -259,10 +258,8 @@ fn refuse_calls(until: Instant) {
         filter: filter.as_mut_ptr(),
     };
     // SAFETY: it takes numbers.
-    assert_eq!(
-        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) },
-        0
-    );
+    let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(set, 0);
     // SAFETY: the program is there to be read.
     let set = unsafe {
         libc::syscall(
@@ -361,10 +358,8 @@ fn interrupt(until: Instant) {
     action.sa_sigaction = handler as libc::sighandler_t;
     action.sa_flags = libc::SA_RESTART;
     // SAFETY: the handler does nothing but count.
-    assert_eq!(
-        unsafe { libc::sigaction(libc::SIGPROF, &raw const action, ptr::null_mut()) },
-        0
-    );
+    let handled = unsafe { libc::sigaction(libc::SIGPROF, &raw const action, ptr::null_mut()) };
+    assert_eq!(handled, 0);
     let each = libc::timeval {
         tv_sec: 0,
         tv_usec: 1_000,
@@ -374,10 +369,8 @@ fn interrupt(until: Instant) {
         it_value: each,
     };
     // SAFETY: the timer is there to be read.
-    assert_eq!(
-        unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, ptr::null_mut()) },
-        0
-    );
+    let started = unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, ptr::null_mut()) };
+    assert_eq!(started, 0);
     let own = std::process::id();
     while Instant::now() < until {
         for thread in std::fs::read_dir("/proc/self/task")

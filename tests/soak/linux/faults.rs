@@ -1,5 +1,6 @@
 //! What has gone wrong, and by chance.
 
+use std::backtrace::Backtrace;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -24,7 +25,7 @@ pub(crate) fn catch_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.to_string();
         if !text.contains(MEANT) {
-            fault(&text);
+            fault(&format!("{text}\n{}", Backtrace::force_capture()));
         }
     }));
 }

@@ -38,7 +38,7 @@ pub(crate) struct World {
     until: Instant,
     /// Where keepers and readers run.
     readers: Handle,
-    metronome: Metronome,
+    pub(crate) metronome: Metronome,
     generations: AtomicUsize,
     delays: Mutex<Vec<Duration>>,
 }
@@ -145,10 +145,13 @@ struct Late {
     /// The last times that it was, and by how much.
     last: VecDeque<(Instant, Duration)>,
     worst: Duration,
+    /// For how long any thread of the machine had waited for a CPU by then.
+    pressure: VecDeque<(Instant, Duration)>,
 }
 
 impl Metronome {
     const KEPT: usize = 10_000;
+    const PRESSED: Duration = Duration::from_millis(20);
 
     fn tick(&self, until: Instant) {
         const TICK: Duration = Duration::from_millis(5);
@@ -156,6 +159,7 @@ impl Metronome {
             let began = Instant::now();
             thread::sleep(TICK);
             let late = began.elapsed() - TICK;
+            self.press();
             if late > TICK {
                 let mut all = self.late();
                 all.worst = all.worst.max(late);
@@ -164,6 +168,38 @@ impl Metronome {
                     all.last.pop_front();
                 }
             }
+        }
+    }
+
+    fn press(&self) {
+        let mut all = self.late();
+        let is_due = |(last, _): &(Instant, _)| last.elapsed() >= Metronome::PRESSED;
+        if all.pressure.back().is_none_or(is_due) {
+            let text = std::fs::read_to_string("/proc/pressure/cpu").unwrap_or_default();
+            let total = text.lines().next().and_then(|some| some.rsplit_once('='));
+            let micros = total.and_then(|(_, micros)| micros.parse().ok());
+            if let Some(micros) = micros {
+                all.pressure
+                    .push_back((Instant::now(), Duration::from_micros(micros)));
+            }
+            if all.pressure.len() > Metronome::KEPT {
+                all.pressure.pop_front();
+            }
+        }
+    }
+
+    /// For how long any thread of the machine waited for a CPU between the two, or close to them.
+    pub(crate) fn pressure(&self, from: Instant, to: Instant) -> Duration {
+        let all = self.late();
+        let before = all.pressure.iter().take_while(|(at, _)| *at <= from).last();
+        let after = all
+            .pressure
+            .iter()
+            .find(|(at, _)| *at >= to)
+            .or(all.pressure.back());
+        match (before, after) {
+            (Some((_, before)), Some((_, after))) => after.saturating_sub(*before),
+            _ => Duration::ZERO,
         }
     }
 
