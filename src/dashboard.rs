@@ -56,6 +56,8 @@ mod api;
 mod assets;
 mod body;
 mod connections;
+#[cfg(loopmon_fuzzing)]
+pub(crate) mod fuzzing;
 mod history;
 mod limit;
 mod origin;

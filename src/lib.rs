@@ -110,6 +110,9 @@ pub mod export;
 #[cfg(feature = "_feed")]
 mod feed;
 mod foreign;
+#[cfg(loopmon_fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod instrument;
 mod monitor;
 mod own_thread;

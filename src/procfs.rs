@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use crate::syscall::Syscall;
 
+#[cfg(loopmon_fuzzing)]
+pub(crate) mod fuzzing;
+
 /// What a thread is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activity {

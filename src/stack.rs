@@ -67,6 +67,8 @@ pub use frame::Frame;
 pub(crate) use frame::plain_path;
 #[cfg(feature = "testing")]
 pub(crate) use paths::paths;
+#[cfg(loopmon_fuzzing)]
+pub(crate) use platform::fuzzing;
 pub(crate) use platform::{
     ARE_TAKEN, ContextAddress, OnCpuTracker, Witness, follow, identify, introduce, own_id, sleeps,
 };

@@ -49,6 +49,8 @@ mod awake_clock;
 mod case;
 mod detector;
 mod evidence;
+#[cfg(loopmon_fuzzing)]
+pub(crate) mod fuzzing;
 mod gap;
 mod inbox;
 mod inspector;

@@ -13,6 +13,7 @@ use hyper::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
@@ -68,6 +69,8 @@ impl Connections {
         if self.open.len() >= MOST {
             self.end_oldest();
         }
+        // Events are small, and to wait for more would delay them.
+        socket.set_nodelay(true).ok();
         let streams = Arc::new(AtomicBool::new(false));
         let page = Arc::clone(&self.page);
         let serving = serve(socket, page, Arc::clone(&self.limit), Arc::clone(&streams));
@@ -85,14 +88,12 @@ impl Connections {
     }
 }
 
-async fn serve(
-    socket: TcpStream,
+pub(super) async fn serve(
+    socket: impl AsyncRead + AsyncWrite + Unpin,
     page: Arc<Page>,
     limit: Arc<Lock<Limit>>,
     streams: Arc<AtomicBool>,
 ) {
-    // Events are small, and to wait for more would delay them.
-    socket.set_nodelay(true).ok();
     let cut = Arc::new(Notify::new());
     let says = Arc::clone(&streams);
     let asker = Asker {

@@ -3,6 +3,8 @@
 
 mod capture;
 mod context;
+#[cfg(loopmon_fuzzing)]
+pub(crate) mod fuzzing;
 mod image;
 mod resolve;
 

@@ -20,9 +20,9 @@ pub(super) struct Throttle {
 
 /// How often and how long a group has been throttled so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Throttled {
-    periods: u64,
-    time: Duration,
+pub(super) struct Throttled {
+    pub(super) periods: u64,
+    pub(super) time: Duration,
 }
 
 impl Throttle {
@@ -64,7 +64,7 @@ impl Throttle {
 
 /// Where the `cpu.stat` of the process's group may be, by `/proc/self/cgroup`, for versions 2 and 1. In a
 /// container, the path of the group may be hidden, and its files at the top.
-fn files(groups: &str) -> impl Iterator<Item = PathBuf> + '_ {
+pub(super) fn files(groups: &str) -> impl Iterator<Item = PathBuf> + '_ {
     groups.lines().flat_map(|line| {
         let fields: Vec<_> = line.splitn(3, ':').collect();
         let [_, controllers, path] = fields[..] else {
@@ -86,7 +86,7 @@ fn files(groups: &str) -> impl Iterator<Item = PathBuf> + '_ {
 }
 
 /// Version 2 counts microseconds, version 1 nanoseconds.
-fn parse(text: &str) -> Option<Throttled> {
+pub(super) fn parse(text: &str) -> Option<Throttled> {
     let value = |name: &str| -> Option<u64> {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().parse().ok()

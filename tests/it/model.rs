@@ -1,152 +1,24 @@
 //! No sequence of publish, subscribe, poll, drop, stop and restart loses or double-counts a sample:
 //! loopmon against a model of each reader.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+mod readers;
 
-use loopmon::{Monitor, Samples};
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
-use proptest::sample::Index;
 
-use crate::support::{Read, manual, paused_runtime, read};
-
-#[derive(Debug, Clone)]
-enum Step {
-    Publish,
-    Subscribe,
-    Poll(Index),
-    Drain(Index),
-    Drop(Index),
-    Stop,
-    Restart,
-}
+use crate::support::paused_runtime;
+use readers::{Step, follow};
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => Just(Step::Publish),
         3 => Just(Step::Subscribe),
-        6 => any::<Index>().prop_map(Step::Poll),
-        1 => any::<Index>().prop_map(Step::Drain),
-        2 => any::<Index>().prop_map(Step::Drop),
+        6 => any::<usize>().prop_map(Step::Poll),
+        1 => any::<usize>().prop_map(Step::Drain),
+        2 => any::<usize>().prop_map(Step::Drop),
         1 => Just(Step::Stop),
         2 => Just(Step::Restart),
     ];
     proptest::collection::vec(step, 0..120)
-}
-
-/// A model of what a reader should get.
-struct Model {
-    capacity: usize,
-    pending: VecDeque<Duration>,
-    unreported: u64,
-    ended: bool,
-    published: u64,
-    received: u64,
-    missed: u64,
-}
-
-impl Model {
-    fn publish(&mut self, lag: Duration) {
-        if self.ended {
-            return;
-        }
-        self.published += 1;
-        self.pending.push_back(lag);
-        if self.pending.len() > self.capacity {
-            self.pending.pop_front();
-            self.unreported += 1;
-        }
-    }
-
-    fn read(&mut self) -> Read {
-        match self.pending.pop_front() {
-            Some(lag) => {
-                let missed = std::mem::take(&mut self.unreported);
-                self.received += 1;
-                self.missed += missed;
-                Read::Sample { lag, missed }
-            }
-            None if self.ended => Read::End,
-            None => Read::Nothing,
-        }
-    }
-}
-
-struct Reader {
-    samples: Samples,
-    model: Model,
-}
-
-impl Reader {
-    fn poll(&mut self) -> Read {
-        let got = read(&mut self.samples);
-        assert_eq!(got, self.model.read());
-        assert_eq!(self.samples.missed(), self.model.missed);
-        got
-    }
-
-    fn drain(&mut self) {
-        while matches!(self.poll(), Read::Sample { .. }) {}
-        assert_eq!(
-            self.model.received + self.model.missed,
-            self.model.published
-        );
-    }
-}
-
-async fn follow(steps: Vec<Step>, capacity: usize) {
-    let (hand, sampler) = manual();
-    let monitor = Monitor::builder()
-        .sampler(sampler)
-        .capacity(capacity)
-        .install()
-        .unwrap();
-    let mut readers: Vec<Reader> = Vec::new();
-    for (lag, step) in (0..).map(Duration::from_nanos).zip(steps) {
-        match step {
-            Step::Publish if monitor.is_running() => {
-                hand.publish(lag).await;
-                for reader in &mut readers {
-                    reader.model.publish(lag);
-                }
-            }
-            Step::Subscribe => readers.push(Reader {
-                samples: monitor.subscribe(),
-                model: Model {
-                    capacity,
-                    pending: VecDeque::new(),
-                    unreported: 0,
-                    ended: false,
-                    published: 0,
-                    received: 0,
-                    missed: 0,
-                },
-            }),
-            Step::Poll(index) if !readers.is_empty() => {
-                index.get_mut(&mut readers).poll();
-            }
-            Step::Drain(index) if !readers.is_empty() => index.get_mut(&mut readers).drain(),
-            Step::Drop(index) if !readers.is_empty() => {
-                readers.swap_remove(index.index(readers.len()));
-            }
-            Step::Stop => {
-                monitor.stop();
-                for reader in &mut readers {
-                    reader.model.ended = true;
-                }
-            }
-            Step::Restart if !monitor.is_running() => monitor.install().unwrap(),
-            _ => {}
-        }
-    }
-    for reader in &mut readers {
-        reader.drain();
-    }
-    monitor.stop();
-    for reader in &mut readers {
-        reader.model.ended = true;
-        assert_eq!(reader.poll(), Read::End);
-    }
 }
 
 proptest! {

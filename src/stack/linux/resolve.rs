@@ -11,6 +11,8 @@ mod decompress;
 mod elf;
 mod elf_file;
 mod file;
+#[cfg(loopmon_fuzzing)]
+pub(super) mod fuzzing;
 mod index;
 mod memory;
 mod modules;

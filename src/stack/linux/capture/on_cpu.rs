@@ -58,7 +58,7 @@ impl Status {
         Status::parse(&status.ok()?)
     }
 
-    fn parse(text: &str) -> Option<Status> {
+    pub(in crate::stack::linux) fn parse(text: &str) -> Option<Status> {
         let [mut sleeps, mut preemptions, mut masked, mut pending] = [None; 4];
         for line in text.lines() {
             let Some((name, value)) = line.split_once(':') else {

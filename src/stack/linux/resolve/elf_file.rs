@@ -165,7 +165,8 @@ impl ElfFile {
             let size = left.min(CHUNK);
             let chunk = (size > 0).then(|| self.source.bytes(at, size))?;
             left = if chunk.is_some() { left - size } else { 0 };
-            at += size;
+            // The table may be said to lie at the end of all offsets.
+            at = at.saturating_add(size);
             Some(chunk)
         })
     }

@@ -37,7 +37,7 @@ pub(super) fn mappings() -> Vec<Mapping> {
 }
 
 /// `<start>-<end> rwxp <offset> <device> <inode>      <name>`
-fn mapping(line: &str) -> Option<Mapping> {
+pub(super) fn mapping(line: &str) -> Option<Mapping> {
     let hex = |text: &str| u64::from_str_radix(text, 16).ok();
     let mut fields = line.splitn(6, ' ');
     let (start, end) = fields.next()?.split_once('-')?;

@@ -1,7 +1,10 @@
 //! Corrupt tables and debug information. Nothing may panic: with `panic = "abort"` that would end the
 //! program.
 //!
-//! `LOOPMON_STRESS=10000 cargo test --features stack --lib resolve::tests` is the long form.
+//! `LOOPMON_STRESS=10000 cargo test --features stack --lib resolve::tests` is the long form. What `fuzz/` has found is
+//! in `tests/hostile.rs`.
+
+mod hostile;
 
 use std::fs;
 use std::os::unix::fs::FileExt;

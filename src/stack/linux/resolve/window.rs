@@ -15,9 +15,17 @@ pub(super) struct Window {
     len: usize,
 }
 
+/// How much of a text counts as a read, in bytes, as it is copied.
+const TEXT_PER_READ: usize = 16;
+
 impl Window {
     fn count_read(&self) -> Result<()> {
-        self.paged.budget().take_read().ok_or(Error::Io)
+        self.count_reads(1)
+    }
+
+    fn count_reads(&self, reads: usize) -> Result<()> {
+        let budget = self.paged.budget();
+        budget.take_reads(reads as u64).ok_or(Error::Io)
     }
 
     pub(super) fn part(&self, offset: u64, size: u64) -> Option<Window> {
@@ -103,7 +111,7 @@ impl Reader for Window {
     }
 
     fn to_slice(&self) -> Result<Cow<'_, [u8]>> {
-        self.count_read()?;
+        self.count_reads(1 + self.len / TEXT_PER_READ)?;
         let mut copied = Vec::new();
         while copied.len() < self.len {
             let at = self.at + copied.len();
