@@ -150,8 +150,8 @@ fn the_watchdog_needs_no_memory() {
     let (phases, _) = heard(unmap);
     assert_eq!(phases.first(), Some(&Phase::Started), "{phases:?}");
     assert_eq!(CAME.load(Ordering::SeqCst), 0);
-    // None of the stalls was taken for a pause. A virtual machine may stand still itself while it gives so much
-    // memory back, but not for as long.
+    // None of the stalls was taken for a pause: each lasts for at least `BLOCK`. A virtual machine may stand still
+    // itself while it gets and gives back so much memory; that was up to 90 ms here.
     let pauses = loopmon::pauses();
-    assert!(pauses.total < THRESHOLD, "{pauses:?}");
+    assert!(pauses.total < BLOCK, "{pauses:?}");
 }
