@@ -62,7 +62,7 @@ PEERS = [
     Peer("tokio-metrics, tasks", "tokio-metrics", "tasks", cannot=AFTERWARDS | NO_PLACE),
     Peer("console-subscriber", "console-subscriber", "peer-console-subscriber", cannot=NO_WORKER),
     Peer("tokio-blocked", "tokio-blocked", "peer-tokio-blocked", cannot=AFTERWARDS),
-    Peer("dial9", "dial9", "peer-dial9", cannot=AFTERWARDS),
+    Peer("dial9", "dial9", "peer-dial9", cannot=AFTERWARDS | {"after": NOT_FOR_IT}),
     Peer("hotpath", "hotpath", "peer-hotpath", cannot=AFTERWARDS),
     Peer("tokio-eld", "tokio-eld", "peer-tokio-eld", workers=(0,), cannot=AFTERWARDS | NO_PLACE),
     Peer("async-profiler-agent", "async-profiler-agent", "peer-async-profiler-agent", cannot=AFTERWARDS),

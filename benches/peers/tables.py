@@ -79,7 +79,7 @@ def reported(peer, blocks):
         return [missing(peer)] * 3
     after = [block[2] for block in blocks if block[0]]
     live = peer.cannot.get("live") or share(blocks, 1)
-    return [share(blocks, 0), live, f"{median(after):.0f}" if after else ""]
+    return [share(blocks, 0), live, peer.cannot.get("after") or (f"{median(after):.0f}" if after else "")]
 
 
 def share(blocks, column):

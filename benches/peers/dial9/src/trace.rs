@@ -36,12 +36,9 @@ pub(crate) fn tell(folder: &Path, reports: &Reports) -> Outcome<()> {
         let during = poll.timestamp_ns..=*ended_at;
         for sample in &trace.samples {
             if during.contains(&sample.timestamp_ns) && Some(sample.tid) == thread {
-                for frame in sample
-                    .callchain
-                    .iter()
-                    .filter_map(|address| trace.symbols.get(address))
-                {
-                    text = format!("{text}\n{frame}");
+                let frames = sample.callchain.iter();
+                for frames in frames.filter_map(|at| trace.symbols.get(at)) {
+                    text = format!("{text}\n{}", frames.join("\n"));
                 }
             }
         }

@@ -2,10 +2,13 @@
 
 use std::fmt::Display;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::THRESHOLD;
 use crate::blocks::{Block, FILE, FUNCTION, LINES};
+
+/// A poll begins a little before what blocks in it.
+const EARLIER: Duration = Duration::from_millis(20);
 
 /// Which worker a report names, if any.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +117,7 @@ impl Report {
 
 /// Prints, for each block, what was told of it; then what was told of nothing.
 pub(crate) fn judge(blocks: &[Block], reports: &[Report]) {
-    let when = |report: &Report| report.of.unwrap_or(report.at);
+    let when = |report: &Report| report.of.map_or(report.at, |of| of + EARLIER);
     for (number, block) in blocks.iter().enumerate() {
         let next = blocks.get(number + 1);
         let of_block = |report: &&Report| {
@@ -144,6 +147,6 @@ pub(crate) fn judge(blocks: &[Block], reports: &[Report]) {
         .partition(|report| report.excused);
     println!("alarms {} {}", alarms.len(), excused.len());
     for report in alarms {
-        eprintln!("false: {}", report.text);
+        eprintln!("false: {}", report.text.lines().next().unwrap_or_default());
     }
 }
