@@ -235,12 +235,7 @@ fn hide_proc(until: Instant) {
 /// Forbids what a container may forbid, for all threads and for good.
 fn refuse_calls(until: Instant) {
     sleep(Duration::from_secs(2));
-    let calls = [
-        libc::SYS_tgkill,
-        libc::SYS_sigaltstack,
-        libc::SYS_getcpu,
-        libc::SYS_pread64,
-    ];
+    let calls = [libc::SYS_tgkill, libc::SYS_sigaltstack, libc::SYS_getcpu];
     let load = u16::try_from(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS).unwrap();
     let compare = u16::try_from(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K).unwrap();
     let answer = u16::try_from(libc::BPF_RET | libc::BPF_K).unwrap();

@@ -1,7 +1,8 @@
 //! Runtimes of all flavours, built and shut down again and again, with their monitors.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -155,11 +156,14 @@ impl Metronome {
 
     fn tick(&self, until: Instant) {
         const TICK: Duration = Duration::from_millis(5);
+        let mut pressure = File::open("/proc/pressure/cpu").ok();
         while Instant::now() < until {
             let began = Instant::now();
             thread::sleep(TICK);
             let late = began.elapsed() - TICK;
-            self.press();
+            if let Some(file) = &mut pressure {
+                self.press(file);
+            }
             if late > TICK {
                 let mut all = self.late();
                 all.worst = all.worst.max(late);
@@ -171,20 +175,23 @@ impl Metronome {
         }
     }
 
-    fn press(&self) {
+    /// Reads the pressure from a file that is open, as `/proc` may be hidden.
+    fn press(&self, file: &mut File) {
         let mut all = self.late();
         let is_due = |(last, _): &(Instant, _)| last.elapsed() >= Metronome::PRESSED;
-        if all.pressure.back().is_none_or(is_due) {
-            let text = std::fs::read_to_string("/proc/pressure/cpu").unwrap_or_default();
-            let total = text.lines().next().and_then(|some| some.rsplit_once('='));
-            let micros = total.and_then(|(_, micros)| micros.parse().ok());
-            if let Some(micros) = micros {
-                all.pressure
-                    .push_back((Instant::now(), Duration::from_micros(micros)));
-            }
-            if all.pressure.len() > Metronome::KEPT {
-                all.pressure.pop_front();
-            }
+        if !all.pressure.back().is_none_or(is_due) {
+            return;
+        }
+        let mut text = String::new();
+        let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+        let total = text.lines().next().and_then(|some| some.rsplit_once('='));
+        let micros = total.and_then(|(_, micros)| micros.parse().ok());
+        if let (Ok(_), Some(micros)) = (read, micros) {
+            let total = Duration::from_micros(micros);
+            all.pressure.push_back((Instant::now(), total));
+        }
+        if all.pressure.len() > Metronome::KEPT {
+            all.pressure.pop_front();
         }
     }
 
