@@ -71,7 +71,8 @@
 //! | `tracing` | `export::Tracing`: stalls and pauses as events | `tracing` |
 //! | `full` | all of them | |
 //!
-//! None is on by default. A feature adds items and never changes a type. The crate needs Rust 1.85.
+//! None is on by default. A feature adds items and never changes a type. The crate needs Rust 1.85; with
+//! `stack` or `testing` 1.87, or one [command](crate::docs::platforms#compilers-and-dependencies).
 //! Without features it brings 19 crates, itself included (`cargo tree -e normal`). A program that uses
 //! `tokio` and `futures` has 11 of them anyway.
 //!
