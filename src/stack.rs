@@ -23,6 +23,8 @@
 //! 13. `trace.rs`, `frame.rs`: the user reads the trace.
 
 mod frame;
+#[cfg(feature = "testing")]
+mod interruptions;
 #[cfg(feature = "stack")]
 mod paths;
 mod resolver_thread;
@@ -65,6 +67,8 @@ pub(crate) use frame::Brief;
 pub use frame::Frame;
 #[cfg(feature = "testing")]
 pub(crate) use frame::plain_path;
+#[cfg(feature = "testing")]
+pub(crate) use interruptions::interruptions;
 #[cfg(feature = "testing")]
 pub(crate) use paths::paths;
 #[cfg(loopmon_fuzzing)]

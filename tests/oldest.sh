@@ -67,5 +67,5 @@ END
     # It needs 1.87 from 0.8.2 on, which its manifest does not say until 0.8.3. The docs tell what to do.
     "${cargo[@]}" update --quiet --package ruzstd --precise 0.8.1
     "${cargo[@]}" run --quiet | tee printed
-    grep -q "is stuck for" printed
+    grep -q "stuck for .* in program::price_order at src/main.rs" printed
 )

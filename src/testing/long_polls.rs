@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 use crate::clock;
 use crate::instrument::Instrumented;
 use crate::procfs::{Pressure, Schedule, Sleeps, Times};
+use crate::stack;
 use crate::stall::{Cause, OsThread};
 use crate::sync::Lock;
 
@@ -191,7 +192,7 @@ impl Reading {
             Some(Reading {
                 times,
                 pressure: pressure.total(),
-                sleeps: are_counted.then(|| sleeps.count()).flatten(),
+                sleeps: are_counted.then(|| own_sleeps(sleeps)).flatten(),
             })
         };
         FILES.try_with(read).ok().flatten()
@@ -206,6 +207,13 @@ impl Did {
         sleep: Duration::ZERO,
         crowded: Duration::ZERO,
     };
+}
+
+/// How often the calling thread has gone to sleep by itself, from any number on: a question of loopmon's ends a sleep
+/// as well.
+fn own_sleeps(sleeps: &Sleeps) -> Option<u64> {
+    let interrupted = stack::own_id().map_or(0, stack::interruptions);
+    Some(sleeps.count()?.wrapping_sub(interrupted as u64))
 }
 
 /// What a thread did that runs now.
@@ -223,7 +231,7 @@ fn what_it_did(lasted: Duration, before: Reading, after: Reading) -> Did {
     // A thread that is put off its CPU gets another turn without having slept.
     let counted = after.sleeps.zip(before.sleeps);
     let sleeps = counted.map_or(turns, |(after, before)| {
-        after.saturating_sub(before).min(turns)
+        after.wrapping_sub(before).min(turns)
     });
     Did {
         waited,

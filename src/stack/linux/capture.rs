@@ -88,8 +88,13 @@ pub(crate) fn identify(
 ) -> Option<Identity> {
     let signal = signal(settings, until)?;
     let thread = Thread(target.proc_id);
-    check_signal(thread, &thread.activity(), tracker, signal.number).ok()?;
+    let activity = thread.activity();
+    check_signal(thread, &activity, tracker, signal.number).ok()?;
     let answer = signal.ask(target.id, Question::new(None, 0)).ok()?;
+    #[cfg(feature = "testing")]
+    if matches!(activity, Activity::Blocked(_)) {
+        crate::stack::interruptions::add(target.id);
+    }
     Some(answer.identity)
 }
 
