@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use console_api::field::Value;
 use console_api::instrument::instrument_client::InstrumentClient;
 use console_api::instrument::{InstrumentRequest, Update};
-use console_api::tasks::Stats;
+use console_api::tasks::{Stats, Task};
 use tokio::runtime::Builder;
 use tokio_stream::StreamExt;
 use workload::{Outcome, THRESHOLD};
@@ -37,6 +38,9 @@ pub(crate) fn run(port: u16) -> Outcome<()> {
             .await?
             .into_inner();
         let mut tasks = Tasks::default();
+        let first = updates.next().await.ok_or("it tells nothing")??;
+        println!("connected");
+        tasks.update(first);
         while let Some(Ok(update)) = updates.next().await {
             tasks.update(update);
         }
@@ -52,7 +56,8 @@ impl Tasks {
         let Some(update) = update.task_update else {
             return;
         };
-        for task in update.new_tasks {
+        // Others are threads of Tokio's, and what drives the runtime, which may take long.
+        for task in update.new_tasks.into_iter().filter(is_spawned) {
             if let (Some(id), Some(place)) = (task.id, task.location) {
                 let place = format!("{}:{}", place.file(), place.line());
                 self.places.insert(id.id, place);
@@ -78,10 +83,22 @@ impl Tasks {
                 true => in_poll >= THRESHOLD,
                 false => busy.saturating_sub(before) >= THRESHOLD,
             };
+            let Some(place) = self.places.get(id) else {
+                continue;
+            };
             if is_long && self.told.insert((*id, started)) {
-                let place = self.places.get(id).map_or("unknown", String::as_str);
                 println!("a task spawned at {place} is busy");
             }
         }
     }
+}
+
+/// As `tokio-console` tells them apart.
+fn is_spawned(task: &Task) -> bool {
+    task.fields.iter().all(|field| match &field.value {
+        Some(Value::StrVal(kind) | Value::DebugVal(kind)) => {
+            kind != "blocking" && kind != "block_on"
+        }
+        _ => true,
+    })
 }

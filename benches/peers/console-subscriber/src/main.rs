@@ -43,7 +43,9 @@ fn watch(port: u16, reports: Reports) -> Outcome<()> {
         .args(["watch", &port.to_string()])
         .stdout(Stdio::piped())
         .spawn()?;
-    let lines = BufReader::new(client.stdout.take().ok_or("it has an output")?).lines();
+    let mut lines = BufReader::new(client.stdout.take().ok_or("it has an output")?).lines();
+    // Once it is connected.
+    lines.next().ok_or("it does not connect")??;
     thread::Builder::new().spawn(move || {
         for line in lines.map_while(Result::ok) {
             reports.tell(Place::Unknown, line);

@@ -44,6 +44,8 @@ const END: u32 = line!();
 pub(crate) async fn run<P: Peer>(peer: &Arc<P>, count: usize) -> Outcome<Vec<Block>> {
     let (told, heard) = mpsc::channel();
     let blocking = peer.spawn(async move {
+        // Until every peer knows this task: the console tells of it after up to two seconds.
+        sleep(Duration::from_millis(2_500)).await;
         let mut random = Random(count as u64);
         for number in 0..count {
             sleep(Duration::from_millis(600 + random.below(300))).await;
