@@ -73,9 +73,9 @@ mod signal;
 #[cfg(not(loopmon_loom))]
 mod threads;
 
-#[cfg(not(loopmon_loom))]
-#[cfg(test)]
+#[cfg(all(test, not(loopmon_loom)))]
 pub(super) use handler::Others;
+#[cfg(not(loopmon_loom))]
 pub(super) use handler::{Question, Registers};
 #[cfg(not(loopmon_loom))]
 pub(super) use signal::Signal;
