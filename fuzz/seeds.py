@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Makes what the fuzz targets begin with, in fuzz/corpus: small programs as compilers write them, programs that ask for
-as much memory, time or stack as they can, and ordinary text. Needs gcc and binutils; what they cannot do is left out.
+"""Makes what the fuzz targets begin with, in fuzz/corpus: small programs as compilers write them, and ordinary text. In
+fuzz/corpus/hostile are programs that ask for as much memory, time or stack as they can; they are too slow to begin
+with. Needs gcc and binutils; what they cannot do is left out.
 """
 
 import re
@@ -215,12 +216,12 @@ def hostile():
 
 
 def main():
-    for target in ("debug_information", "walk", "http", "proc_lines"):
+    for target in ("debug_information", "hostile", "walk", "http", "proc_lines"):
         (CORPUS / target).mkdir(parents=True, exist_ok=True)
     for name, flags in PROGRAMS.items():
         compiled(name, flags)
     for name, sections in hostile():
-        write("debug_information", name, sized(elf(sections), look_ups([16, 0, 0x8000])))
+        write("hostile", name, sized(elf(sections), look_ups([16, 0, 0x8000])))
     requests = [
         "GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET /app.js HTTP/1.1\r\nHost: [::1]:1\r\n\r\n",
         "GET /api/history?range=600&since=1&monitor=0 HTTP/1.1\r\nhost:127.0.0.1\r\nOrigin: http://127.0.0.1\r\n\r\n",

@@ -14,7 +14,7 @@ fuzz_target!(|input: ([u64; 8], u32, char, &[u8])| {
     blocked_at(content);
     schedule(content);
     mapping(&text);
-    for signal in [i32::MIN, -1, 0, 1, 64, 65, i32::MAX] {
+    for signal in [1, 10, 23, 64] {
         status(&text, signal);
     }
     control_groups(&text, &text);
