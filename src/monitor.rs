@@ -369,8 +369,8 @@ impl Monitor {
     /// # Cost
     ///
     /// Three threads for the whole process (four with the `stack` feature) and one task on the runtime. One
-    /// thread wakes up every fifth of a monitor's threshold, 1 to 20 ms. The others wake up once a second at
-    /// most while nothing is stuck. An idle runtime is not woken.
+    /// thread wakes up every fifth of a monitor's threshold, 1 to 20 ms, and [less often](Builder::stall_threshold) while
+    /// the runtime is idle. The others wake up once a second at most while nothing is stuck. An idle runtime is not woken.
     pub fn stalls(&self) -> Stalls {
         let (post, _) = self.shared.post();
         let stalls = post.subscribe();

@@ -71,7 +71,8 @@ pub struct Stall {
     )]
     pub task: Option<task::Id>,
     /// When the stall began, by the wall clock. It may have begun earlier by up to one tick of the
-    /// watchdog: a fifth of the threshold, at most 20 ms.
+    /// watchdog: a fifth of the threshold, at most 20 ms. It is [longer](crate::Builder::stall_threshold) while the
+    /// runtime is idle.
     pub began_at: DateTime<Utc>,
     /// How long the stall has lasted: so far, or in all once it has ended.
     ///

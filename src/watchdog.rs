@@ -10,7 +10,8 @@
 //!
 //! 1. A monitor requests a watch of its runtime (`subject.rs`). The inbox hands the watch to the watchdog,
 //!    which it starts if none runs (`inbox.rs`).
-//! 2. The watchdog (`thread.rs`) ticks five times per threshold, but each 1 to 20 ms. It measures time by a clock
+//! 2. The watchdog (`thread.rs`) ticks five times per threshold, but each 1 to 20 ms. An idle runtime is
+//!    looked at less often (`runtime_watch.rs`). The watchdog measures time by a clock
 //!    that stops while the process does not run (`awake_clock.rs`). If the watchdog was late, `gap.rs` finds out why,
 //!    and `pauses.rs` counts pauses of the process.
 //! 3. At each tick of a runtime (`runtime_watch.rs`), the detector of each worker (`detector.rs`) compares

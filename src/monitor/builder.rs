@@ -128,6 +128,12 @@ impl Builder {
     /// It has an effect once there is a stream from [`Monitor::stalls`] or a
     /// [`stall_callback`](Self::stall_callback). The watchdog looks at the runtime every fifth of the
     /// threshold, 1 to 20 ms. If the threshold is below 5 ms, a report may be up to two milliseconds late.
+    ///
+    /// With a threshold of 100 ms or more, the watchdog lets an idle runtime alone for longer: once all its workers have
+    /// been parked at each look for a second, it looks every half of the threshold, 100 ms at the most, until a worker
+    /// is not. That wakes up the CPU 20 times a second at the default threshold instead of 50, and 10 times from 200 ms
+    /// on. The price: the first stall after a quiet time is reported up to that much later. One that lasts for one and a
+    /// half thresholds is still reported while it lasts.
     pub fn stall_threshold(mut self, threshold: Duration) -> Builder {
         self.stall_threshold = threshold;
         self

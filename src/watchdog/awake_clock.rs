@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// A sleep that is late by less is everyday jitter of the system.
 pub(super) const EVERYDAY_LATENESS: Duration = Duration::from_millis(20);
 
+/// A sleep may be late in proportion to its length, but not for more than this length.
+const LONGEST_MEASURE: Duration = Duration::from_millis(20);
+
 /// How much of one pass over all workers counts as awake time.
 const LONGEST_PASS: Duration = Duration::from_millis(10);
 
@@ -105,10 +108,11 @@ impl AwakeClock {
     /// overslept, if that is more than jitter.
     #[must_use]
     pub(super) fn slept(&mut self, now: Instant, asked: Duration) -> Option<Duration> {
-        let slept = self.pass(now, asked + asked.max(Duration::from_millis(2)));
+        let measure = asked.min(LONGEST_MEASURE);
+        let slept = self.pass(now, asked + measure.max(Duration::from_millis(2)));
         let late = slept.saturating_sub(asked);
         self.overslept += late;
-        (late > EVERYDAY_LATENESS.max(asked * 4)).then_some(late)
+        (late > EVERYDAY_LATENESS.max(measure * 4)).then_some(late)
     }
 
     /// Counts the time since the last call, `most` at the most.
@@ -165,6 +169,19 @@ mod tests {
             assert!(counted <= Duration::from_millis(most), "{slept}");
             let lost = after.lost - before.lost;
             assert_eq!(counted + lost, Duration::from_millis(slept));
+        }
+    }
+
+    #[test]
+    fn a_long_sleep_is_no_less_exact() {
+        let mut now = clock::now();
+        let mut awake = AwakeClock::new(now);
+        let asked = Duration::from_millis(100);
+        for (late, counted, pause) in [(15, 115, false), (80, 120, false), (81, 120, true)] {
+            let before = awake_for(&awake);
+            now += asked + Duration::from_millis(late);
+            assert_eq!(awake.slept(now, asked).is_some(), pause, "{late}");
+            assert_eq!(awake_for(&awake) - before, Duration::from_millis(counted));
         }
     }
 

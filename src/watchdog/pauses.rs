@@ -66,8 +66,9 @@ pub struct Pause {
 /// * The watchdog overslept, and by the system's own count it neither ran nor waited for a CPU
 ///   meanwhile. It needs nothing that the program can hold, so the whole process did not run. A pause is
 ///   noticed if it lasts more than 20 ms and more than four ticks of the watchdog (a tick is a fifth of the
-///   threshold, 1 to 20 ms). A watchdog that waited for a CPU is no evidence of a pause: the other
-///   threads may have run.
+///   threshold, 1 to 20 ms). Up to one tick of it is not counted: up to 100 ms while all runtimes are
+///   [idle](crate::Builder::stall_threshold). A watchdog that waited for a CPU is no evidence of a pause: the
+///   other threads may have run.
 /// * The control group of the process counts periods in which a quota throttled it. loopmon reads them
 ///   once a second. [`total`](Pauses::total) has their time as the group counts it, which may be that of
 ///   several CPUs, but not more than has passed.

@@ -246,6 +246,11 @@ impl RootDetector {
         }
     }
 
+    /// Whether the thread is not suspected, or known not to poll.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.suspicion.is_none_or(|it| it.next == Next::Nothing)
+    }
+
     /// Whether a stall has been reported and goes on.
     pub(super) fn is_open(&self) -> bool {
         self.suspicion.is_some_and(|it| it.is_open())

@@ -87,6 +87,11 @@ impl RootWatch {
         self.stuck_at
     }
 
+    /// Whether the thread is not even suspected.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.detector.is_at_rest()
+    }
+
     pub(super) fn due_at(&self) -> Option<AwakeInstant> {
         self.detector.due_at()
     }

@@ -23,6 +23,9 @@ const FIRST_ROUND_AFTER: Duration = Duration::from_millis(5);
 /// How often the threads of a runtime are counted while its workers stay on theirs.
 const CENSUS_INTERVAL: Duration = Duration::from_secs(1);
 
+/// For how long each tick must have found all threads at rest before the runtime counts as idle.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+
 /// Has all its memory before the watchdog sees it.
 #[derive(Debug)]
 pub(super) struct RuntimeWatch {
@@ -30,6 +33,8 @@ pub(super) struct RuntimeWatch {
     workers: Vec<WorkerWatch>,
     root: Option<RootWatch>,
     has_begun: bool,
+    /// The last tick at which a thread was not at rest.
+    busy_at: AwakeInstant,
     /// How often all workers together had been observed at the last tick.
     observations: u32,
     load: Load,
@@ -64,6 +69,7 @@ impl RuntimeWatch {
             workers,
             root: root.map(|root| RootWatch::new(root, &subject)),
             has_begun: false,
+            busy_at: AwakeInstant::START,
             observations: 0,
             load: Load::default(),
             rounds: 0,
@@ -84,6 +90,9 @@ impl RuntimeWatch {
             self.begin(time);
         }
         let shown = self.observe_workers(time, mailboxes);
+        if !self.is_at_rest() {
+            self.busy_at = time.now;
+        }
         // The poll of loopmon's task shows that a worker makes progress. But it would wake a parked worker,
         // which is not wanted, except to have that worker take over timers from the stuck one.
         let shows_progress = shown.newly_suspected && !shown.parked;
@@ -98,6 +107,7 @@ impl RuntimeWatch {
 
     fn begin(&mut self, time: AwakeTime) {
         self.has_begun = true;
+        self.busy_at = time.now;
         self.last_round_at = time.now;
         for (index, worker) in self.workers.iter_mut().enumerate() {
             worker.begin(Observation {
@@ -185,8 +195,19 @@ impl RuntimeWatch {
         }
     }
 
+    fn is_at_rest(&self) -> bool {
+        self.workers.iter().all(WorkerWatch::is_parked)
+            && self.root.as_ref().is_none_or(RootWatch::is_at_rest)
+    }
+
     fn due_after(&self, now: AwakeInstant) -> AwakeInstant {
-        let next_tick = now + self.subject.tick();
+        let is_idle = now.since(self.busy_at) >= IDLE_AFTER;
+        let tick = if is_idle {
+            self.subject.idle_tick()
+        } else {
+            self.subject.tick()
+        };
+        let next_tick = now + tick;
         let due = self.workers.iter().filter_map(WorkerWatch::due_at);
         let root = self.root.as_ref().and_then(RootWatch::due_at);
         let due = due.chain(root).min();

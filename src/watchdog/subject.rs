@@ -19,9 +19,21 @@ const TICKS_PER_THRESHOLD: u32 = 5;
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 const LONGEST_TICK: Duration = Duration::from_millis(20);
 
+/// The longest tick of an idle runtime.
+const LONGEST_IDLE_TICK: Duration = Duration::from_millis(100);
+
 /// The time between two looks for stalls of this threshold.
 pub(super) fn tick_of(threshold: Duration) -> Duration {
     (threshold / TICKS_PER_THRESHOLD).clamp(SHORTEST_TICK, LONGEST_TICK)
+}
+
+/// The same while the runtime is idle. A stall of one and a half thresholds is still seen while it lasts. Who has
+/// set a threshold below 100 ms wants to know soon.
+fn idle_tick_of(threshold: Duration) -> Duration {
+    match tick_of(threshold) {
+        LONGEST_TICK => (threshold / 2).min(LONGEST_IDLE_TICK),
+        tick => tick,
+    }
 }
 
 /// A runtime to be watched, and where to publish its stalls.
@@ -145,6 +157,11 @@ impl Subject {
     /// The time between two ticks of the runtime.
     pub(super) fn tick(&self) -> Duration {
         tick_of(self.threshold)
+    }
+
+    /// The same while the runtime is idle.
+    pub(super) fn idle_tick(&self) -> Duration {
+        idle_tick_of(self.threshold)
     }
 
     /// Asks the watchdog to watch the runtime no longer.

@@ -24,8 +24,8 @@ use crate::polls::{self, Polls};
 /// The system's timers are no more precise.
 const SHORTEST_WAIT: Duration = Duration::from_micros(100);
 
-/// How long the watchdog sleeps if nothing is due.
-const LONGEST_WAIT: Duration = Duration::from_millis(20);
+/// How long the watchdog sleeps at the most, and if nothing is due.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// Something for the watchdog to watch.
 #[derive(Debug)]

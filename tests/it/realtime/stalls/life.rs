@@ -27,6 +27,27 @@ fn wait_until(what: impl Fn() -> bool) {
     }
 }
 
+/// How often the threads of this name have gone to sleep.
+#[cfg(target_os = "linux")]
+fn sleeps_of(name: &str) -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let statuses =
+        tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+    let field = |status: &str, name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim_start_matches(':').trim().to_owned()
+    };
+    let of_this_name =
+        statuses.filter(|status| field(status, "Name") == name[..name.len().min(15)]);
+    of_this_name
+        .map(|status| {
+            field(&status, "voluntary_ctxt_switches")
+                .parse::<u64>()
+                .unwrap()
+        })
+        .sum()
+}
+
 fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
@@ -66,6 +87,35 @@ fn the_threads_are_there_as_long_as_somebody_wants_stalls() {
     wait_until(|| threads.iter().all(|name| has_thread(name)));
     monitor.stop();
     wait_until(none);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_watchdog_of_an_idle_runtime_looks_less_often() {
+    let runtime = multi_thread(1);
+    let monitor = watching().stall_threshold(millis(100)).build().unwrap();
+    // This thread would be watched as well, and is not idle.
+    let installer = || monitor.install_on(runtime.handle()).unwrap();
+    std::thread::scope(|scope| scope.spawn(installer).join().unwrap());
+    let heard = Heard::of(monitor.stalls());
+    let looks_in = |duration| {
+        let before = sleeps_of("loopmon-watchdog");
+        std::thread::sleep(duration);
+        sleeps_of("loopmon-watchdog") - before
+    };
+    // The first second shows that the runtime is idle.
+    std::thread::sleep(millis(1_500));
+    let idle = looks_in(millis(1_000));
+    assert!((1..=30).contains(&idle), "{idle}");
+
+    // It looks more often once a worker is busy.
+    runtime.spawn(async { std::thread::sleep(millis(1_500)) });
+    std::thread::sleep(millis(200));
+    let busy = looks_in(millis(1_000));
+    assert!(busy > idle, "{busy} {idle}");
+    heard.wait_for(Phase::Ended, 1);
+    monitor.stop();
+    assert_one(&heard.to_the_end(), 0);
 }
 
 #[test]
