@@ -79,7 +79,7 @@ pub(crate) use platform::{
 pub(crate) use resolver_thread::ResolverThread;
 pub use settings::StackCapture;
 pub(crate) use snapshot::StackSnapshot;
-#[cfg(test)]
+#[cfg(all(test, not(loopmon_loom)))]
 pub(crate) use snapshot::Unresolved;
 pub(crate) use target::{Identity, Look, Shows, Target};
 pub use trace::{NoStack, StackTrace, ThreadState};

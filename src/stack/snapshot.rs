@@ -111,7 +111,7 @@ impl Drop for Unresolved {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loopmon_loom)))]
 impl Unresolved {
     /// Returns one without a capture, whose snapshot is being resolved.
     pub(crate) fn empty() -> (Arc<StackSnapshot>, Unresolved) {
