@@ -10,12 +10,11 @@ fail() {
     exit 1
 }
 
-for tool in chromium chromedriver python3 npm; do
-    command -v "$tool" >/dev/null && continue
-    { apt-get update -qq &&
-        apt-get install -qq -y --no-install-recommends chromium chromium-driver python3 npm; } ||
-        fail "$tool is missing, and apt could not install it"
-    break
+# Only what is missing: a Node.js from elsewhere brings its own npm, beside which apt has none to install.
+for tool in chromium:chromium chromedriver:chromium-driver python3:python3 npm:npm; do
+    command -v "${tool%:*}" >/dev/null && continue
+    { apt-get update -qq && apt-get install -qq -y --no-install-recommends "${tool#*:}"; } ||
+        fail "${tool%:*} is missing, and apt could not install it"
 done
 
 cargo build --quiet --all-features --example 50_dashboard
