@@ -16,6 +16,8 @@ import tables
 from peers import HERE, PEERS, WORK, build, last_line, machine
 
 LOADS = [(load, workers) for workers in (0, 2) for load in ("yield", "spawn", "echo")]
+# How long a peer may take to find out that the runtime is idle.
+SETTLES = 2
 PAGE = os.sysconf("SC_PAGE_SIZE")
 # What peers write to disk.
 SCRATCH = WORK / "scratch"
@@ -155,9 +157,10 @@ def idle(lengths):
             if workers not in peer.workers:
                 continue
             say(f"idle: {peer.name}, {workers} workers")
-            arguments = ["idle", workers, lengths.idle + 10]
+            arguments = ["idle", workers, lengths.idle + SETTLES + 10]
             with running(peer, *arguments) as program:
                 if is_ready(peer, arguments, program):
+                    time.sleep(SETTLES)
                     began, before = time.monotonic(), usage(program.pid)
                     time.sleep(lengths.idle)
                     after, seconds = usage(program.pid), time.monotonic() - began

@@ -128,8 +128,8 @@ impl Diary {
                 };
                 if !is_starved && !entries.work.iter().any(is_right) {
                     fault(&format!(
-                        "{who}: a healthy worker is reported: {}",
-                        report.last
+                        "{who}: a healthy worker is reported: {} {:?}",
+                        report.last, report.last
                     ));
                 }
             }
