@@ -113,7 +113,7 @@ impl Knowledge<'_> {
             .saturating_sub(paused)
             .saturating_sub(poll.did.waited);
         let is_certain =
-            poll.did.sleep >= self.long_sleep() || self.sleeps_for_nobody_else(reports);
+            self.is_long(poll.did.sleep, poll.did.waited) || self.sleeps_for_nobody_else(reports);
         let own = Own {
             time: own,
             doubtful: if is_certain {
@@ -132,12 +132,18 @@ impl Knowledge<'_> {
 
     /// Whether the reports show that no other thread's wait for a CPU explains the sleep.
     fn sleeps_for_nobody_else(&self, reports: &[Stall]) -> bool {
-        longest_sleep(reports) >= self.long_sleep() || reports.iter().any(names_a_call)
+        let last = reports
+            .iter()
+            .rev()
+            .find_map(|report| report.measured.share);
+        let waited = last.map_or(Duration::ZERO, |share| share.waited.into());
+        self.is_long(longest_sleep(reports), waited) || reports.iter().any(names_a_call)
     }
 
-    /// A thread that holds a lock may be put off its CPU. But not for so long, as a rule.
-    fn long_sleep(&self) -> Duration {
-        LONG_SLEEP.max(self.threshold / 2)
+    /// A thread that holds a lock may be put off its CPU. But not for so long, as a rule, and not for longer than
+    /// the thread that wants the lock has itself `waited` for a CPU.
+    fn is_long(&self, sleep: Duration, waited: Duration) -> bool {
+        sleep >= LONG_SLEEP.max(self.threshold / 2) && sleep >= waited
     }
 
     fn judge_worker(&self, reports: &[Stall], last: &Stall) -> Verdict {

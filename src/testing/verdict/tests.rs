@@ -187,7 +187,7 @@ fn a_worker_counts_in_proportion_to_what_it_waited() {
             [375, 50, 325],
             blocks(Cause::OnCpu, 400),
         ),
-        (Cause::Starved, 400, [375, 9, 325], blocks(BLOCKED, 400)),
+        (Cause::Starved, 400, [375, 9, 325], excused(Excuse::Crowded)),
         (Cause::Starved, 400, [375, 49, 326], starved()),
         (Cause::OnCpu, 60, [0, 0, 0], starved()),
         (BLOCKED, 60, [10, 0, 30], starved()),
@@ -298,4 +298,28 @@ fn one_long_sleep_shows_between_two_reports() {
     assert_eq!(test.judge(&one), blocks(BLOCKED, 100));
     assert_eq!(test.judge(&many), excused(Excuse::Crowded));
     assert_eq!(longest_sleep(&[]), Duration::ZERO);
+}
+
+#[test]
+fn a_sleep_explains_itself_only_if_it_is_longer_than_the_thread_waited_for_a_cpu() {
+    for (waited, expected) in [(80, blocks(BLOCKED, 190)), (81, excused(Excuse::Crowded))] {
+        let mut test = Test::new();
+        test.poll(190, waited, BLOCKED);
+        let did = &mut test.polls[0].did;
+        (did.slept, did.sleep, did.crowded) = (ms(80), ms(80), ms(80));
+        let reports = [test.future(BLOCKED, 190)];
+        assert_eq!(test.judge(&reports), expected, "{waited}");
+    }
+    for (waited, expected) in [(45, blocks(BLOCKED, 160)), (60, excused(Excuse::Crowded))] {
+        let test = Test::new();
+        let first = test.worker(Phase::Ongoing, BLOCKED, 50, [25, 5, 0]);
+        let slept = 50 + 20;
+        let last = test.worker(
+            Phase::Ongoing,
+            BLOCKED,
+            160,
+            [slept + 5 + waited, 5, waited],
+        );
+        assert_eq!(test.judge(&[first, last]), expected, "{waited}");
+    }
 }
