@@ -1,50 +1,116 @@
 //! The thread that resolves stacks to functions, files and lines. How it does so is the platform's.
 //!
-//! Resolving takes time, and locks that a stuck thread may hold, so nobody waits for this thread for long.
+//! Resolving takes time, and locks that a stuck thread may hold, so nobody waits for this thread for long. The
+//! process has one at most, as what it reads of the program needs memory. It ends when nobody needs it and what it
+//! was sent is done; who needs it before that has it go on.
 
+use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::platform::Resolver;
 use super::snapshot::Unresolved;
+use crate::per_process::PerProcess;
 use crate::threads;
 
 /// How long after the last stack the resolver is kept, with what it has read of the program.
 const KEPT_FOR: Duration = Duration::from_secs(10);
 
-/// Sends stacks to the thread. After this is dropped, the thread resolves what it was sent, and ends.
-#[derive(Debug)]
-pub(crate) struct ResolverThread(Sender<Unresolved>);
+static RUNNING: PerProcess<Mutex<Running>> = PerProcess::new(Mutex::default);
+
+/// The thread, if it runs.
+#[derive(Debug, Default)]
+struct Running {
+    jobs: Option<Sender<Job>>,
+    /// Counts who needs it, and those whose [`Job::Leave`] it has not seen.
+    users: usize,
+}
+
+enum Job {
+    Resolve(Unresolved, Done),
+    /// Somebody needs the thread no longer.
+    Leave,
+}
+
+/// Called after each stack, even if resolving it failed.
+type Done = Arc<dyn Fn() + Send + Sync>;
+
+/// Sends stacks to the thread. After this is dropped, the thread resolves those that somebody still waits for.
+pub(crate) struct ResolverThread {
+    jobs: Sender<Job>,
+    done: Done,
+}
 
 impl ResolverThread {
-    /// Starts the thread, which calls `done` after each stack, even if resolving it failed.
-    pub(crate) fn start(done: impl Fn() + Send + 'static) -> io::Result<ResolverThread> {
-        let (sender, stacks) = mpsc::channel();
-        threads::spawn("loopmon-stacks", move || run(&stacks, done))?;
-        Ok(ResolverThread(sender))
+    /// Starts the thread if it does not run. It calls `done` after each stack of this one.
+    pub(crate) fn start(done: impl Fn() + Send + Sync + 'static) -> io::Result<ResolverThread> {
+        let mut running = running();
+        let jobs = match &running.jobs {
+            Some(jobs) => jobs.clone(),
+            None => {
+                let (sender, jobs) = mpsc::channel();
+                threads::spawn("loopmon-stacks", move || run(&jobs))?;
+                sender
+            }
+        };
+        running.jobs = Some(jobs.clone());
+        running.users += 1;
+        Ok(ResolverThread {
+            jobs,
+            done: Arc::new(done),
+        })
     }
 
     pub(crate) fn resolve(&self, stack: Unresolved) {
         // Fails only if the thread has ended. The stack then counts as resolved, without a trace.
-        self.0.send(stack).ok();
+        let job = Job::Resolve(stack, Arc::clone(&self.done));
+        self.jobs.send(job).ok();
     }
 }
 
-fn run(stacks: &Receiver<Unresolved>, done: impl Fn()) {
+impl Drop for ResolverThread {
+    fn drop(&mut self) {
+        self.jobs.send(Job::Leave).ok();
+    }
+}
+
+impl fmt::Debug for ResolverThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResolverThread")
+    }
+}
+
+fn running() -> MutexGuard<'static, Running> {
+    let running = RUNNING.get().lock();
+    running.unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run(jobs: &Receiver<Job>) {
     let mut kept: Option<Resolver> = None;
     loop {
-        let stack = match kept {
-            Some(_) => stacks.recv_timeout(KEPT_FOR),
-            None => stacks.recv().map_err(RecvTimeoutError::from),
+        let job = match kept {
+            Some(_) => jobs.recv_timeout(KEPT_FOR),
+            None => jobs.recv().map_err(RecvTimeoutError::from),
         };
-        match stack {
-            Ok(stack) => {
-                let resolver = kept.get_or_insert_default();
-                // The libraries that read debug information may panic on what is corrupt.
-                catch_unwind(AssertUnwindSafe(|| stack.resolve(resolver))).ok();
+        match job {
+            Ok(Job::Resolve(stack, done)) => {
+                if stack.is_wanted() {
+                    let resolver = kept.get_or_insert_default();
+                    // The libraries that read debug information may panic on what is corrupt.
+                    catch_unwind(AssertUnwindSafe(|| stack.resolve(resolver))).ok();
+                }
                 done();
+            }
+            Ok(Job::Leave) => {
+                let mut running = running();
+                running.users -= 1;
+                if running.users == 0 {
+                    running.jobs = None;
+                    return;
+                }
             }
             Err(RecvTimeoutError::Timeout) => kept = None,
             Err(RecvTimeoutError::Disconnected) => return,

@@ -99,6 +99,11 @@ pub(crate) struct Unresolved {
 }
 
 impl Unresolved {
+    /// Whether anybody else still has the snapshot.
+    pub(super) fn is_wanted(&self) -> bool {
+        Arc::strong_count(&self.snapshot) > 1
+    }
+
     pub(super) fn resolve(mut self, resolver: &mut Resolver) {
         let capture = self.capture.take();
         self.trace = capture.map(|capture| Arc::new(resolver.resolve(capture)));

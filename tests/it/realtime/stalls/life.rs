@@ -10,12 +10,18 @@ use crate::support::millis;
 
 /// Whether the process has a thread of this name now.
 fn has_thread(name: &str) -> bool {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    tasks.flatten().any(|task| {
+    threads(name) > 0
+}
+
+/// How many threads of this name the process has now.
+fn threads(name: &str) -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let is_named_so = |task: &std::fs::DirEntry| {
         let name_of_task = std::fs::read_to_string(task.path().join("comm"));
         // The system keeps 15 bytes.
         name_of_task.is_ok_and(|it| it.trim_end() == &name[..name.len().min(15)])
-    })
+    };
+    tasks.filter(is_named_so).count()
 }
 
 #[track_caller]
@@ -116,6 +122,25 @@ fn the_watchdog_of_an_idle_runtime_looks_less_often() {
     heard.wait_for(Phase::Ended, 1);
     monitor.stop();
     assert_one(&heard.to_the_end(), 0);
+}
+
+#[test]
+#[cfg(all(target_os = "linux", feature = "stack"))]
+fn stacks_are_resolved_by_one_thread_at_most() {
+    // Each has a stack to resolve when its watch, the only one, ends. That takes long in a program like this.
+    for _ in 0..10 {
+        current_thread().block_on(async {
+            let monitor = watching().install().unwrap();
+            let heard = Heard::of(monitor.stalls());
+            sleep(millis(20)).await;
+            block();
+            tokio::task::yield_now().await;
+            monitor.stop();
+            heard.all_to_the_end();
+        });
+        assert!(threads("loopmon-stacks") <= 1);
+    }
+    wait_until(|| !has_thread("loopmon-stacks"));
 }
 
 #[test]
