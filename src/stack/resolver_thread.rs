@@ -30,7 +30,7 @@ struct Running {
 }
 
 enum Job {
-    Resolve(Unresolved, Done),
+    Resolve(Box<Unresolved>, Done),
     /// Somebody needs the thread no longer.
     Leave,
 }
@@ -66,7 +66,7 @@ impl ResolverThread {
 
     pub(crate) fn resolve(&self, stack: Unresolved) {
         // Fails only if the thread has ended. The stack then counts as resolved, without a trace.
-        let job = Job::Resolve(stack, Arc::clone(&self.done));
+        let job = Job::Resolve(Box::new(stack), Arc::clone(&self.done));
         self.jobs.send(job).ok();
     }
 }
