@@ -1,6 +1,7 @@
-//! Loopmon with its default settings: samples and looks for stalls, both at 100 ms.
+//! Loopmon with its default settings: samples and looks for stalls, both at 100 ms. What blocks is in a crate outside of
+//! this workspace, so loopmon has to be told that it is the user's own.
 
-use loopmon::{Cause, Monitor, Phase, Stall};
+use loopmon::{Cause, Monitor, Phase, StackCapture, Stall};
 use tokio::runtime::{Builder, Runtime};
 use workload::{Outcome, Peer, Place, Reports};
 
@@ -26,7 +27,10 @@ impl Peer for Loopmon {
             tell(&stall, &reports);
             async {}
         };
-        Monitor::builder().stall_callback(report).install()?;
+        Monitor::builder()
+            .stall_callback(report)
+            .stack_capture(StackCapture::new().own(["workload::"]))
+            .install()?;
         // end
         Ok(())
     }
