@@ -73,7 +73,7 @@ mod signal;
 #[cfg(not(loopmon_loom))]
 mod threads;
 
-#[cfg(all(test, not(loopmon_loom)))]
+#[cfg(all(any(test, loopmon_fuzzing), not(loopmon_loom)))]
 pub(super) use handler::Others;
 #[cfg(not(loopmon_loom))]
 pub(super) use handler::{Question, Registers};

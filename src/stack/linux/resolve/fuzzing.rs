@@ -11,7 +11,7 @@ use super::unwind::Unwinder;
 use super::{Capture, Image, Resolver, StackTrace, functions, modules};
 use crate::stack::linux::image::BacklogShare;
 use crate::stack::settings::OwnCode;
-use crate::stack::sys::Registers;
+use crate::stack::sys::{Others, Registers};
 use crate::stack::trace::ThreadState;
 
 /// Returns the range of addresses in a line of `maps`, and what is mapped there.
@@ -59,7 +59,8 @@ impl Program {
         if self.0.tables.is_exceeded() {
             return None;
         }
-        let registers = Registers { pc, sp, fp, lr };
+        let others = fp.map(|fp| Others { fp, lr });
+        let registers = Registers { pc, sp, others };
         let backlog = BacklogShare::reserve()?;
         Some(self.0.resolve(Capture {
             stack: Ok(Image::new(registers, stack.to_vec(), stack.len(), backlog)),
