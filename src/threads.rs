@@ -26,7 +26,24 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Starts a thread. Linux cuts its name after 15 bytes.
 pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(run)?;
+    spawn_by(thread::Builder::new(), name, run)
+}
+
+/// Starts a thread with a stack of so many bytes, whatever the environment asks for.
+pub(crate) fn spawn_with_stack(
+    name: &str,
+    bytes: usize,
+    run: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    spawn_by(thread::Builder::new().stack_size(bytes), name, run)
+}
+
+fn spawn_by(
+    builder: thread::Builder,
+    name: &str,
+    run: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    let thread = builder.name(name.to_owned()).spawn(run)?;
     join_ended();
     lock(|threads| threads.started.push(thread));
     Ok(())

@@ -19,6 +19,10 @@ use crate::threads;
 /// How long after the last stack the resolver is kept, with what it has read of the program.
 const KEPT_FOR: Duration = Duration::from_secs(10);
 
+/// How large the thread's stack is, in bytes. What is read of a program may be nested deeply, so this must not depend
+/// on `RUST_MIN_STACK`.
+const STACK: usize = 2 << 20;
+
 static RUNNING: PerProcess<Mutex<Running>> = PerProcess::new(Mutex::default);
 
 /// The thread, if it runs.
@@ -52,7 +56,7 @@ impl ResolverThread {
             Some(jobs) => jobs.clone(),
             None => {
                 let (sender, jobs) = mpsc::channel();
-                threads::spawn("loopmon-stacks", move || run(&jobs))?;
+                threads::spawn_with_stack("loopmon-stacks", STACK, move || run(&jobs))?;
                 sender
             }
         };
