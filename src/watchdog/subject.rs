@@ -27,15 +27,6 @@ pub(super) fn tick_of(threshold: Duration) -> Duration {
     (threshold / TICKS_PER_THRESHOLD).clamp(SHORTEST_TICK, LONGEST_TICK)
 }
 
-/// The same while the runtime is idle. A stall of one and a half thresholds is still seen while it lasts. Who has
-/// set a threshold below 100 ms wants to know soon.
-fn idle_tick_of(threshold: Duration) -> Duration {
-    match tick_of(threshold) {
-        LONGEST_TICK => (threshold / 2).min(LONGEST_IDLE_TICK),
-        tick => tick,
-    }
-}
-
 /// A runtime to be watched, and where to publish its stalls.
 pub(crate) struct Request {
     pub(crate) runtime: Handle,
@@ -159,9 +150,13 @@ impl Subject {
         tick_of(self.threshold)
     }
 
-    /// The same while the runtime is idle.
+    /// The same while the runtime is idle. A stall of one and a half thresholds is still seen while it lasts. Who
+    /// has set a threshold below 100 ms wants to know soon.
     pub(super) fn idle_tick(&self) -> Duration {
-        idle_tick_of(self.threshold)
+        match self.tick() {
+            LONGEST_TICK => (self.threshold / 2).min(LONGEST_IDLE_TICK),
+            tick => tick,
+        }
     }
 
     /// Asks the watchdog to watch the runtime no longer.
