@@ -7,8 +7,11 @@ use crate::stall::{OsThread, Stall};
 use crate::watchdog::outlet::Outlet;
 use crate::watchdog::poll_subject::PollRequest;
 
+/// Long, so that the time that really passes hardly counts: the polls are real, what time it is is not.
+const UNIT: Duration = Duration::from_secs(1);
+
 /// 100 units.
-const THRESHOLD: Duration = Duration::from_secs(1);
+const THRESHOLD: Duration = Duration::from_secs(100);
 
 /// A watch of which the test says what time it is. The polls are real, and this thread's.
 struct Bench {
@@ -20,11 +23,10 @@ struct Bench {
 }
 
 /// Phase, name and duration of a report.
-type Told = (Phase, String, u128);
+type Told = (Phase, String, u64);
 
-/// In units of 10 ms, so that the time that really passes hardly counts.
-fn units(units: u64) -> Duration {
-    Duration::from_millis(units * 10)
+fn units(units: u32) -> Duration {
+    UNIT * units
 }
 
 impl Bench {
@@ -51,7 +53,7 @@ impl Bench {
         PolledFuture::new(name.into(), Arc::clone(&self.demand))
     }
 
-    fn pass<R>(&mut self, at: u64, act: impl FnOnce(&mut PollWatch, &Pass<'_>) -> R) -> R {
+    fn pass<R>(&mut self, at: u32, act: impl FnOnce(&mut PollWatch, &Pass<'_>) -> R) -> R {
         let pass = Pass {
             time: AwakeTime {
                 now: AwakeInstant::START + units(at),
@@ -66,7 +68,7 @@ impl Bench {
     }
 
     /// The watchdog sees the polls of this thread. Returns what is reported.
-    fn see(&mut self, at: u64) -> Vec<Told> {
+    fn see(&mut self, at: u32) -> Vec<Told> {
         self.pass(at, |watch, pass| {
             let number = watch.subject.watch;
             pass.polls.for_each_thread(pass.now, |thread| {
@@ -82,7 +84,7 @@ impl Bench {
     }
 
     /// What a thread hands over that was in this poll.
-    fn over(&self, name: &str, poll: Running, lasted: u64, within: u64) -> EndedPoll {
+    fn over(&self, name: &str, poll: Running, lasted: u32, within: u32) -> EndedPoll {
         EndedPoll {
             poll: Running {
                 lasted: units(lasted),
@@ -97,7 +99,7 @@ impl Bench {
     }
 
     /// The poll has ended. Returns what is reported.
-    fn ended(&mut self, name: &str, poll: Running, lasted: u64, within: u64) -> Vec<Told> {
+    fn ended(&mut self, name: &str, poll: Running, lasted: u32, within: u32) -> Vec<Told> {
         let ended = self.over(name, poll, lasted, within);
         self.pass(lasted, |watch, pass| watch.ended(ended, pass));
         self.told()
@@ -125,14 +127,14 @@ impl Bench {
     fn told(&self) -> Vec<Told> {
         let told = |stall: Stall| {
             let name = stall.place.to_string().replace("future ", "");
-            let units = (stall.duration.as_millis() + 25) / 50 * 5;
+            let units = (stall.duration + UNIT * 5 / 2).as_secs() / 5 * 5;
             (stall.phase, name, units)
         };
         self.reports().into_iter().map(told).collect()
     }
 }
 
-fn told(phase: Phase, name: &str, units: u128) -> Vec<Told> {
+fn told(phase: Phase, name: &str, units: u64) -> Vec<Told> {
     vec![(phase, name.to_owned(), units)]
 }
 

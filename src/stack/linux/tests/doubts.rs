@@ -73,14 +73,15 @@ fn read(stack: Result<Image, NoStack>, resolver: &mut Resolver) -> StackTrace {
 /// Returns how many stacks were taken, and how many of these have a doubt.
 #[track_caller]
 fn none_is_wrong(work: fn()) -> (usize, usize) {
-    let begun = Arc::new(AtomicBool::new(false));
     let subjects = [(); 2].map(|()| {
-        let begun = Arc::clone(&begun);
-        Subject::start(move |until| chain_a(until, &begun, work))
+        let begun = Arc::new(AtomicBool::new(false));
+        let begins = Arc::clone(&begun);
+        let subject = Subject::start(move |until| chain_a(until, &begins, work));
+        while !begun.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
+        subject
     });
-    while !begun.load(Ordering::Relaxed) {
-        thread::yield_now();
-    }
     let rounds = std::env::var("LOOPMON_STRESS").map_or(100, |rounds| rounds.parse().unwrap());
     let mut resolver = Resolver::default();
     let (mut seen, mut flagged) = (0, 0);
