@@ -19,6 +19,11 @@ const CHILD: &str = "LOOPMON_TEST_SURROUNDINGS";
 
 /// Runs `act` in a process of its own, by way of the test of this name.
 fn in_a_process(name: &str, act: fn()) {
+    in_a_process_with(&[], name, act);
+}
+
+/// As `in_a_process`, with these variables in its environment.
+fn in_a_process_with(variables: &[(&str, &str)], name: &str, act: fn()) {
     if std::env::var_os(CHILD).is_some() {
         act();
         // What is left of the process does not matter.
@@ -28,6 +33,7 @@ fn in_a_process(name: &str, act: fn()) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &name, "--nocapture"])
         .env(CHILD, "1")
+        .envs(variables.iter().copied())
         .output()
         .unwrap();
     assert!(
@@ -109,6 +115,16 @@ fn the_child_of_a_fork_starts_afresh() {
             "{status}"
         );
         told_live(&runtime, &monitor);
+    });
+}
+
+#[test]
+fn threads_with_small_stacks_are_enough() {
+    let small = [("RUST_MIN_STACK", "65536")];
+    in_a_process_with(&small, "threads_with_small_stacks_are_enough", || {
+        // What this test needs for itself is not the question.
+        let with_room = std::thread::Builder::new().stack_size(2 << 20);
+        with_room.spawn(stall_is_told).unwrap().join().unwrap();
     });
 }
 
