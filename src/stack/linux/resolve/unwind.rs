@@ -6,6 +6,7 @@
 mod leaf;
 mod search;
 mod signal_frame;
+mod thread_start;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -198,10 +199,8 @@ impl Unwinder {
     fn caller(&mut self, image: &Image, frame: &mut Frame) -> Result<(Frame, bool), Stop> {
         self.steps_left = self.steps_left.saturating_sub(1);
         let Some(rules) = self.rules(frame.lookup()) else {
-            let ends_a_handler = signal_frame::begins_at(&self.memory, frame.pc);
-            let interrupted = || signal_frame::interrupted(image, frame.sp());
-            let interrupted = ends_a_handler.then(interrupted).flatten();
-            return Ok((interrupted.ok_or(Stop::Lost)?, false));
+            let caller = self.caller_by_code(image, frame)?;
+            return Ok((caller, false));
         };
         if rules.is_outermost(!frame.has_called) {
             return Err(Stop::Outermost);
@@ -233,6 +232,19 @@ impl Unwinder {
         is_plausible
             .then_some((caller, rules.is_unwinder))
             .ok_or(Stop::Lost)
+    }
+
+    /// Returns the caller of code without rules, where its instructions show that it ends a handler.
+    fn caller_by_code(&mut self, image: &Image, frame: &Frame) -> Result<Frame, Stop> {
+        if signal_frame::begins_at(&self.memory, frame.pc) {
+            return signal_frame::interrupted(image, frame.sp()).ok_or(Stop::Lost);
+        }
+        let is_first = self.is_first_of_thread(image, frame.sp());
+        Err(if is_first {
+            Stop::Outermost
+        } else {
+            Stop::Lost
+        })
     }
 
     fn rules(&mut self, address: u64) -> Option<Rc<Rules>> {

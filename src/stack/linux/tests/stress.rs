@@ -2,11 +2,9 @@
 //!
 //! `LOOPMON_STRESS=20000 cargo test --release --features stack --lib stress` is the long form: it sends
 //! that many signals for each kind of work.
-#![allow(unsafe_code, reason = "to load a library takes the C library")]
 
 use std::backtrace::Backtrace;
 use std::io::Write;
-use std::panic::{catch_unwind, resume_unwind};
 
 use super::super::capture::thread_state;
 use super::*;
@@ -67,32 +65,17 @@ fn while_it_allocates() {
 
 #[test]
 fn while_it_loads_and_unloads_a_library() {
-    stress(|| {
-        // SAFETY: the library is the C library's own.
-        let library = unsafe { libc::dlopen(c"libresolv.so.2".as_ptr(), libc::RTLD_NOW) };
-        assert!(!library.is_null());
-        // SAFETY: it has just been loaded.
-        unsafe { libc::dlclose(library) };
-    });
+    stress(|| loads_a_library(|| ()));
 }
 
 #[test]
 fn while_it_panics() {
-    let traces = stress(|| {
-        catch_unwind(|| resume_unwind(Box::new(()))).unwrap_err();
-    });
-    assert!(complete(&traces));
+    assert!(complete(&stress(panics)));
 }
 
 #[test]
 fn while_it_loads_a_library_and_panics() {
-    stress(|| {
-        // SAFETY: the library is the C library's own.
-        let library = unsafe { libc::dlopen(c"libresolv.so.2".as_ptr(), libc::RTLD_NOW) };
-        catch_unwind(|| resume_unwind(Box::new(()))).unwrap_err();
-        // SAFETY: it has just been loaded.
-        unsafe { libc::dlclose(library) };
-    });
+    stress(|| loads_a_library(panics));
 }
 
 #[test]

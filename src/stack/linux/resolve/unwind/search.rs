@@ -76,7 +76,7 @@ impl Unwinder {
     }
 
     /// Searches for the next return address from which a walk reaches the outermost call; or, as the C code
-    /// that a thread of musl begins with has no rules either, from which it leads furthest. A word may be
+    /// that the main thread of musl begins with has no rules, from which it leads furthest. A word may be
     /// left from a call that has returned: so an address after a call to another function is the last
     /// choice.
     fn bridge(&mut self, image: &Image, known: &Walk, last: Frame, gaps: usize) -> Option<Walk> {
