@@ -123,70 +123,80 @@ impl Thread {
     }
 }
 
-/// The times of one thread, for one reader. The file stays open, as later there may be no `/proc`, no free
-/// descriptor, or no memory.
+/// A file that stays open, as later there may be no `/proc`, no free descriptor, or no memory. It is for one reader.
 #[derive(Debug)]
-pub(crate) struct Schedule(Option<File>);
+struct KeptOpen(Option<File>);
+
+impl KeptOpen {
+    fn at(path: impl AsRef<Path>) -> KeptOpen {
+        KeptOpen(File::open(path).ok())
+    }
+
+    /// Returns the file, at its beginning. `None` if it cannot be read.
+    fn rewound(&self) -> Option<&File> {
+        let mut file = self.0.as_ref()?;
+        file.rewind().ok()?;
+        Some(file)
+    }
+}
+
+/// The times of one thread, for one reader.
+#[derive(Debug)]
+pub(crate) struct Schedule(KeptOpen);
 
 impl Schedule {
     /// Opens that of the calling thread.
     pub(crate) fn own() -> Schedule {
-        Schedule(File::open("/proc/thread-self/schedstat").ok())
+        Schedule(KeptOpen::at("/proc/thread-self/schedstat"))
     }
 
     /// Opens that of another thread.
     pub(crate) fn of(thread: Thread) -> Schedule {
         let path = format!("/proc/self/task/{}/schedstat", thread.0);
-        Schedule(File::open(path).ok())
+        Schedule(KeptOpen::at(path))
     }
 
     /// Returns `None` where the system does not report them, and once the thread has ended. Does not allocate.
     pub(crate) fn times(&self) -> Option<Times> {
-        let mut file = self.0.as_ref()?;
-        file.rewind().ok()?;
-        times(Line::of(file).ok()?.text())
+        times(Line::of(self.0.rewound()?).ok()?.text())
     }
 }
 
 /// For how long threads of the machine have waited for a CPU, for one reader.
 #[cfg(feature = "testing")]
 #[derive(Debug)]
-pub(crate) struct Pressure(Option<File>);
+pub(crate) struct Pressure(KeptOpen);
 
 #[cfg(feature = "testing")]
 impl Pressure {
     pub(crate) fn open() -> Pressure {
-        Pressure(File::open("/proc/pressure/cpu").ok())
+        Pressure(KeptOpen::at("/proc/pressure/cpu"))
     }
 
     /// Returns the time in which any thread of the machine waited for a CPU, since it was started. `None` where
     /// the system does not count it.
     pub(crate) fn total(&self) -> Option<Duration> {
-        let mut file = self.0.as_ref()?;
-        file.rewind().ok()?;
-        pressure(Line::of(file).ok()?.text())
+        pressure(Line::of(self.0.rewound()?).ok()?.text())
     }
 }
 
 /// How often a thread has gone to sleep, for one reader.
 #[cfg(feature = "testing")]
 #[derive(Debug)]
-pub(crate) struct Sleeps(Option<File>);
+pub(crate) struct Sleeps(KeptOpen);
 
 #[cfg(feature = "testing")]
 impl Sleeps {
     /// Opens that of the calling thread.
     pub(crate) fn own() -> Sleeps {
-        Sleeps(File::open("/proc/thread-self/status").ok())
+        Sleeps(KeptOpen::at("/proc/thread-self/status"))
     }
 
     /// Returns the count since the thread began. `None` where the system does not report it. Takes longer than what
     /// else is read here, some ten microseconds.
     pub(crate) fn count(&self) -> Option<u64> {
-        let mut file = self.0.as_ref()?;
-        file.rewind().ok()?;
         let mut text = [0; 4_096];
-        let length = file.read(&mut text).ok()?;
+        let length = self.0.rewound()?.read(&mut text).ok()?;
         sleeps(&text[..length])
     }
 }

@@ -8,7 +8,7 @@ pub(crate) mod fuzzing;
 mod image;
 mod resolve;
 
-pub(crate) use capture::{OnCpuTracker, capture, follow, identify, sleeps};
+pub(crate) use capture::{OnCpuTracker, answered_late, capture, follow, identify, sleeps};
 pub(crate) use context::{ContextAddress, Witness};
 pub(crate) use image::Capture;
 pub(crate) use resolve::Resolver;

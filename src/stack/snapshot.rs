@@ -35,7 +35,21 @@ impl StackSnapshot {
         until: Instant,
     ) -> Option<Arc<StackSnapshot>> {
         let capture = platform::capture(target, tracker, settings, until)?;
-        Some(Arc::new(StackSnapshot {
+        Some(StackSnapshot::of(capture))
+    }
+
+    /// Returns the stack for which the thread was asked in vain, if it has answered since.
+    pub(crate) fn answered_late(
+        target: Target,
+        tracker: &mut OnCpuTracker,
+        settings: &StackCapture,
+    ) -> Option<Arc<StackSnapshot>> {
+        let capture = platform::answered_late(target, tracker, settings)?;
+        Some(StackSnapshot::of(capture))
+    }
+
+    fn of(capture: Capture) -> Arc<StackSnapshot> {
+        Arc::new(StackSnapshot {
             identity: capture.identity(),
             shows_calls: capture.shows_calls(),
             stage: Mutex::new(if capture.shows_calls() {
@@ -44,7 +58,7 @@ impl StackSnapshot {
                 // Without a stack, there is nothing to resolve.
                 Stage::Resolved(Some(Arc::new(Resolver::default().resolve(capture))))
             }),
-        }))
+        })
     }
 
     /// Returns the worker and the task that the thread answered with, if it was asked.

@@ -51,7 +51,9 @@
 //! that the program installs later stays (`a_handler_that_replaces_ours_is_not_fought`).
 //!
 //! **No signal to a thread that cannot handle it.** None is sent to a thread that masks it, or has one of ours
-//! pending: real-time signals would pile up (`no_signal_is_sent_to_a_thread_that_masks_it`).
+//! pending: real-time signals would pile up (`no_signal_is_sent_to_a_thread_that_masks_it`). The pending one serves
+//! the next question, too: a thread in a long system call answers when that is over
+//! (`a_question_that_is_left_is_answered_late`).
 //!
 //! **It always returns.** A handler that interrupted ours and left it by `siglongjmp` would keep the question
 //! for ever. Under the full mask only a fault could do that, and ours causes none. Where the signal is shared,
@@ -78,7 +80,7 @@ pub(super) use handler::Others;
 #[cfg(not(loopmon_loom))]
 pub(super) use handler::{Question, Registers};
 #[cfg(not(loopmon_loom))]
-pub(super) use signal::Signal;
+pub(super) use signal::{LeftQuestion, Signal, Unanswered};
 #[cfg(not(loopmon_loom))]
 pub(crate) use threads::introduce;
 

@@ -259,7 +259,8 @@ pub enum NoStack {
     /// blocked in a call that would end with `EINTR`, or it may still be leaving one: it was not seen to use a
     /// CPU since it last slept.
     WouldInterrupt,
-    /// The thread did not handle the signal in time: it gets no CPU, or is in a long system call.
+    /// The thread did not handle the signal in time: it gets no CPU, or is in a long system call. When it has
+    /// handled it, the next report has the stack.
     NoAnswer,
     /// The thread moved on while its stack was taken, or has ended.
     Moved,

@@ -28,12 +28,20 @@ impl Capture {
 #[derive(Debug, Default)]
 pub(crate) struct OnCpuTracker(());
 
+impl OnCpuTracker {
+    pub(crate) fn withdraw(&mut self) {}
+}
+
 pub(crate) fn capture(
     _: Target,
     _: &mut OnCpuTracker,
     _: &StackCapture,
     _: Instant,
 ) -> Option<Capture> {
+    None
+}
+
+pub(crate) fn answered_late(_: Target, _: &mut OnCpuTracker, _: &StackCapture) -> Option<Capture> {
     None
 }
 

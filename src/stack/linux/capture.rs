@@ -17,7 +17,7 @@ use super::image::{BacklogShare, Capture, Image, open_memory};
 use crate::clock;
 use crate::procfs::{Activity, Blocked, Thread};
 use crate::stack::settings::StackCapture;
-use crate::stack::sys::{Question, Registers, Signal};
+use crate::stack::sys::{Question, Registers, Signal, Unanswered};
 use crate::stack::target::{Identity, Target};
 use crate::stack::trace::{NoStack, ThreadState};
 pub(crate) use on_cpu::OnCpuTracker;
@@ -45,12 +45,36 @@ pub(crate) fn capture(
         return None;
     }
     let began = clock::now();
-    Some(Capture {
-        stack: take(target, tracker, settings, until),
+    let stack = take(target, tracker, settings, until);
+    Some(captured(stack, target, settings, began))
+}
+
+/// Returns the stack for which the thread was asked in vain, if it has answered since.
+pub(crate) fn answered_late(
+    target: Target,
+    tracker: &mut OnCpuTracker,
+    settings: &StackCapture,
+) -> Option<Capture> {
+    let began = clock::now();
+    let answer = tracker.left.as_ref()?.answer()?;
+    tracker.left = None;
+    let stack = BacklogShare::reserve().ok_or(NoStack::Busy);
+    let stack = stack.map(|backlog| image(answer, backlog));
+    Some(captured(stack, target, settings, began))
+}
+
+fn captured(
+    stack: Result<Image, NoStack>,
+    target: Target,
+    settings: &StackCapture,
+    began: Instant,
+) -> Capture {
+    Capture {
+        stack,
         thread_state: thread_state(Thread(target.proc_id)),
         capture_time: clock::now().saturating_duration_since(began),
         own: settings.own.clone(),
-    })
+    }
 }
 
 pub(super) fn thread_state(thread: Thread) -> ThreadState {
@@ -158,11 +182,25 @@ fn take(
                     return Ok(Image::new(registers, bytes, read, backlog));
                 }
             }
-            Step::Ask(signal) => match check_signal(thread, &activity, tracker, signal.number) {
-                Ok(()) => return take_by_signal(target, signal, settings.bytes, memory, backlog),
-                Err(NoStack::WouldInterrupt) => reason = NoStack::WouldInterrupt,
-                Err(other) => return Err(other),
-            },
+            Step::Ask(mut signal) => {
+                match check_signal(thread, &activity, tracker, signal.number) {
+                    Ok(()) => {}
+                    // If the signal is shared, it may be the program's own, which must get it.
+                    Err(NoStack::NoAnswer) if tracker.left.is_none() && !signal.shared => {
+                        signal.is_pending = true;
+                    }
+                    Err(NoStack::WouldInterrupt) => {
+                        reason = NoStack::WouldInterrupt;
+                        continue;
+                    }
+                    Err(other) => return Err(other),
+                }
+                let taken = take_by_signal(target, signal, settings.bytes, memory, backlog);
+                return taken.map_err(|unanswered| {
+                    tracker.left = unanswered.left.filter(|_| !signal.shared);
+                    unanswered.reason
+                });
+            }
             Step::TryAgain => {}
             Step::GiveUp(reason) => return Err(reason),
         }
@@ -246,11 +284,15 @@ pub(super) fn take_by_signal(
     wanted: usize,
     memory: File,
     backlog: BacklogShare,
-) -> Result<Image, NoStack> {
+) -> Result<Image, Unanswered> {
     let answer = signal.ask(target.id, Question::new(Some(memory), wanted))?;
+    Ok(image(answer, backlog))
+}
+
+fn image(answer: Question, backlog: BacklogShare) -> Image {
     let mut image = Image::new(answer.registers, answer.stack, answer.filled, backlog);
     image.identity = Some(answer.identity);
-    Ok(image)
+    image
 }
 
 /// Returns the signal to ask with, or `None` if the settings allow none.
@@ -261,6 +303,7 @@ pub(super) fn signal(settings: &StackCapture, until: Instant) -> Option<Signal> 
         shared: settings.shared,
         // Leaves time to ask other threads as well.
         until: now + until.saturating_duration_since(now) / 2,
+        is_pending: false,
     })
 }
 

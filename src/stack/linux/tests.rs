@@ -91,6 +91,7 @@ fn by_signal(target: Target, settings: &StackCapture) -> Result<Image, NoStack> 
         open_memory().unwrap(),
         BacklogShare::reserve().unwrap(),
     )
+    .map_err(|unanswered| unanswered.reason)
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -197,6 +198,7 @@ fn a_running_thread_is_asked() {
     let spinner = Subject::start(spins_by_name);
     let trace = spinner.trace();
     assert_shows(&trace, "spins_by_name");
+    assert!(!trace.is_scanned(), "{trace:#}");
     let no_signals = StackCapture::new().without_signals();
     let trace =
         Resolver::default().resolve(spinner.capture(&mut OnCpuTracker::default(), &no_signals));

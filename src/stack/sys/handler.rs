@@ -8,6 +8,7 @@ use std::mem;
 use std::os::fd::AsRawFd;
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use tokio::{runtime, task};
@@ -16,7 +17,10 @@ use super::slot::Slot;
 use super::{program, raw};
 use crate::stack::target::Identity;
 
-pub(super) static SLOT: Slot<Question> = Slot::new();
+/// How many questions may wait for threads that are in long system calls.
+const SLOT_COUNT: usize = 8;
+
+pub(super) static SLOTS: [Slot<Question>; SLOT_COUNT] = [const { Slot::new() }; SLOT_COUNT];
 
 /// Holds the action that each signal had before ours was installed.
 pub(super) static BEFORE: [OnceLock<libc::sigaction>; 65] = [const { OnceLock::new() }; 65];
@@ -30,6 +34,8 @@ thread_local! {
 /// What a thread is asked, and what it answers.
 #[derive(Debug)]
 pub(in super::super) struct Question {
+    /// Tells this question from all others.
+    pub(super) number: u64,
     /// The memory of this process, from which the stack is copied. `None` if no stack is wanted.
     pub(in super::super) memory: Option<File>,
     /// Has the length that is wanted of the stack. The answer fills its beginning.
@@ -61,7 +67,9 @@ pub(in super::super) struct Others {
 impl Question {
     /// Asks for up to `wanted` bytes of the stack.
     pub(in super::super) fn new(memory: Option<File>, wanted: usize) -> Question {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Question {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             memory,
             stack: vec![0; wanted],
             filled: 0,
@@ -101,10 +109,14 @@ pub(super) fn is_in_main_program() -> bool {
 }
 
 pub(super) extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    let answered = SLOT.answer(raw::own_id(), |question| {
-        question.answer(registers(context.cast()));
-    });
-    if !answered {
+    let thread = raw::own_id();
+    let mut has_answered = false;
+    for slot in &SLOTS {
+        has_answered |= slot.answer(thread, |question| {
+            question.answer(registers(context.cast()));
+        });
+    }
+    if !has_answered {
         pass_on(signal, info, context);
     }
 }

@@ -1,6 +1,7 @@
 //! Installs the handler, sends the signal, and waits for the answer.
 
 use std::ffi::c_int;
+use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -8,7 +9,8 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::handler::{self, BEFORE, Question, SLOT};
+use super::handler::{self, BEFORE, Question, SLOTS};
+use super::slot::Slot;
 use super::threads;
 use crate::clock;
 use crate::stack::trace::NoStack;
@@ -30,6 +32,54 @@ pub(in super::super) struct Signal {
     pub(in super::super) shared: bool,
     /// Ends the wait for an answer.
     pub(in super::super) until: Instant,
+    /// Whether an earlier one of ours has not reached the thread yet. It will do: none is sent.
+    pub(in super::super) is_pending: bool,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(in super::super) struct Unanswered {
+    pub(in super::super) reason: NoStack,
+    /// The question, if it waits for the thread.
+    pub(in super::super) left: Option<LeftQuestion>,
+}
+
+impl From<NoStack> for Unanswered {
+    fn from(reason: NoStack) -> Unanswered {
+        Unanswered { reason, left: None }
+    }
+}
+
+/// A question that its thread has not answered in time. The thread answers when it is back from the system call, or
+/// on a CPU, in which the signal has found it: so the answer shows what it did when it was asked, however late.
+/// Dropping this withdraws the question, and so do too many later ones.
+pub(in super::super) struct LeftQuestion {
+    slot: &'static Slot<Question>,
+    number: u64,
+}
+
+impl LeftQuestion {
+    /// Takes the answer, if there is one by now.
+    pub(in super::super) fn answer(&self) -> Option<Question> {
+        self.any_answer().and_then(meant)
+    }
+
+    fn any_answer(&self) -> Option<Question> {
+        self.slot.collect(|answer| answer.number == self.number)
+    }
+}
+
+impl Drop for LeftQuestion {
+    fn drop(&mut self) {
+        let is_this = |left: &Question| left.number == self.number;
+        drop(self.slot.withdraw(is_this));
+    }
+}
+
+impl fmt::Debug for LeftQuestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LeftQuestion({})", self.number)
+    }
 }
 
 impl Signal {
@@ -38,33 +88,29 @@ impl Signal {
         self,
         thread: u32,
         question: Question,
-    ) -> Result<Question, NoStack> {
-        let asking = self.lock().ok_or(NoStack::NoAnswer)?;
+    ) -> Result<Question, Unanswered> {
+        let _asking = self.lock().ok_or(NoStack::NoAnswer)?;
         if !handler::is_in_main_program() {
-            return Err(NoStack::InLibrary);
+            return Err(NoStack::InLibrary.into());
         }
         if !threads::is_ready(thread) {
             send(thread, NO_SIGNAL)?;
-            return Err(NoStack::NoRoom);
+            return Err(NoStack::NoRoom.into());
         }
         self.ensure_handled()?;
         if clock::now() >= self.until {
             // No time is left for an answer.
-            return Err(NoStack::NoAnswer);
+            return Err(NoStack::NoAnswer.into());
         }
-        if SLOT.ask(thread, question).is_err() {
-            // An earlier question is still being answered: that handler has got no CPU since it began.
-            return Err(NoStack::NoAnswer);
-        }
-        if let Err(no_stack) = send(thread, self.number) {
-            drop(SLOT.withdraw(thread));
-            return Err(no_stack);
-        }
-        let answer = self.wait(thread);
-        drop(asking);
-        let answer = answer.ok_or(NoStack::NoAnswer)?;
-        // Without Tokio, this is another thread, which has the id of the one that was meant and has ended.
-        answer.runs_tokio.then_some(answer).ok_or(NoStack::Moved)
+        let left = leave(thread, question).ok_or(NoStack::NoAnswer)?;
+        let sent = if self.is_pending {
+            NO_SIGNAL
+        } else {
+            self.number
+        };
+        send(thread, sent)?;
+        let answer = self.wait(left)?;
+        meant(answer).ok_or(NoStack::Moved.into())
     }
 
     /// Waits for another watchdog that asks, as in tests. It stops waiting in time, as after a fork the
@@ -80,20 +126,20 @@ impl Signal {
         }
     }
 
-    fn wait(self, thread: u32) -> Option<Question> {
+    fn wait(self, left: LeftQuestion) -> Result<Question, Unanswered> {
         loop {
-            if let Some(answer) = SLOT.collect() {
-                return Some(answer);
+            let is_over = clock::now() >= self.until;
+            if let Some(answer) = left.any_answer() {
+                return Ok(answer);
             }
-            if clock::now() >= self.until {
-                break;
+            if is_over {
+                return Err(Unanswered {
+                    reason: NoStack::NoAnswer,
+                    left: Some(left),
+                });
             }
             sleep(POLL_INTERVAL);
         }
-        // This returns the question, or an answer that came just now. If a handler has begun to answer and
-        // got no CPU since, the question stays in the slot, with its buffer, until the next one.
-        SLOT.withdraw(thread)
-            .filter(|question| question.registers.pc != 0)
     }
 
     /// Installs the handler, or checks that it is still installed.
@@ -122,6 +168,27 @@ impl Signal {
         install(self.number, &replaced);
         Err(NoStack::SignalTaken)
     }
+}
+
+/// Without Tokio, it is another thread that has answered, which has the id of the one that was meant and has ended.
+fn meant(answer: Question) -> Option<Question> {
+    answer.runs_tokio.then_some(answer)
+}
+
+/// Leaves a question in a slot. If none is empty, an earlier question gives way. Returns `None` if that one is being
+/// answered right now.
+fn leave(thread: u32, question: Question) -> Option<LeftQuestion> {
+    let number = question.number;
+    let mut question = Some(question);
+    let mut ask = |slot: &'static Slot<Question>| {
+        question = slot.ask(thread, question.take()?).err();
+        question.is_none().then_some(LeftQuestion { slot, number })
+    };
+    SLOTS.iter().find_map(&mut ask).or_else(|| {
+        let slot = &SLOTS[usize::try_from(number).unwrap_or_default() % SLOTS.len()];
+        drop(slot.withdraw(|_| true));
+        ask(slot)
+    })
 }
 
 fn is_ours(action: &libc::sigaction) -> bool {

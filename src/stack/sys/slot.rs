@@ -1,4 +1,4 @@
-//! The slot in which the watchdog leaves a question and a signal handler answers it.
+//! A slot in which the watchdog leaves a question and a signal handler answers it.
 //!
 //! One word says whose turn it is, and which thread the question is for. Whoever has moved the word to
 //! `WRITING` or `ANSWERING` owns the value until it moves the word on. Nobody waits here: a handler cannot,
@@ -53,11 +53,8 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Leaves a question for `thread`. Fails if an earlier one cannot be withdrawn yet. Only one thread may
-    /// ask at a time: an earlier answer is dropped.
+    /// Leaves a question for `thread`. Fails if the slot is not empty.
     pub(super) fn ask(&self, thread: u32, question: T) -> Result<(), T> {
-        // Drops an answer that came too late.
-        drop(self.collect());
         if !self.advance(EMPTY, WRITING) {
             return Err(question);
         }
@@ -77,23 +74,26 @@ impl<T> Slot<T> {
         true
     }
 
-    /// Takes the answer, if there is one.
-    pub(super) fn collect(&self) -> Option<T> {
-        self.take_at(ANSWERED)
+    /// Takes the answer, if there is one and it is wanted.
+    pub(super) fn collect(&self, is_wanted: impl FnOnce(&T) -> bool) -> Option<T> {
+        self.take_at(ANSWERED, is_wanted)
     }
 
-    /// Takes the question back, or the answer if there is one by now. Returns `None` while the handler is
-    /// answering: then the question stays until a later call.
-    pub(super) fn withdraw(&self, thread: u32) -> Option<T> {
-        self.take_at(asked(thread)).or_else(|| self.collect())
+    /// Takes the question back, or the answer if there is one by now, if it is wanted. Returns `None` while the
+    /// handler is answering: then the question stays until a later call.
+    pub(super) fn withdraw(&self, is_wanted: impl Fn(&T) -> bool) -> Option<T> {
+        let turn = self.turn.load(Ordering::Relaxed);
+        let question = is_asked(turn).then(|| self.take_at(turn, &is_wanted));
+        question.flatten().or_else(|| self.collect(is_wanted))
     }
 
-    fn take_at(&self, turn: u64) -> Option<T> {
+    fn take_at(&self, turn: u64, is_wanted: impl FnOnce(&T) -> bool) -> Option<T> {
         if !self.advance(turn, WRITING) {
             return None;
         }
-        let taken = self.access(Option::take);
-        self.turn.store(EMPTY, Ordering::Release);
+        let taken = self.access(|value| value.take_if(|value| is_wanted(value)));
+        let next = if taken.is_some() { EMPTY } else { turn };
+        self.turn.store(next, Ordering::Release);
         taken
     }
 
@@ -122,6 +122,10 @@ fn asked(thread: u32) -> u64 {
     u64::from(thread) << 32 | ASKED
 }
 
+fn is_asked(turn: u64) -> bool {
+    turn & u64::from(u32::MAX) == ASKED
+}
+
 #[cfg(all(test, not(loopmon_loom)))]
 mod tests {
     use super::*;
@@ -129,32 +133,37 @@ mod tests {
     #[test]
     fn a_question_goes_to_one_thread_and_is_answered_once() {
         let slot = Slot::new();
-        assert_eq!(slot.collect(), None);
+        assert_eq!(slot.collect(|_| true), None);
         slot.ask(7, 1).unwrap();
         assert_eq!(slot.ask(8, 5), Err(5));
         assert!(!slot.answer(8, |value| *value = 3));
-        assert_eq!(slot.collect(), None);
+        assert_eq!(slot.collect(|_| true), None);
         assert!(slot.answer(7, |value| *value += 1));
         assert!(!slot.answer(7, |value| *value += 1));
-        assert_eq!(slot.collect(), Some(2));
-        assert_eq!(slot.collect(), None);
+        assert_eq!(slot.collect(|value| *value == 1), None);
+        assert_eq!(slot.collect(|value| *value == 2), Some(2));
+        assert_eq!(slot.collect(|_| true), None);
     }
 
     #[test]
-    fn an_unwanted_answer_makes_room() {
+    fn a_question_stays_until_it_is_withdrawn() {
         let slot = Slot::new();
         slot.ask(7, 1).unwrap();
-        assert_eq!(slot.withdraw(7), Some(1));
+        assert_eq!(slot.withdraw(|value| *value == 2), None);
+        assert_eq!(slot.withdraw(|_| true), Some(1));
         assert!(!slot.answer(7, |_| ()));
         slot.ask(7, 2).unwrap();
         assert!(slot.answer(7, |value| {
             // The watchdog gives up while the handler is answering.
-            assert_eq!(slot.withdraw(7), None);
+            assert_eq!(slot.collect(|_| true), None);
+            assert_eq!(slot.withdraw(|_| true), None);
             assert_eq!(slot.ask(8, 9), Err(9));
             *value = 3;
         }));
+        assert_eq!(slot.ask(8, 9), Err(9));
+        assert_eq!(slot.withdraw(|_| true), Some(3));
         slot.ask(8, 4).unwrap();
-        assert_eq!(slot.withdraw(8), Some(4));
+        assert_eq!(slot.withdraw(|_| true), Some(4));
     }
 }
 
@@ -179,11 +188,11 @@ mod loom_tests {
                     (first, second)
                 }
             });
-            let given_back = slot.withdraw(7);
+            let given_back = slot.withdraw(|_| true);
             // The next question, to the same thread.
             let asked_again = slot.ask(7, [5, 5]).is_ok();
             let (first, second) = handler.join().unwrap();
-            let last = slot.withdraw(7);
+            let last = slot.withdraw(|_| true);
             match given_back {
                 Some([0, 0] | [1, 1]) => assert!(asked_again),
                 None => assert!(first),
@@ -197,6 +206,29 @@ mod loom_tests {
                 Some([1, 1]) => assert!(first && !second),
                 Some([2, 2]) => assert!(second && asked_again),
                 Some([5, 5]) => assert!(asked_again && !second),
+                other => panic!("{other:?}"),
+            }
+        });
+    }
+
+    /// The next question may be to another thread.
+    #[test]
+    fn a_question_that_was_left_is_answered_late_or_gives_way() {
+        loom::model(|| {
+            let slot = Arc::new(Slot::new());
+            slot.ask(7, [0, 0]).unwrap();
+            let handler = thread::spawn({
+                let slot = Arc::clone(&slot);
+                move || slot.answer(7, |value| *value = [1, 1])
+            });
+            let late = slot.collect(|answer| *answer == [1, 1]);
+            slot.withdraw(|_| true);
+            let asked_again = slot.ask(8, [5, 5]).is_ok();
+            let answered = handler.join().unwrap();
+            assert!(late.is_none() || answered && asked_again);
+            match slot.withdraw(|_| true) {
+                Some([5, 5]) => assert!(asked_again),
+                Some([1, 1]) => assert!(answered && !asked_again),
                 other => panic!("{other:?}"),
             }
         });

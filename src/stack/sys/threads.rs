@@ -113,13 +113,14 @@ mod tests {
                 number: 49,
                 shared: false,
                 until: clock::now() + Duration::from_secs(5),
+                is_pending: false,
             };
             let reply = signal.ask(raw::own_id(), Question::new(None, 0));
             READY.remove(place);
             reply
         });
         let reply = other.unwrap().join().unwrap();
-        assert_eq!(reply.unwrap_err(), NoStack::Moved);
+        assert_eq!(reply.unwrap_err().reason, NoStack::Moved);
     }
 
     #[test]

@@ -244,9 +244,11 @@ impl Investigation {
             return mailboxes.answer(self.id, due.number, Findings::NoStall);
         }
         let is_unattended = due.hint == Some(Cause::Unattended);
+        self.probe.take_late(self.thread.as_ref());
         let live = self.last;
         let mut evidence = match live {
             Some(last) => CaseEvidence {
+                says_worker: self.probe.says(self.worker).or(last.says_worker),
                 stack: self.probe.stack_shows(),
                 share: last
                     .share

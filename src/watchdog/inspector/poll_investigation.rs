@@ -147,10 +147,11 @@ impl PollInvestigation {
     }
 
     /// The poll is over. It began at `began`.
-    pub(super) fn end(self, due: Due, began: AwakeInstant, mailboxes: &Mailboxes) {
+    pub(super) fn end(mut self, due: Due, began: AwakeInstant, mailboxes: &Mailboxes) {
         if self.is_held {
             return mailboxes.answer(self.id, due.number, Findings::NoStall);
         }
+        self.probe.take_late(self.thread.as_ref());
         let live = self.last;
         let evidence = live.unwrap_or_else(|| {
             let (over, threshold) = (self.evidence(due.at), self.subject.threshold);

@@ -184,8 +184,12 @@ impl RootCase {
             // A signal would end the sleep by which the stall is known.
             settings = settings.without_signals();
         }
+        self.take_late();
         let snapshot = StackSnapshot::take(target, &mut self.tracker, &settings, until);
-        let Some(snapshot) = snapshot.filter(|_| self.is_stuck()) else {
+        if !self.is_stuck() {
+            return self.tracker.withdraw();
+        }
+        let Some(snapshot) = snapshot else {
             return;
         };
         if snapshot.shows_calls() || self.snapshot.is_none() || self.lacks_stack() {
@@ -193,8 +197,19 @@ impl RootCase {
         }
     }
 
+    /// Takes the stack for which the thread was asked in vain, if it has answered since.
+    fn take_late(&mut self) {
+        let settings = &self.subject.stack_capture;
+        let late = self
+            .root
+            .target()
+            .and_then(|target| StackSnapshot::answered_late(target, &mut self.tracker, settings));
+        self.snapshot = late.or(self.snapshot.take());
+    }
+
     /// The stall is over.
-    pub(super) fn end(self, due: Due, mailboxes: &Mailboxes) {
+    pub(super) fn end(mut self, due: Due, mailboxes: &Mailboxes) {
+        self.take_late();
         let findings = match self.last {
             Some(last) => {
                 let over = evidence(&self.root, due.at);

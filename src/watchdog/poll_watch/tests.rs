@@ -7,7 +7,7 @@ use crate::stall::{OsThread, Stall};
 use crate::watchdog::outlet::Outlet;
 use crate::watchdog::poll_subject::PollRequest;
 
-/// Long, so that the time that really passes hardly counts: the polls are real, what time it is is not.
+/// Long, so that the time that really passes hardly counts: the polls are real, the clock is not.
 const UNIT: Duration = Duration::from_secs(1);
 
 /// 100 units.

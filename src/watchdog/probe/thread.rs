@@ -106,7 +106,10 @@ impl ThreadProbe {
             return;
         };
         let snapshot = StackSnapshot::take(target, &mut self.tracker, &self.settings, until);
-        if let Some(snapshot) = snapshot.filter(|_| is_stuck()) {
+        if !is_stuck() {
+            return self.tracker.withdraw();
+        }
+        if let Some(snapshot) = snapshot {
             self.keep(snapshot);
         }
     }
@@ -123,6 +126,7 @@ impl ThreadProbe {
         let Some(target) = thread.and_then(OsThread::target) else {
             return false;
         };
+        self.take_late(thread);
         let (settings, tracker) = (&self.settings, &mut self.tracker);
         let snapshot = StackSnapshot::take(target, tracker, settings, until);
         let identity = match &snapshot {
@@ -132,6 +136,7 @@ impl ThreadProbe {
             _ => stack::identify(target, tracker, settings, until),
         };
         if !is_stuck() {
+            self.tracker.withdraw();
             return false;
         }
         self.retries = RETRIES;
@@ -175,6 +180,7 @@ impl ThreadProbe {
         let Some(target) = thread.and_then(OsThread::target) else {
             return;
         };
+        self.take_late(thread);
         let shows_none = self
             .snapshot
             .as_ref()
@@ -186,8 +192,24 @@ impl ThreadProbe {
         }
         self.retries -= 1;
         let snapshot = StackSnapshot::take(target, &mut self.tracker, &self.settings, until);
-        if let Some(snapshot) = snapshot.filter(|snapshot| snapshot.shows_calls() && is_stuck()) {
+        if !is_stuck() {
+            return self.tracker.withdraw();
+        }
+        if let Some(snapshot) = snapshot.filter(|snapshot| snapshot.shows_calls()) {
             self.snapshot = Some(snapshot);
+        }
+    }
+
+    /// Takes the stack for which the thread was asked in vain, if it has answered since, as after one long system
+    /// call. It shows what the thread did when it was asked; and the worker was seen to be stuck after that.
+    pub(in crate::watchdog) fn take_late(&mut self, thread: Option<&OsThread>) {
+        let Some(target) = thread.and_then(OsThread::target) else {
+            return;
+        };
+        let snapshot = StackSnapshot::answered_late(target, &mut self.tracker, &self.settings);
+        if let Some(snapshot) = snapshot {
+            self.identity = snapshot.identity();
+            self.keep(snapshot);
         }
     }
 

@@ -4,9 +4,13 @@
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
-#![allow(unsafe_code, reason = "asks for a thread's alternate stack")]
+#![allow(
+    unsafe_code,
+    reason = "asks for a thread's alternate stack, and makes a system call that std does not"
+)]
 
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,6 +29,28 @@ const FOR_EVER: Duration = Duration::from_secs(30);
 fn sleeps_here() {
     std::thread::sleep(BLOCK);
 }
+
+/// Reads in one system call that no signal interrupts, for longer than `READ`.
+#[inline(never)]
+fn reads_here() {
+    // SAFETY: the name is a string that ends.
+    let hole = unsafe { libc::memfd_create(c"hole".as_ptr(), libc::MFD_CLOEXEC) };
+    assert_ne!(hole, -1);
+    // SAFETY: nobody else has it.
+    let hole = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(hole) });
+    hole.set_len(2 << 30).unwrap();
+    let mut bytes = vec![0_u8; 2 << 20];
+    let part = libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    };
+    let parts = [part; 1_023];
+    // SAFETY: each part is this vector.
+    let read = unsafe { libc::readv(hole.as_raw_fd(), parts.as_ptr(), parts.len() as i32) };
+    assert!(read > 1 << 30);
+}
+
+const READ: Duration = millis(40);
 
 #[inline(never)]
 fn spins_here() {
@@ -51,6 +77,16 @@ fn watching() -> Builder {
 
 /// Returns all reports of the stall that `block` causes in a task, and the id of that task.
 fn reports(runtime: &Runtime, builder: Builder, block: fn()) -> (Vec<Stall>, tokio::task::Id) {
+    reports_of(runtime, builder, block, BLOCK)
+}
+
+/// As `reports`, of a stall of this duration or more.
+fn reports_of(
+    runtime: &Runtime,
+    builder: Builder,
+    block: fn(),
+    lasts: Duration,
+) -> (Vec<Stall>, tokio::task::Id) {
     let (mut reports, mut stalls, task) = runtime.block_on(async {
         // Installed from within, so that the monitor knows that this thread drives the runtime.
         let monitor = builder.install().unwrap();
@@ -62,7 +98,7 @@ fn reports(runtime: &Runtime, builder: Builder, block: fn()) -> (Vec<Stall>, tok
             tokio::task::id()
         });
         let task = task.await.unwrap();
-        let reports = to_the_end(&mut stalls).await;
+        let reports = to_the_end_of(&mut stalls, lasts).await;
         monitor.stop();
         (reports, stalls, task)
     });
@@ -73,8 +109,13 @@ fn reports(runtime: &Runtime, builder: Builder, block: fn()) -> (Vec<Stall>, tok
 /// Returns the reports of the stall, up to its end. Others, which a crowded machine may cause, are left out.
 /// Stopping the monitor earlier would publish reports without their stacks.
 async fn to_the_end(stalls: &mut Stalls) -> Vec<Stall> {
+    to_the_end_of(stalls, BLOCK).await
+}
+
+/// As `to_the_end`, of a stall of this duration or more.
+async fn to_the_end_of(stalls: &mut Stalls, lasts: Duration) -> Vec<Stall> {
     let mut reports = Vec::new();
-    let is_over = |stall: &Stall| stall.phase == Phase::Ended && stall.duration >= BLOCK;
+    let is_over = |stall: &Stall| stall.phase == Phase::Ended && stall.duration >= lasts;
     let end = async {
         while !reports.last().is_some_and(is_over) {
             reports.extend(stalls.next().await);
@@ -137,6 +178,16 @@ fn name_the_function_that_blocks() {
         let line = last.to_string();
         let culprit = ", in it::realtime::stacks::sleeps_here at tests/it/realtime/stacks.rs:";
         assert!(line.contains(culprit), "{line}");
+    }
+}
+
+/// The thread answers when it is back from the call: in time for the report of the end.
+#[test]
+fn name_the_function_that_makes_a_long_system_call() {
+    for runtime in runtimes() {
+        let monitor = watching().stall_threshold(READ / 2);
+        let (stalls, _) = reports_of(&runtime, monitor, reads_here, READ);
+        assert_blames(&trace(&stalls[stalls.len() - 1..]), "reads_here");
     }
 }
 
@@ -221,7 +272,9 @@ fn prepare_nothing_before_a_thread_is_suspected() {
     const SIGNAL: i32 = 44;
     let traces = StackCapture::new().signal(SIGNAL);
     let [runtime, _] = runtimes();
-    let before = watching().stack_capture(traces.clone());
+    // A thread that gets no CPU for half of the threshold is suspected, and asked.
+    let before = watching().stall_threshold(BLOCK / 2);
+    let before = before.stack_capture(traces.clone());
     let (stalls, _) = reports(&runtime, before, sleeps_here);
     assert_blames(&trace(&stalls), "sleeps_here");
     assert!(!is_handled(SIGNAL));

@@ -122,7 +122,7 @@ fn the_child_of_a_fork_starts_afresh() {
 fn threads_with_small_stacks_are_enough() {
     let small = [("RUST_MIN_STACK", "65536")];
     in_a_process_with(&small, "threads_with_small_stacks_are_enough", || {
-        // What this test needs for itself is not the question.
+        // This test's own thread may have a larger one.
         let with_room = std::thread::Builder::new().stack_size(2 << 20);
         with_room.spawn(stall_is_told).unwrap().join().unwrap();
     });

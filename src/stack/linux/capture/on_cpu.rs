@@ -19,6 +19,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::procfs::Thread;
+use crate::stack::sys::LeftQuestion;
 use crate::stack::trace::NoStack;
 
 /// Exceeds what it takes to leave a call that has timed out. The kernel updates the time on a CPU every 1
@@ -30,6 +31,8 @@ const TIME_TO_LEAVE_A_CALL: Duration = Duration::from_millis(1);
 pub(crate) struct OnCpuTracker {
     /// Holds the first observation since the thread last slept.
     baseline: Option<Baseline>,
+    /// The last question for a stack, if the thread has not answered it in time.
+    pub(super) left: Option<LeftQuestion>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +109,11 @@ impl Status {
 }
 
 impl OnCpuTracker {
+    /// Withdraws the question that the thread has not answered.
+    pub(crate) fn withdraw(&mut self) {
+        self.left = None;
+    }
+
     /// Observes the thread. Returns its status if it has run for a while since it last slept.
     pub(super) fn observe(&mut self, thread: Thread) -> Option<Status> {
         self.update(|| on_cpu(thread), || Status::of(thread))

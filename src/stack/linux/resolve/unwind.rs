@@ -234,12 +234,13 @@ impl Unwinder {
             .ok_or(Stop::Lost)
     }
 
-    /// Returns the caller of code without rules, where its instructions show that it ends a handler.
+    /// Returns the caller of code without rules, where instructions tell: those of the code, which end a handler, or
+    /// those that end the thread after it.
     fn caller_by_code(&mut self, image: &Image, frame: &Frame) -> Result<Frame, Stop> {
         if signal_frame::begins_at(&self.memory, frame.pc) {
             return signal_frame::interrupted(image, frame.sp()).ok_or(Stop::Lost);
         }
-        let is_first = self.is_first_of_thread(image, frame.sp());
+        let is_first = self.is_first_of_thread(image, frame);
         Err(if is_first {
             Stop::Outermost
         } else {

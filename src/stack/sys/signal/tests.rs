@@ -23,6 +23,7 @@ fn signal(number: c_int) -> Signal {
         number,
         shared: false,
         until: clock::now() + TIMEOUT,
+        is_pending: false,
     }
 }
 
@@ -95,7 +96,7 @@ fn a_signal_that_the_program_handles_is_left_to_it() {
     let spinner = Spinner::start();
     set(SIGNAL, count as *const () as usize);
     let reply = signal(SIGNAL).ask(spinner.id, Question::new(None, 0));
-    assert_eq!(reply.unwrap_err(), NoStack::SignalTaken);
+    assert_eq!(reply.unwrap_err().reason, NoStack::SignalTaken);
 }
 
 #[test]
@@ -139,7 +140,7 @@ fn a_handler_that_would_notice_is_not_shared_with() {
     ] {
         set_with(SIGNAL, flags, count);
         let reply = shared.ask(here(), Question::new(None, 0));
-        assert_eq!(reply.unwrap_err(), NoStack::SignalTaken);
+        assert_eq!(reply.unwrap_err().reason, NoStack::SignalTaken);
     }
 }
 
@@ -179,7 +180,7 @@ fn a_handler_that_the_program_has_removed_is_called_no_more() {
     assert!(reply.is_ok(), "{reply:?}");
     set(SIGNAL, libc::SIG_IGN);
     let reply = shared.ask(here(), Question::new(None, 0));
-    assert_eq!(reply.unwrap_err(), NoStack::SignalTaken);
+    assert_eq!(reply.unwrap_err().reason, NoStack::SignalTaken);
     send(own_id(), SIGNAL).unwrap();
     assert_eq!(REMOVED.load(Ordering::SeqCst), 0);
 }
@@ -193,7 +194,7 @@ fn no_signal_is_sent_when_there_is_no_time_left() {
     };
     // This thread would have answered before the clock is read again.
     let reply = late.ask(here(), Question::new(None, 0));
-    assert_eq!(reply.unwrap_err(), NoStack::NoAnswer);
+    assert_eq!(reply.unwrap_err().reason, NoStack::NoAnswer);
 }
 
 /// Tokio allocates its thread-local state when it is first asked, which `introduce` does.
@@ -220,7 +221,7 @@ fn a_handler_that_replaces_ours_is_not_fought() {
     assert!(reply.is_ok(), "{reply:?}");
     set(SIGNAL, count as *const () as usize);
     let reply = shared.ask(spinner.id, Question::new(None, 0));
-    assert_eq!(reply.unwrap_err(), NoStack::SignalTaken);
+    assert_eq!(reply.unwrap_err().reason, NoStack::SignalTaken);
 }
 
 #[test]
@@ -240,7 +241,7 @@ fn a_thread_that_masks_the_signal_answers_no_later_question() {
         ..signal(SIGNAL)
     };
     let reply = short.ask(id.recv().unwrap(), Question::new(None, 0));
-    assert_eq!(reply.unwrap_err(), NoStack::NoAnswer);
+    assert_eq!(reply.unwrap_err().reason, NoStack::NoAnswer);
     // The late signal is delivered while another thread is asked.
     go_on.send(()).unwrap();
     let spinner = Spinner::start();
@@ -252,11 +253,66 @@ fn a_thread_that_masks_the_signal_answers_no_later_question() {
 }
 
 #[test]
+fn a_question_that_is_left_is_answered_late() {
+    const SIGNAL: c_int = 63;
+    let (go_on, may_go_on) = mpsc::channel();
+    let (told, id) = mpsc::channel();
+    let masking = thread::Builder::new().spawn(move || {
+        introduce();
+        mask(libc::SIG_BLOCK, SIGNAL);
+        told.send(own_id()).unwrap();
+        may_go_on.recv().unwrap();
+        mask(libc::SIG_UNBLOCK, SIGNAL);
+    });
+    let id = id.recv().unwrap();
+    let short = |is_pending| Signal {
+        until: clock::now() + Duration::from_millis(20),
+        is_pending,
+        ..signal(SIGNAL)
+    };
+    let left = |is_pending| {
+        let reply = short(is_pending).ask(id, Question::new(None, 0));
+        reply.unwrap_err().left.unwrap()
+    };
+    // One signal serves both.
+    let both = [left(false), left(true)];
+    assert!(both.iter().all(|left| left.answer().is_none()));
+    go_on.send(()).unwrap();
+    masking.unwrap().join().unwrap();
+    assert!(both.iter().all(|left| left.answer().is_some()));
+    assert!(both.iter().all(|left| left.answer().is_none()));
+}
+
+#[test]
+fn the_last_of_too_many_questions_is_answered() {
+    const SIGNAL: c_int = 47;
+    let (told, id) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let waiting = thread::Builder::new().spawn(move || {
+        introduce();
+        mask(libc::SIG_BLOCK, SIGNAL);
+        told.send(own_id()).unwrap();
+        may_go_on.recv().unwrap_err();
+    });
+    let id = id.recv().unwrap();
+    let short = || Signal {
+        until: clock::now() + Duration::from_millis(1),
+        ..signal(SIGNAL)
+    };
+    let left = || short().ask(id, Question::new(None, 0)).unwrap_err().left;
+    let many: Vec<_> = std::iter::repeat_with(left).take(2 * SLOTS.len()).collect();
+    let reply = signal(SIGNAL).ask(here(), Question::new(None, 0));
+    assert!(reply.is_ok(), "{reply:?}");
+    drop((many, go_on));
+    waiting.unwrap().join().unwrap();
+}
+
+#[test]
 fn what_cannot_be_handled_is_denied() {
     let reply = signal(libc::SIGKILL).ask(here(), Question::new(None, 0));
-    assert_eq!(reply.unwrap_err(), NoStack::SignalsOff);
+    assert_eq!(reply.unwrap_err().reason, NoStack::SignalsOff);
     let reply = signal(99).ask(here(), Question::new(None, 0));
-    assert_eq!(reply.unwrap_err(), NoStack::SignalsOff);
+    assert_eq!(reply.unwrap_err().reason, NoStack::SignalsOff);
 }
 
 #[test]
@@ -287,11 +343,11 @@ fn a_thread_that_has_not_introduced_itself_is_not_asked() {
     });
     let id = id.recv().unwrap();
     let reply = signal(SIGNAL).ask(id, Question::new(None, 0));
-    assert_eq!(reply.unwrap_err(), NoStack::NoRoom);
+    assert_eq!(reply.unwrap_err().reason, NoStack::NoRoom);
     go_on.send(()).unwrap();
     stranger.unwrap().join().unwrap();
     let reply = signal(SIGNAL).ask(u32::MAX >> 1, Question::new(None, 0));
-    assert_eq!(reply.unwrap_err(), NoStack::Moved);
+    assert_eq!(reply.unwrap_err().reason, NoStack::Moved);
 }
 
 #[test]
