@@ -40,12 +40,10 @@ impl StackSnapshot {
 
     /// Returns the stack for which the thread was asked in vain, if it has answered since.
     pub(crate) fn answered_late(
-        target: Target,
         tracker: &mut OnCpuTracker,
         settings: &StackCapture,
     ) -> Option<Arc<StackSnapshot>> {
-        let capture = platform::answered_late(target, tracker, settings)?;
-        Some(StackSnapshot::of(capture))
+        platform::answered_late(tracker, settings).map(StackSnapshot::of)
     }
 
     fn of(capture: Capture) -> Arc<StackSnapshot> {

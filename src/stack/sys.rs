@@ -50,10 +50,10 @@
 //! not ours (`signal::tests`). A program with Go code in it handles SIGURG; a JVM handles others. A handler
 //! that the program installs later stays (`a_handler_that_replaces_ours_is_not_fought`).
 //!
-//! **No signal to a thread that cannot handle it.** None is sent to a thread that masks it, or has one of ours
-//! pending: real-time signals would pile up (`no_signal_is_sent_to_a_thread_that_masks_it`). The pending one serves
-//! the next question, too: a thread in a long system call answers when that is over
-//! (`a_question_that_is_left_is_answered_late`).
+//! **No signal to a thread that cannot handle it.** None is sent to a thread that masks it. Nor to one that has one of
+//! ours pending, but for a stall's first question for a stack: real-time signals would pile up
+//! (`no_signal_is_sent_to_a_thread_that_masks_it`). That question waits in its slot until the thread is back from a
+//! long system call (`a_question_that_is_left_is_answered_late`).
 //!
 //! **It always returns.** A handler that interrupted ours and left it by `siglongjmp` would keep the question
 //! for ever. Under the full mask only a fault could do that, and ours causes none. Where the signal is shared,

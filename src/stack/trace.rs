@@ -260,7 +260,7 @@ pub enum NoStack {
     /// CPU since it last slept.
     WouldInterrupt,
     /// The thread did not handle the signal in time: it gets no CPU, or is in a long system call. When it has
-    /// handled it, the next report has the stack.
+    /// handled it, the next report mostly has the stack.
     NoAnswer,
     /// The thread moved on while its stack was taken, or has ended.
     Moved,

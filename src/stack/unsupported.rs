@@ -29,7 +29,7 @@ impl Capture {
 pub(crate) struct OnCpuTracker(());
 
 impl OnCpuTracker {
-    pub(crate) fn withdraw(&mut self) {}
+    pub(crate) fn conclude(&mut self, _: bool) {}
 }
 
 pub(crate) fn capture(
@@ -41,7 +41,7 @@ pub(crate) fn capture(
     None
 }
 
-pub(crate) fn answered_late(_: Target, _: &mut OnCpuTracker, _: &StackCapture) -> Option<Capture> {
+pub(crate) fn answered_late(_: &mut OnCpuTracker, _: &StackCapture) -> Option<Capture> {
     None
 }
 

@@ -20,6 +20,7 @@ use crate::stack::settings::StackCapture;
 use crate::stack::sys::{Question, Registers, Signal, Unanswered};
 use crate::stack::target::{Identity, Target};
 use crate::stack::trace::{NoStack, ThreadState};
+use on_cpu::LateStack;
 pub(crate) use on_cpu::OnCpuTracker;
 pub(super) use on_cpu::Status;
 use restartable::{has_lent_its_stack, is_restartable};
@@ -46,35 +47,40 @@ pub(crate) fn capture(
     }
     let began = clock::now();
     let stack = take(target, tracker, settings, until);
-    Some(captured(stack, target, settings, began))
+    let thread_state = thread_state(Thread(target.proc_id));
+    let capture_time = clock::now().saturating_duration_since(began);
+    let stack = stack.map_err(|unanswered| {
+        if let Some(question) = unanswered.left {
+            tracker.asked = Some(LateStack {
+                question,
+                thread_state: thread_state.clone(),
+                capture_time,
+            });
+        }
+        unanswered.reason
+    });
+    Some(Capture {
+        stack,
+        thread_state,
+        capture_time,
+        own: settings.own.clone(),
+    })
 }
 
 /// Returns the stack for which the thread was asked in vain, if it has answered since.
 pub(crate) fn answered_late(
-    target: Target,
     tracker: &mut OnCpuTracker,
     settings: &StackCapture,
 ) -> Option<Capture> {
-    let began = clock::now();
-    let answer = tracker.left.as_ref()?.answer()?;
-    tracker.left = None;
-    let stack = BacklogShare::reserve().ok_or(NoStack::Busy);
-    let stack = stack.map(|backlog| image(answer, backlog));
-    Some(captured(stack, target, settings, began))
-}
-
-fn captured(
-    stack: Result<Image, NoStack>,
-    target: Target,
-    settings: &StackCapture,
-    began: Instant,
-) -> Capture {
-    Capture {
-        stack,
-        thread_state: thread_state(Thread(target.proc_id)),
-        capture_time: clock::now().saturating_duration_since(began),
+    let backlog = BacklogShare::reserve()?;
+    let answer = tracker.left.as_ref()?.question.answer()?;
+    let late = tracker.left.take()?;
+    Some(Capture {
+        stack: Ok(image(answer, backlog)),
+        thread_state: late.thread_state,
+        capture_time: late.capture_time,
         own: settings.own.clone(),
-    }
+    })
 }
 
 pub(super) fn thread_state(thread: Thread) -> ThreadState {
@@ -155,7 +161,7 @@ fn take(
     tracker: &mut OnCpuTracker,
     settings: &StackCapture,
     until: Instant,
-) -> Result<Image, NoStack> {
+) -> Result<Image, Unanswered> {
     let signal = signal(settings, until);
     let backlog = BacklogShare::reserve().ok_or(NoStack::Busy)?;
     let memory = open_memory().map_err(|error| unreadable(&error))?;
@@ -182,31 +188,21 @@ fn take(
                     return Ok(Image::new(registers, bytes, read, backlog));
                 }
             }
-            Step::Ask(mut signal) => {
-                match check_signal(thread, &activity, tracker, signal.number) {
-                    Ok(()) => {}
-                    // If the signal is shared, it may be the program's own, which must get it.
-                    Err(NoStack::NoAnswer) if tracker.left.is_none() && !signal.shared => {
-                        signal.is_pending = true;
-                    }
-                    Err(NoStack::WouldInterrupt) => {
-                        reason = NoStack::WouldInterrupt;
-                        continue;
-                    }
-                    Err(other) => return Err(other),
+            Step::Ask(signal) => match check_signal(thread, &activity, tracker, signal.number) {
+                Err(NoStack::WouldInterrupt) => reason = NoStack::WouldInterrupt,
+                // One of ours is pending, and may have been sent to ask for the task only.
+                Err(NoStack::NoAnswer) if tracker.left.is_none() && signal.is_ours_alone() => {
+                    return take_by_signal(target, signal, settings.bytes, memory, backlog);
                 }
-                let taken = take_by_signal(target, signal, settings.bytes, memory, backlog);
-                return taken.map_err(|unanswered| {
-                    tracker.left = unanswered.left.filter(|_| !signal.shared);
-                    unanswered.reason
-                });
-            }
+                Err(other) => return Err(other.into()),
+                Ok(()) => return take_by_signal(target, signal, settings.bytes, memory, backlog),
+            },
             Step::TryAgain => {}
-            Step::GiveUp(reason) => return Err(reason),
+            Step::GiveUp(reason) => return Err(reason.into()),
         }
         was_running = activity == Activity::Running;
     }
-    Err(reason)
+    Err(reason.into())
 }
 
 /// Copies up to `wanted` bytes of a blocked thread's stack, and returns how many of them could be read.
@@ -285,8 +281,20 @@ pub(super) fn take_by_signal(
     memory: File,
     backlog: BacklogShare,
 ) -> Result<Image, Unanswered> {
-    let answer = signal.ask(target.id, Question::new(Some(memory), wanted))?;
+    let asked = signal.ask(target.id, Question::new(Some(memory), wanted));
+    let answer = asked.map_err(|unanswered| Unanswered {
+        left: unanswered
+            .left
+            .filter(|_| is_pending(Thread(target.proc_id), signal.number)),
+        ..unanswered
+    })?;
     Ok(image(answer, backlog))
+}
+
+/// Whether the signal has not reached the thread, and will: it is not masked.
+fn is_pending(thread: Thread, signal: i32) -> bool {
+    let status = Status::of(thread);
+    status.is_some_and(|status| status.check_delivery(signal) == Err(NoStack::NoAnswer))
 }
 
 fn image(answer: Question, backlog: BacklogShare) -> Image {
@@ -303,7 +311,6 @@ pub(super) fn signal(settings: &StackCapture, until: Instant) -> Option<Signal> 
         shared: settings.shared,
         // Leaves time to ask other threads as well.
         until: now + until.saturating_duration_since(now) / 2,
-        is_pending: false,
     })
 }
 

@@ -8,7 +8,6 @@ use std::mem;
 use std::os::fd::AsRawFd;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use tokio::{runtime, task};
@@ -17,7 +16,7 @@ use super::slot::Slot;
 use super::{program, raw};
 use crate::stack::target::Identity;
 
-/// How many questions may wait for threads that are in long system calls.
+/// One slot is for the question that is waited for. The others are for threads in long system calls.
 const SLOT_COUNT: usize = 8;
 
 pub(super) static SLOTS: [Slot<Question>; SLOT_COUNT] = [const { Slot::new() }; SLOT_COUNT];
@@ -34,8 +33,6 @@ thread_local! {
 /// What a thread is asked, and what it answers.
 #[derive(Debug)]
 pub(in super::super) struct Question {
-    /// Tells this question from all others.
-    pub(super) number: u64,
     /// The memory of this process, from which the stack is copied. `None` if no stack is wanted.
     pub(in super::super) memory: Option<File>,
     /// Has the length that is wanted of the stack. The answer fills its beginning.
@@ -67,9 +64,7 @@ pub(in super::super) struct Others {
 impl Question {
     /// Asks for up to `wanted` bytes of the stack.
     pub(in super::super) fn new(memory: Option<File>, wanted: usize) -> Question {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         Question {
-            number: NEXT.fetch_add(1, Ordering::Relaxed),
             memory,
             stack: vec![0; wanted],
             filled: 0,
@@ -112,7 +107,7 @@ pub(super) extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, cont
     let thread = raw::own_id();
     let mut has_answered = false;
     for slot in &SLOTS {
-        has_answered |= slot.answer(thread, |question| {
+        has_answered |= slot.answer(thread, signal as u8, |question| {
             question.answer(registers(context.cast()));
         });
     }

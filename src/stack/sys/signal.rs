@@ -5,12 +5,13 @@ use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::handler::{self, BEFORE, Question, SLOTS};
-use super::slot::Slot;
+use super::slot::{Address, Slot};
 use super::threads;
 use crate::clock;
 use crate::stack::trace::NoStack;
@@ -32,8 +33,6 @@ pub(in super::super) struct Signal {
     pub(in super::super) shared: bool,
     /// Ends the wait for an answer.
     pub(in super::super) until: Instant,
-    /// Whether an earlier one of ours has not reached the thread yet. It will do: none is sent.
-    pub(in super::super) is_pending: bool,
 }
 
 /// Why there is no answer.
@@ -50,12 +49,12 @@ impl From<NoStack> for Unanswered {
     }
 }
 
-/// A question that its thread has not answered in time. The thread answers when it is back from the system call, or
-/// on a CPU, in which the signal has found it: so the answer shows what it did when it was asked, however late.
-/// Dropping this withdraws the question, and so do too many later ones.
+/// A question that its thread has not answered in time. While the signal is pending and not masked, the thread has not
+/// been back from the system call in which the signal has found it, or has got no CPU. It answers before it does
+/// anything else, so the answer shows what it did when it was asked. Dropping this withdraws the question.
 pub(in super::super) struct LeftQuestion {
     slot: &'static Slot<Question>,
-    number: u64,
+    address: Address,
 }
 
 impl LeftQuestion {
@@ -65,20 +64,19 @@ impl LeftQuestion {
     }
 
     fn any_answer(&self) -> Option<Question> {
-        self.slot.collect(|answer| answer.number == self.number)
+        self.slot.collect(self.address)
     }
 }
 
 impl Drop for LeftQuestion {
     fn drop(&mut self) {
-        let is_this = |left: &Question| left.number == self.number;
-        drop(self.slot.withdraw(is_this));
+        drop(self.slot.withdraw(self.address));
     }
 }
 
 impl fmt::Debug for LeftQuestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LeftQuestion({})", self.number)
+        write!(f, "LeftQuestion({:?})", self.address)
     }
 }
 
@@ -102,13 +100,8 @@ impl Signal {
             // No time is left for an answer.
             return Err(NoStack::NoAnswer.into());
         }
-        let left = leave(thread, question).ok_or(NoStack::NoAnswer)?;
-        let sent = if self.is_pending {
-            NO_SIGNAL
-        } else {
-            self.number
-        };
-        send(thread, sent)?;
+        let left = self.leave(thread, question).ok_or(NoStack::NoAnswer)?;
+        send(thread, self.number)?;
         let answer = self.wait(left)?;
         meant(answer).ok_or(NoStack::Moved.into())
     }
@@ -133,13 +126,41 @@ impl Signal {
                 return Ok(answer);
             }
             if is_over {
+                // The next question wants a slot, and the program its own signals.
+                let may_stay = self.is_ours_alone() && SLOTS.iter().any(Slot::is_empty);
                 return Err(Unanswered {
                     reason: NoStack::NoAnswer,
-                    left: Some(left),
+                    left: may_stay.then_some(left),
                 });
             }
             sleep(POLL_INTERVAL);
         }
+    }
+
+    /// Whether the program had no handler for the signal when ours was installed.
+    pub(in super::super) fn is_ours_alone(self) -> bool {
+        let before = usize::try_from(self.number)
+            .ok()
+            .and_then(|number| BEFORE.get(number)?.get());
+        before.is_some_and(|before| !is_handled(before))
+    }
+
+    /// Leaves a question in a slot. Returns `None` if there is none, as handlers that have got no CPU since are
+    /// answering.
+    fn leave(self, thread: u32, question: Question) -> Option<LeftQuestion> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let address = Address {
+            thread,
+            signal: u8::try_from(self.number).ok()?,
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+        };
+        if !SLOTS.iter().any(Slot::is_empty) {
+            // These were withdrawn while they were being answered.
+            SLOTS.iter().for_each(|slot| drop(slot.evict()));
+        }
+        let slot = SLOTS.iter().find(|slot| slot.is_empty())?;
+        slot.ask(address, question).ok()?;
+        Some(LeftQuestion { slot, address })
     }
 
     /// Installs the handler, or checks that it is still installed.
@@ -173,22 +194,6 @@ impl Signal {
 /// Without Tokio, it is another thread that has answered, which has the id of the one that was meant and has ended.
 fn meant(answer: Question) -> Option<Question> {
     answer.runs_tokio.then_some(answer)
-}
-
-/// Leaves a question in a slot. If none is empty, an earlier question gives way. Returns `None` if that one is being
-/// answered right now.
-fn leave(thread: u32, question: Question) -> Option<LeftQuestion> {
-    let number = question.number;
-    let mut question = Some(question);
-    let mut ask = |slot: &'static Slot<Question>| {
-        question = slot.ask(thread, question.take()?).err();
-        question.is_none().then_some(LeftQuestion { slot, number })
-    };
-    SLOTS.iter().find_map(&mut ask).or_else(|| {
-        let slot = &SLOTS[usize::try_from(number).unwrap_or_default() % SLOTS.len()];
-        drop(slot.withdraw(|_| true));
-        ask(slot)
-    })
 }
 
 fn is_ours(action: &libc::sigaction) -> bool {

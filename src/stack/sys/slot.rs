@@ -1,6 +1,6 @@
 //! A slot in which the watchdog leaves a question and a signal handler answers it.
 //!
-//! One word says whose turn it is, and which thread the question is for. Whoever has moved the word to
+//! One word says whose turn it is, and whom the question is for. Whoever has moved the word to
 //! `WRITING` or `ANSWERING` owns the value until it moves the word on. Nobody waits here: a handler cannot,
 //! and the watchdog must not.
 
@@ -20,12 +20,44 @@ use loom::{
 const EMPTY: u64 = 0;
 /// The asking side puts a value in or takes one out.
 const WRITING: u64 = 1;
-/// The slot has a question; the thread's id is in the upper half of the word.
+/// The slot has a question.
 const ASKED: u64 = 2;
 /// The handler is answering the question.
 const ANSWERING: u64 = 3;
 /// The slot has an answer.
 const ANSWERED: u64 = 4;
+
+/// The bits of the word that have the state; above are 7 of the signal, 22 of the number, and those of the thread.
+const STATE: u64 = 0b111;
+const SIGNAL: u64 = 0x7f << 3;
+const NUMBER: u64 = 0x3f_ffff << 10;
+
+/// Whom a question is for, and by which signal. The number tells it from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) thread: u32,
+    pub(super) signal: u8,
+    pub(super) number: u32,
+}
+
+impl Address {
+    /// The word of a slot that has this question, or its answer.
+    fn word(self, state: u64) -> u64 {
+        let [thread, number] = [self.thread, self.number].map(u64::from);
+        let signal = u64::from(self.signal);
+        thread << 32 | number << 10 & NUMBER | signal << 3 & SIGNAL | state
+    }
+}
+
+/// Whether the word is that of a question for this thread by this signal.
+fn is_asked(word: u64, thread: u32, signal: u8) -> bool {
+    let any = Address {
+        thread,
+        signal,
+        number: 0,
+    };
+    word & !NUMBER == any.word(ASKED)
+}
 
 pub(super) struct Slot<T> {
     turn: AtomicU64,
@@ -53,47 +85,58 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Leaves a question for `thread`. Fails if the slot is not empty.
-    pub(super) fn ask(&self, thread: u32, question: T) -> Result<(), T> {
+    /// Leaves a question. Fails if the slot is not empty.
+    pub(super) fn ask(&self, address: Address, question: T) -> Result<(), T> {
         if !self.advance(EMPTY, WRITING) {
             return Err(question);
         }
         self.access(|value| *value = Some(question));
-        self.turn.store(asked(thread), Ordering::Release);
+        self.turn.store(address.word(ASKED), Ordering::Release);
         Ok(())
     }
 
-    /// Called by the handler on `thread`: applies `work` to the question if it is for this thread, and returns
+    /// Called by the handler of `signal` on `thread`: applies `work` to the question if it is for these, and returns
     /// whether it was. Neither allocates nor frees.
-    pub(super) fn answer(&self, thread: u32, work: impl FnOnce(&mut T)) -> bool {
-        if !self.advance(asked(thread), ANSWERING) {
+    pub(super) fn answer(&self, thread: u32, signal: u8, work: impl FnOnce(&mut T)) -> bool {
+        let asked = self.turn.load(Ordering::Relaxed);
+        let with_state = |state| asked & !STATE | state;
+        if !is_asked(asked, thread, signal) || !self.advance(asked, with_state(ANSWERING)) {
             return false;
         }
         self.access(|value| value.as_mut().map(work));
-        self.turn.store(ANSWERED, Ordering::Release);
+        self.turn.store(with_state(ANSWERED), Ordering::Release);
         true
     }
 
-    /// Takes the answer, if there is one and it is wanted.
-    pub(super) fn collect(&self, is_wanted: impl FnOnce(&T) -> bool) -> Option<T> {
-        self.take_at(ANSWERED, is_wanted)
+    /// Takes the answer to this question, if there is one.
+    pub(super) fn collect(&self, address: Address) -> Option<T> {
+        self.take_at(address.word(ANSWERED))
     }
 
-    /// Takes the question back, or the answer if there is one by now, if it is wanted. Returns `None` while the
-    /// handler is answering: then the question stays until a later call.
-    pub(super) fn withdraw(&self, is_wanted: impl Fn(&T) -> bool) -> Option<T> {
-        let turn = self.turn.load(Ordering::Relaxed);
-        let question = is_asked(turn).then(|| self.take_at(turn, &is_wanted));
-        question.flatten().or_else(|| self.collect(is_wanted))
+    /// Takes this question back, or the answer if there is one by now. Returns `None` while the handler is
+    /// answering: then the answer stays.
+    pub(super) fn withdraw(&self, address: Address) -> Option<T> {
+        let question = self.take_at(address.word(ASKED));
+        question.or_else(|| self.collect(address))
     }
 
-    fn take_at(&self, turn: u64, is_wanted: impl FnOnce(&T) -> bool) -> Option<T> {
+    /// Takes whatever question or answer there is.
+    pub(super) fn evict(&self) -> Option<T> {
+        let word = self.turn.load(Ordering::Relaxed);
+        let is_taken = matches!(word & STATE, ASKED | ANSWERED);
+        is_taken.then(|| self.take_at(word)).flatten()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.turn.load(Ordering::Relaxed) == EMPTY
+    }
+
+    fn take_at(&self, turn: u64) -> Option<T> {
         if !self.advance(turn, WRITING) {
             return None;
         }
-        let taken = self.access(|value| value.take_if(|value| is_wanted(value)));
-        let next = if taken.is_some() { EMPTY } else { turn };
-        self.turn.store(next, Ordering::Release);
+        let taken = self.access(Option::take);
+        self.turn.store(EMPTY, Ordering::Release);
         taken
     }
 
@@ -118,12 +161,13 @@ impl<T> Slot<T> {
     }
 }
 
-fn asked(thread: u32) -> u64 {
-    u64::from(thread) << 32 | ASKED
-}
-
-fn is_asked(turn: u64) -> bool {
-    turn & u64::from(u32::MAX) == ASKED
+#[cfg(test)]
+fn to(thread: u32, number: u32) -> Address {
+    Address {
+        thread,
+        signal: 23,
+        number,
+    }
 }
 
 #[cfg(all(test, not(loopmon_loom)))]
@@ -131,39 +175,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_question_goes_to_one_thread_and_is_answered_once() {
+    fn a_question_goes_to_one_thread_and_signal_and_is_answered_once() {
         let slot = Slot::new();
-        assert_eq!(slot.collect(|_| true), None);
-        slot.ask(7, 1).unwrap();
-        assert_eq!(slot.ask(8, 5), Err(5));
-        assert!(!slot.answer(8, |value| *value = 3));
-        assert_eq!(slot.collect(|_| true), None);
-        assert!(slot.answer(7, |value| *value += 1));
-        assert!(!slot.answer(7, |value| *value += 1));
-        assert_eq!(slot.collect(|value| *value == 1), None);
-        assert_eq!(slot.collect(|value| *value == 2), Some(2));
-        assert_eq!(slot.collect(|_| true), None);
+        assert_eq!(slot.collect(to(7, 1)), None);
+        slot.ask(to(7, 1), 1).unwrap();
+        assert_eq!(slot.ask(to(8, 2), 5), Err(5));
+        assert!(!slot.answer(8, 23, |value| *value = 3));
+        assert!(!slot.answer(7, 24, |value| *value = 3));
+        assert_eq!(slot.collect(to(7, 1)), None);
+        assert!(slot.answer(7, 23, |value| *value += 1));
+        assert!(!slot.answer(7, 23, |value| *value += 1));
+        assert_eq!(slot.collect(to(7, 2)), None);
+        assert_eq!(slot.collect(to(7, 1)), Some(2));
+        assert!(slot.is_empty());
     }
 
     #[test]
     fn a_question_stays_until_it_is_withdrawn() {
         let slot = Slot::new();
-        slot.ask(7, 1).unwrap();
-        assert_eq!(slot.withdraw(|value| *value == 2), None);
-        assert_eq!(slot.withdraw(|_| true), Some(1));
-        assert!(!slot.answer(7, |_| ()));
-        slot.ask(7, 2).unwrap();
-        assert!(slot.answer(7, |value| {
+        slot.ask(to(7, 1), 1).unwrap();
+        assert_eq!(slot.withdraw(to(7, 2)), None);
+        assert_eq!(slot.withdraw(to(7, 1)), Some(1));
+        assert!(!slot.answer(7, 23, |_| ()));
+        slot.ask(to(7, 2), 2).unwrap();
+        assert!(slot.answer(7, 23, |value| {
             // The watchdog gives up while the handler is answering.
-            assert_eq!(slot.collect(|_| true), None);
-            assert_eq!(slot.withdraw(|_| true), None);
-            assert_eq!(slot.ask(8, 9), Err(9));
+            assert_eq!(slot.withdraw(to(7, 2)), None);
+            assert_eq!(slot.evict(), None);
+            assert_eq!(slot.ask(to(8, 3), 9), Err(9));
             *value = 3;
         }));
-        assert_eq!(slot.ask(8, 9), Err(9));
-        assert_eq!(slot.withdraw(|_| true), Some(3));
-        slot.ask(8, 4).unwrap();
-        assert_eq!(slot.withdraw(|_| true), Some(4));
+        assert_eq!(slot.ask(to(8, 3), 9), Err(9));
+        assert_eq!(slot.evict(), Some(3));
+        slot.ask(to(8, 3), 4).unwrap();
+        assert_eq!(slot.withdraw(to(8, 3)), Some(4));
     }
 }
 
@@ -179,58 +224,62 @@ mod loom_tests {
     fn a_question_is_answered_whole_or_comes_back_as_it_was() {
         loom::model(|| {
             let slot = Arc::new(Slot::new());
-            slot.ask(7, [0, 0]).unwrap();
+            slot.ask(to(7, 1), [0, 0]).unwrap();
             let handler = thread::spawn({
                 let slot = Arc::clone(&slot);
                 move || {
-                    let first = slot.answer(7, |value| *value = [1, 1]);
-                    let second = slot.answer(7, |value| *value = [2, 2]);
+                    let first = slot.answer(7, 23, |value| *value = [1, 1]);
+                    let second = slot.answer(7, 23, |value| *value = [2, 2]);
                     (first, second)
                 }
             });
-            let given_back = slot.withdraw(|_| true);
+            let given_back = slot.withdraw(to(7, 1));
             // The next question, to the same thread.
-            let asked_again = slot.ask(7, [5, 5]).is_ok();
+            let asked_again = slot.ask(to(7, 2), [5, 5]).is_ok();
             let (first, second) = handler.join().unwrap();
-            let last = slot.withdraw(|_| true);
+            let late = slot.withdraw(to(7, 1));
+            let last = slot.withdraw(to(7, 2));
+            assert_eq!(last.is_some(), asked_again);
             match given_back {
-                Some([0, 0] | [1, 1]) => assert!(asked_again),
-                None => assert!(first),
+                Some([0, 0] | [1, 1]) => assert!(asked_again && late.is_none()),
+                // It was withdrawn too late.
+                None => assert!(first && (asked_again || late == Some([1, 1]))),
                 other => panic!("{other:?}"),
             }
-            let served = u32::from(first) + u32::from(second);
-            assert!(last.is_some());
             match last {
-                // The first question, withdrawn too late.
-                Some([1, 1]) if !asked_again => assert_eq!((given_back, served), (None, 1)),
                 Some([1, 1]) => assert!(first && !second),
-                Some([2, 2]) => assert!(second && asked_again),
-                Some([5, 5]) => assert!(asked_again && !second),
+                Some([2, 2]) => assert!(second),
+                Some([5, 5]) => assert!(!second),
+                None => assert!(!second),
                 other => panic!("{other:?}"),
             }
         });
     }
 
-    /// The next question may be to another thread.
+    /// Whoever drops a question that has given way disturbs no handler.
     #[test]
     fn a_question_that_was_left_is_answered_late_or_gives_way() {
         loom::model(|| {
             let slot = Arc::new(Slot::new());
-            slot.ask(7, [0, 0]).unwrap();
+            slot.ask(to(7, 1), [0, 0]).unwrap();
             let handler = thread::spawn({
                 let slot = Arc::clone(&slot);
-                move || slot.answer(7, |value| *value = [1, 1])
+                move || slot.answer(7, 23, |value| *value = [1, 1])
             });
-            let late = slot.collect(|answer| *answer == [1, 1]);
-            slot.withdraw(|_| true);
-            let asked_again = slot.ask(8, [5, 5]).is_ok();
+            assert_eq!(slot.withdraw(to(7, 2)), None);
+            let late = slot.collect(to(7, 1));
+            let evicted = slot.evict();
+            let asked_again = slot.ask(to(8, 3), [5, 5]).is_ok();
             let answered = handler.join().unwrap();
+            // Nothing but the eviction keeps the handler from it.
+            assert!(answered || evicted == Some([0, 0]));
             assert!(late.is_none() || answered && asked_again);
-            match slot.withdraw(|_| true) {
-                Some([5, 5]) => assert!(asked_again),
-                Some([1, 1]) => assert!(answered && !asked_again),
-                other => panic!("{other:?}"),
+            if asked_again {
+                assert_eq!(slot.withdraw(to(8, 3)), Some([5, 5]));
+            } else {
+                assert_eq!(slot.withdraw(to(7, 1)), Some([1, 1]));
             }
+            assert!(slot.is_empty());
         });
     }
 }

@@ -113,7 +113,6 @@ mod tests {
                 number: 49,
                 shared: false,
                 until: clock::now() + Duration::from_secs(5),
-                is_pending: false,
             };
             let reply = signal.ask(raw::own_id(), Question::new(None, 0));
             READY.remove(place);

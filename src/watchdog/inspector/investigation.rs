@@ -244,7 +244,7 @@ impl Investigation {
             return mailboxes.answer(self.id, due.number, Findings::NoStall);
         }
         let is_unattended = due.hint == Some(Cause::Unattended);
-        self.probe.take_late(self.thread.as_ref());
+        self.probe.take_late();
         let live = self.last;
         let mut evidence = match live {
             Some(last) => CaseEvidence {

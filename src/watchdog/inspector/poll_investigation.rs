@@ -151,7 +151,7 @@ impl PollInvestigation {
         if self.is_held {
             return mailboxes.answer(self.id, due.number, Findings::NoStall);
         }
-        self.probe.take_late(self.thread.as_ref());
+        self.probe.take_late();
         let live = self.last;
         let evidence = live.unwrap_or_else(|| {
             let (over, threshold) = (self.evidence(due.at), self.subject.threshold);

@@ -186,10 +186,9 @@ impl RootCase {
         }
         self.take_late();
         let snapshot = StackSnapshot::take(target, &mut self.tracker, &settings, until);
-        if !self.is_stuck() {
-            return self.tracker.withdraw();
-        }
-        let Some(snapshot) = snapshot else {
+        let goes_on = self.is_stuck();
+        self.tracker.conclude(goes_on);
+        let Some(snapshot) = snapshot.filter(|_| goes_on) else {
             return;
         };
         if snapshot.shows_calls() || self.snapshot.is_none() || self.lacks_stack() {
@@ -199,12 +198,10 @@ impl RootCase {
 
     /// Takes the stack for which the thread was asked in vain, if it has answered since.
     fn take_late(&mut self) {
-        let settings = &self.subject.stack_capture;
-        let late = self
-            .root
-            .target()
-            .and_then(|target| StackSnapshot::answered_late(target, &mut self.tracker, settings));
-        self.snapshot = late.or(self.snapshot.take());
+        let late = StackSnapshot::answered_late(&mut self.tracker, &self.subject.stack_capture);
+        if late.is_some() && self.lacks_stack() {
+            self.snapshot = late;
+        }
     }
 
     /// The stall is over.

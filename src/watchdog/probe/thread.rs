@@ -106,10 +106,9 @@ impl ThreadProbe {
             return;
         };
         let snapshot = StackSnapshot::take(target, &mut self.tracker, &self.settings, until);
-        if !is_stuck() {
-            return self.tracker.withdraw();
-        }
-        if let Some(snapshot) = snapshot {
+        let goes_on = is_stuck();
+        self.tracker.conclude(goes_on);
+        if let Some(snapshot) = snapshot.filter(|_| goes_on) {
             self.keep(snapshot);
         }
     }
@@ -126,7 +125,7 @@ impl ThreadProbe {
         let Some(target) = thread.and_then(OsThread::target) else {
             return false;
         };
-        self.take_late(thread);
+        self.take_late();
         let (settings, tracker) = (&self.settings, &mut self.tracker);
         let snapshot = StackSnapshot::take(target, tracker, settings, until);
         let identity = match &snapshot {
@@ -135,8 +134,9 @@ impl ThreadProbe {
             }
             _ => stack::identify(target, tracker, settings, until),
         };
-        if !is_stuck() {
-            self.tracker.withdraw();
+        let goes_on = is_stuck();
+        self.tracker.conclude(goes_on);
+        if !goes_on {
             return false;
         }
         self.retries = RETRIES;
@@ -145,9 +145,11 @@ impl ThreadProbe {
         }
         // The task of before says nothing of the present.
         self.task = None;
-        let Some(identity) = identity else {
-            return false;
-        };
+        identity.is_some_and(|identity| self.compare(identity))
+    }
+
+    /// Compares an answer with the one before. Returns what `take` does.
+    fn compare(&mut self, identity: Identity) -> bool {
         let Some(before) = self.identity.replace(identity) else {
             return false;
         };
@@ -160,13 +162,14 @@ impl ThreadProbe {
 
     /// Keeps a snapshot, unless it has no stack and the present one has.
     fn keep(&mut self, snapshot: Arc<StackSnapshot>) {
-        let has_none = self
-            .snapshot
-            .as_ref()
-            .is_none_or(|snapshot| !snapshot.shows_calls());
-        if snapshot.shows_calls() || has_none {
+        if snapshot.shows_calls() || self.has_no_calls() {
             self.snapshot = Some(snapshot);
         }
+    }
+
+    fn has_no_calls(&self) -> bool {
+        let snapshot = self.snapshot.as_ref();
+        snapshot.is_none_or(|snapshot| !snapshot.shows_calls())
     }
 
     /// Tries again to capture a stack, at each tick after the first report, if there is none yet. If
@@ -180,11 +183,8 @@ impl ThreadProbe {
         let Some(target) = thread.and_then(OsThread::target) else {
             return;
         };
-        self.take_late(thread);
-        let shows_none = self
-            .snapshot
-            .as_ref()
-            .is_some_and(|snapshot| !snapshot.shows_calls());
+        self.take_late();
+        let shows_none = self.snapshot.is_some() && self.has_no_calls();
         let has_time = || until.saturating_duration_since(clock::now()) >= WORTH_A_RETRY;
         if !shows_none || self.retries == 0 || !has_time() {
             stack::follow(target, &mut self.tracker, &self.settings);
@@ -192,25 +192,24 @@ impl ThreadProbe {
         }
         self.retries -= 1;
         let snapshot = StackSnapshot::take(target, &mut self.tracker, &self.settings, until);
-        if !is_stuck() {
-            return self.tracker.withdraw();
-        }
-        if let Some(snapshot) = snapshot.filter(|snapshot| snapshot.shows_calls()) {
+        let goes_on = is_stuck();
+        self.tracker.conclude(goes_on);
+        if let Some(snapshot) = snapshot.filter(|snapshot| goes_on && snapshot.shows_calls()) {
             self.snapshot = Some(snapshot);
         }
     }
 
     /// Takes the stack for which the thread was asked in vain, if it has answered since, as after one long system
     /// call. It shows what the thread did when it was asked; and the worker was seen to be stuck after that.
-    pub(in crate::watchdog) fn take_late(&mut self, thread: Option<&OsThread>) {
-        let Some(target) = thread.and_then(OsThread::target) else {
+    pub(in crate::watchdog) fn take_late(&mut self) {
+        let late = StackSnapshot::answered_late(&mut self.tracker, &self.settings);
+        let Some(late) = late.filter(|_| self.has_no_calls()) else {
             return;
         };
-        let snapshot = StackSnapshot::answered_late(target, &mut self.tracker, &self.settings);
-        if let Some(snapshot) = snapshot {
-            self.identity = snapshot.identity();
-            self.keep(snapshot);
+        if let Some(identity) = late.identity() {
+            self.compare(identity);
         }
+        self.snapshot = Some(late);
     }
 
     pub(in crate::watchdog) fn snapshot(&self) -> Option<Arc<StackSnapshot>> {

@@ -39,12 +39,12 @@ fn reads_here() {
     // SAFETY: nobody else has it.
     let hole = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(hole) });
     hole.set_len(2 << 30).unwrap();
-    let mut bytes = vec![0_u8; 2 << 20];
+    let mut bytes = vec![0_u8; 64 << 20];
     let part = libc::iovec {
         iov_base: bytes.as_mut_ptr().cast(),
         iov_len: bytes.len(),
     };
-    let parts = [part; 1_023];
+    let parts = [part; 31];
     // SAFETY: each part is this vector.
     let read = unsafe { libc::readv(hole.as_raw_fd(), parts.as_ptr(), parts.len() as i32) };
     assert!(read > 1 << 30);
@@ -181,13 +181,21 @@ fn name_the_function_that_blocks() {
     }
 }
 
-/// The thread answers when it is back from the call: in time for the report of the end.
+/// The thread answers when it is back from the call: in time for the report of the end. On a crowded machine, the call
+/// may be over before it is asked.
 #[test]
 fn name_the_function_that_makes_a_long_system_call() {
     for runtime in runtimes() {
-        let monitor = watching().stall_threshold(READ / 2);
-        let (stalls, _) = reports_of(&runtime, monitor, reads_here, READ);
-        assert_blames(&trace(&stalls[stalls.len() - 1..]), "reads_here");
+        let end = || {
+            let monitor = watching().stall_threshold(READ / 2);
+            let (mut stalls, _) = reports_of(&runtime, monitor, reads_here, READ);
+            stalls.pop().unwrap()
+        };
+        let shows_calls =
+            |end: &Stall| end.trace.as_ref().is_some_and(|it| it.no_stack().is_none());
+        let ends = std::iter::repeat_with(end).take(5);
+        let end = ends.into_iter().find(shows_calls);
+        assert_blames(&end.unwrap().trace.unwrap(), "reads_here");
     }
 }
 

@@ -20,19 +20,30 @@ use std::time::Duration;
 
 use crate::procfs::Thread;
 use crate::stack::sys::LeftQuestion;
-use crate::stack::trace::NoStack;
+use crate::stack::trace::{NoStack, ThreadState};
 
 /// Exceeds what it takes to leave a call that has timed out. The kernel updates the time on a CPU every 1
 /// to 10 ms.
 const TIME_TO_LEAVE_A_CALL: Duration = Duration::from_millis(1);
 
-/// Follows one thread, to know whether it runs the program's own code.
+/// Follows one thread, to know whether it runs the program's own code, and what it has been asked.
 #[derive(Debug, Default)]
 pub(crate) struct OnCpuTracker {
     /// Holds the first observation since the thread last slept.
     baseline: Option<Baseline>,
     /// The last question for a stack, if the thread has not answered it in time.
-    pub(super) left: Option<LeftQuestion>,
+    pub(super) asked: Option<LateStack>,
+    /// One that the thread was asked during the stall, for certain.
+    pub(super) left: Option<LateStack>,
+}
+
+/// A stack for which the thread was asked and has not answered yet.
+#[derive(Debug)]
+pub(super) struct LateStack {
+    pub(super) question: LeftQuestion,
+    /// What the system reported when it was asked.
+    pub(super) thread_state: ThreadState,
+    pub(super) capture_time: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,9 +120,11 @@ impl Status {
 }
 
 impl OnCpuTracker {
-    /// Withdraws the question that the thread has not answered.
-    pub(crate) fn withdraw(&mut self) {
-        self.left = None;
+    /// Ends an attempt to take a stack. If the stall goes on, an answer may come late.
+    pub(crate) fn conclude(&mut self, goes_on: bool) {
+        if let Some(asked) = self.asked.take().filter(|_| goes_on) {
+            self.left = Some(asked);
+        }
     }
 
     /// Observes the thread. Returns its status if it has run for a while since it last slept.
