@@ -35,8 +35,8 @@
 //! **On which stack.** It runs on an alternate stack, as the thread may have little left of its own. That has
 //! room for the most that the kernel saves (`AT_MINSIGSTKSZ`: 12 KiB with AMX) and for `HANDLER_BYTES`, on top
 //! of another handler of as much and 8 KiB. A thread whose alternate stack is smaller gets another
-//! (`alternate`) for the rest of its life. The handler was measured to use 1.0 KiB in a dev build, less than
-//! 0.1 KiB in a release build, and 3.1 KiB under AddressSanitizer, with AMX in use where there is any
+//! (`alternate`) for the rest of its life. The handler was measured to use 1.2 KiB in a dev build, less than
+//! 0.2 KiB in a release build, and 3.5 KiB under AddressSanitizer, with AMX in use where there is any
 //! (`the_handler_takes_no_more_of_the_stack_than_it_is_given_room_for`).
 //!
 //! **Under which mask.** All signals wait until it returns. So a profiler's handler, which expects a whole stack,

@@ -105,11 +105,10 @@ pub(super) fn is_in_main_program() -> bool {
 
 pub(super) extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     let thread = raw::own_id();
+    let registers = registers(context.cast());
     let mut has_answered = false;
     for slot in &SLOTS {
-        has_answered |= slot.answer(thread, signal as u8, |question| {
-            question.answer(registers(context.cast()));
-        });
+        has_answered |= slot.answer(thread, signal as u8, |question| question.answer(registers));
     }
     if !has_answered {
         pass_on(signal, info, context);

@@ -43,20 +43,14 @@ pub(super) struct Address {
 impl Address {
     /// The word of a slot that has this question, or its answer.
     fn word(self, state: u64) -> u64 {
-        let [thread, number] = [self.thread, self.number].map(u64::from);
-        let signal = u64::from(self.signal);
-        thread << 32 | number << 10 & NUMBER | signal << 3 & SIGNAL | state
+        let number = u64::from(self.number) << 10 & NUMBER;
+        word(self.thread, self.signal, state) | number
     }
 }
 
-/// Whether the word is that of a question for this thread by this signal.
-fn is_asked(word: u64, thread: u32, signal: u8) -> bool {
-    let any = Address {
-        thread,
-        signal,
-        number: 0,
-    };
-    word & !NUMBER == any.word(ASKED)
+/// The word without the number. The handler needs it, so it uses little stack.
+fn word(thread: u32, signal: u8, state: u64) -> u64 {
+    u64::from(thread) << 32 | u64::from(signal) << 3 & SIGNAL | state
 }
 
 pub(super) struct Slot<T> {
@@ -99,12 +93,13 @@ impl<T> Slot<T> {
     /// whether it was. Neither allocates nor frees.
     pub(super) fn answer(&self, thread: u32, signal: u8, work: impl FnOnce(&mut T)) -> bool {
         let asked = self.turn.load(Ordering::Relaxed);
-        let with_state = |state| asked & !STATE | state;
-        if !is_asked(asked, thread, signal) || !self.advance(asked, with_state(ANSWERING)) {
+        if asked & !NUMBER != word(thread, signal, ASKED)
+            || !self.advance(asked, asked ^ ASKED ^ ANSWERING)
+        {
             return false;
         }
         self.access(|value| value.as_mut().map(work));
-        self.turn.store(with_state(ANSWERED), Ordering::Release);
+        self.turn.store(asked ^ ASKED ^ ANSWERED, Ordering::Release);
         true
     }
 
