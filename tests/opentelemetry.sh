@@ -23,9 +23,9 @@ printed=$files/printed
 collector=
 stop() {
     if [[ -n $collector ]]; then
-        # It may have ended by itself. And `wait` tells how it was ended, which is no fault.
+        # It may have ended by itself. And how it was ended is no fault.
         kill "$collector" 2>/dev/null || echo "the collector had ended"
-        wait "$collector" || true
+        wait "$collector" || echo "the collector ended with $?"
         collector=
     fi
 }

@@ -29,7 +29,7 @@ work=$(mktemp -d "$target/prometheus.XXXXXX")
 started=()
 clean_up() {
     # Some may have ended by themselves.
-    kill "${started[@]}" 2>/dev/null || true
+    kill "${started[@]}" 2>/dev/null || echo "some had ended"
     wait
     rm -r "$work"
 }

@@ -190,12 +190,14 @@ fn take(
             }
             Step::Ask(signal) => match check_signal(thread, &activity, tracker, signal.number) {
                 Err(NoStack::WouldInterrupt) => reason = NoStack::WouldInterrupt,
-                // One of ours is pending, and may have been sent to ask for the task only.
-                Err(NoStack::NoAnswer) if tracker.left.is_none() && signal.is_ours_alone() => {
+                Err(NoStack::NoAnswer) if tracker.left.is_some() || !signal.is_ours_alone() => {
+                    return Err(NoStack::NoAnswer.into());
+                }
+                // One of ours may be pending that was sent to ask for the task only.
+                Ok(()) | Err(NoStack::NoAnswer) => {
                     return take_by_signal(target, signal, settings.bytes, memory, backlog);
                 }
                 Err(other) => return Err(other.into()),
-                Ok(()) => return take_by_signal(target, signal, settings.bytes, memory, backlog),
             },
             Step::TryAgain => {}
             Step::GiveUp(reason) => return Err(reason.into()),

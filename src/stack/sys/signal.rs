@@ -155,7 +155,7 @@ impl Signal {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
         };
         if !SLOTS.iter().any(Slot::is_empty) {
-            // These were withdrawn while they were being answered.
+            // Some were withdrawn while they were being answered. Which, nobody knows.
             SLOTS.iter().for_each(|slot| drop(slot.evict()));
         }
         let slot = SLOTS.iter().find(|slot| slot.is_empty())?;

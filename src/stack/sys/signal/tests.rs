@@ -89,6 +89,37 @@ fn mask(how: c_int, signal: c_int) {
     assert_eq!(masked, 0);
 }
 
+/// A thread that masks a signal until it may go on.
+struct Masking {
+    id: u32,
+    go_on: mpsc::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Masking {
+    fn start(signal: c_int) -> Masking {
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let (told, id) = mpsc::channel();
+        let spawned = thread::Builder::new().spawn(move || {
+            introduce();
+            mask(libc::SIG_BLOCK, signal);
+            told.send(own_id()).unwrap();
+            may_go_on.recv().unwrap_err();
+            mask(libc::SIG_UNBLOCK, signal);
+        });
+        Masking {
+            id: id.recv().unwrap(),
+            go_on,
+            thread: spawned.unwrap(),
+        }
+    }
+
+    fn end(self) {
+        drop(self.go_on);
+        self.thread.join().unwrap();
+    }
+}
+
 #[test]
 fn a_signal_that_the_program_handles_is_left_to_it() {
     const SIGNAL: c_int = 50;
@@ -226,55 +257,38 @@ fn a_handler_that_replaces_ours_is_not_fought() {
 #[test]
 fn a_thread_that_masks_the_signal_answers_no_later_question() {
     const SIGNAL: c_int = 53;
-    let (go_on, may_go_on) = mpsc::channel();
-    let (told, id) = mpsc::channel();
-    let masking = thread::Builder::new().spawn(move || {
-        introduce();
-        mask(libc::SIG_BLOCK, SIGNAL);
-        told.send(own_id()).unwrap();
-        may_go_on.recv().unwrap();
-        mask(libc::SIG_UNBLOCK, SIGNAL);
-    });
+    let masking = Masking::start(SIGNAL);
     let short = Signal {
         until: clock::now() + Duration::from_millis(20),
         ..signal(SIGNAL)
     };
-    let reply = short.ask(id.recv().unwrap(), Question::new(None, 0));
+    let reply = short.ask(masking.id, Question::new(None, 0));
     assert_eq!(reply.unwrap_err().reason, NoStack::NoAnswer);
     // The late signal is delivered while another thread is asked.
-    go_on.send(()).unwrap();
+    drop(masking.go_on);
     let spinner = Spinner::start();
     for _ in 0..100 {
         let reply = signal(SIGNAL).ask(spinner.id, Question::new(None, 0));
         assert!(reply.is_ok(), "{reply:?}");
     }
-    masking.unwrap().join().unwrap();
+    masking.thread.join().unwrap();
 }
 
 #[test]
 fn a_question_that_is_left_is_answered_late() {
     const SIGNAL: c_int = 63;
-    let (go_on, may_go_on) = mpsc::channel();
-    let (told, id) = mpsc::channel();
-    let masking = thread::Builder::new().spawn(move || {
-        introduce();
-        mask(libc::SIG_BLOCK, SIGNAL);
-        told.send(own_id()).unwrap();
-        may_go_on.recv().unwrap();
-        mask(libc::SIG_UNBLOCK, SIGNAL);
-    });
-    let id = id.recv().unwrap();
+    let masking = Masking::start(SIGNAL);
     let short = || Signal {
         until: clock::now() + Duration::from_millis(1),
         ..signal(SIGNAL)
     };
     // Other tests may be asking, or have left questions in all slots.
-    let ask = || short().ask(id, Question::new(None, 0)).unwrap_err().left;
+    let question = || Question::new(None, 0);
+    let ask = || short().ask(masking.id, question()).unwrap_err().left;
     let left = || std::iter::repeat_with(ask).find_map(|left| left).unwrap();
     let both = [left(), left()];
     assert!(both.iter().all(|left| left.answer().is_none()));
-    go_on.send(()).unwrap();
-    masking.unwrap().join().unwrap();
+    masking.end();
     assert!(both.iter().all(|left| left.answer().is_some()));
     assert!(both.iter().all(|left| left.answer().is_none()));
 }
@@ -282,25 +296,18 @@ fn a_question_that_is_left_is_answered_late() {
 #[test]
 fn questions_that_are_left_leave_room_for_the_next() {
     const SIGNAL: c_int = 47;
-    let (told, id) = mpsc::channel();
-    let (go_on, may_go_on) = mpsc::channel::<()>();
-    let waiting = thread::Builder::new().spawn(move || {
-        introduce();
-        mask(libc::SIG_BLOCK, SIGNAL);
-        told.send(own_id()).unwrap();
-        may_go_on.recv().unwrap_err();
-    });
-    let id = id.recv().unwrap();
+    let masking = Masking::start(SIGNAL);
     let short = || Signal {
         until: clock::now() + Duration::from_millis(1),
         ..signal(SIGNAL)
     };
-    let left = || short().ask(id, Question::new(None, 0)).unwrap_err().left;
+    let question = || Question::new(None, 0);
+    let left = || short().ask(masking.id, question()).unwrap_err().left;
     let many: Vec<_> = std::iter::repeat_with(left).take(2 * SLOTS.len()).collect();
     let reply = signal(SIGNAL).ask(here(), Question::new(None, 0));
     assert!(reply.is_ok(), "{reply:?}");
-    drop((many, go_on));
-    waiting.unwrap().join().unwrap();
+    drop(many);
+    masking.end();
 }
 
 #[test]
