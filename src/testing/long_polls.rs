@@ -29,6 +29,9 @@ thread_local! {
     static LAST_READ: Cell<Option<(Instant, Reading)>> = const { Cell::new(None) };
 }
 
+/// A rest of this part of the threshold ends a burst.
+const REST_AFTER: u32 = 8;
+
 /// With a lower threshold, how often the thread sleeps is not counted, as that takes long to read.
 const SLEEPS_ARE_COUNTED_FROM: Duration = Duration::from_millis(10);
 
@@ -42,6 +45,15 @@ pub(super) struct LongPoll {
     pub(super) began: Instant,
     pub(super) ended: Instant,
     pub(super) did: Did,
+}
+
+/// Polls that follow each other without a rest, which look like one long poll from outside.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Burst {
+    /// The number of the thread.
+    pub(super) thread: u32,
+    pub(super) began: Instant,
+    pub(super) ended: Instant,
 }
 
 /// What a thread did in a poll.
@@ -69,11 +81,13 @@ struct Reading {
     sleeps: Option<u64>,
 }
 
-/// The long polls of one future.
+/// The long polls of one future, and its long bursts.
 #[derive(Debug)]
 pub(super) struct LongPolls {
     threshold: Duration,
     polls: Lock<Vec<LongPoll>>,
+    /// The last one may be short.
+    bursts: Lock<Vec<Burst>>,
 }
 
 pin_project! {
@@ -115,11 +129,43 @@ impl LongPolls {
         Arc::new(LongPolls {
             threshold,
             polls: Lock::default(),
+            bursts: Lock::default(),
         })
     }
 
     pub(super) fn take(&self) -> Vec<LongPoll> {
         self.polls.with(std::mem::take)
+    }
+
+    pub(super) fn take_bursts(&self) -> Vec<Burst> {
+        self.bursts.with(std::mem::take)
+    }
+
+    /// Keeps a poll as part of a burst.
+    fn follow(&self, poll: Burst) {
+        let follows = |last: &&mut Burst| {
+            let rested = poll.began.saturating_duration_since(last.ended);
+            last.thread == poll.thread && rested < self.threshold / REST_AFTER
+        };
+        self.bursts.with(|bursts| {
+            if let Some(last) = bursts.last_mut().filter(follows) {
+                last.ended = poll.ended;
+                return;
+            }
+            let is_short = |last: &Burst| last.lasted() < self.threshold;
+            if bursts.last().is_some_and(is_short) {
+                bursts.pop();
+            }
+            if bursts.len() < MOST {
+                bursts.push(poll);
+            }
+        });
+    }
+}
+
+impl Burst {
+    fn lasted(&self) -> Duration {
+        self.ended.saturating_duration_since(self.began)
     }
 }
 
@@ -154,8 +200,13 @@ impl Timer<'_> {
 
 impl Drop for Timer<'_> {
     fn drop(&mut self) {
-        let ended = clock::now();
-        let lasted = ended.saturating_duration_since(self.began);
+        let poll = Burst {
+            thread: OsThread::current().number(),
+            began: self.began,
+            ended: clock::now(),
+        };
+        self.polls.follow(poll);
+        let lasted = poll.lasted();
         if lasted < self.polls.threshold {
             return;
         }
@@ -165,9 +216,9 @@ impl Drop for Timer<'_> {
         };
         let poll = LongPoll {
             name: Arc::clone(self.name),
-            thread: OsThread::current().number(),
-            began: self.began,
-            ended,
+            thread: poll.thread,
+            began: poll.began,
+            ended: poll.ended,
             did,
         };
         self.polls.polls.with(|polls| {
@@ -298,6 +349,31 @@ mod tests {
             ..reading(5, 1, 14, 0)
         };
         assert_eq!(what_it_did(ms(100), before, unknown).crowded, ms(100));
+    }
+
+    #[test]
+    fn polls_without_a_rest_are_a_burst() {
+        let polls = LongPolls::new(Duration::from_millis(80));
+        let start = clock::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        for (thread, began, ended) in [
+            (1, 0, 50), // too short
+            (1, 60, 100),
+            (1, 109, 149),
+            (2, 149, 200), // another thread
+            (1, 200, 290),
+        ] {
+            polls.follow(Burst {
+                thread,
+                began: at(began),
+                ended: at(ended),
+            });
+        }
+        let kept = polls.take_bursts().into_iter();
+        let kept: Vec<_> = kept
+            .map(|burst| (burst.thread, burst.began, burst.ended))
+            .collect();
+        assert_eq!(kept, [(1, at(60), at(149)), (1, at(200), at(290))]);
     }
 
     #[test]

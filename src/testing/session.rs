@@ -92,11 +92,12 @@ impl Session {
         self.monitor.stop();
         let reports = self.all_reports();
         drop(waits);
-        let polls = self.polls.take();
+        let (polls, bursts) = (self.polls.take(), self.polls.take_bursts());
         let knowledge = Knowledge {
             threshold: settings.threshold,
             over,
             polls: &polls,
+            bursts: &bursts,
             allowed: &|thread, from, to| self.regions.overlap(thread, from, to),
             paused: &paused_between,
             has_evidence: are_measured(),

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::long_polls::LongPoll;
+use super::long_polls::{Burst, LongPoll};
 use crate::stall::{Cause, Phase, Place, Share, Stall};
 
 /// How long a sleep is at least that nobody else's wait for a CPU explains.
@@ -27,6 +27,8 @@ pub(super) struct Knowledge<'a> {
     pub(super) over: Instant,
     /// The long polls of the watched future.
     pub(super) polls: &'a [LongPoll],
+    /// When it was polled without a rest.
+    pub(super) bursts: &'a [Burst],
     /// For how long a thread was allowed to block between two times.
     pub(super) allowed: &'a dyn Fn(u32, Instant, Instant) -> Duration,
     /// For how long the process was paused between two times.
@@ -66,7 +68,7 @@ pub(super) enum Excuse {
     Unknown,
     /// It was allowed there and then.
     Region,
-    /// It is that of a poll of the watched future, which is judged by itself.
+    /// It is that of polls of the watched future, which are judged by themselves.
     SamePoll,
 }
 
@@ -179,7 +181,9 @@ impl Knowledge<'_> {
         let lasted = at_least.saturating_sub(at.saturating_duration_since(self.over));
         let began = at.checked_sub(at_least).unwrap_or(at);
         let thread = report.thread.as_ref().map(|thread| thread.number());
-        if self.is_of_poll(thread, began, at) {
+        let is_of_bursts =
+            report.place == Place::RootFuture && self.is_of_bursts(thread, began, began + lasted);
+        if is_of_bursts || self.is_of_poll(thread, began, at) {
             return excused(Excuse::SamePoll);
         }
         let allowed = thread.map_or(Duration::ZERO, |thread| (self.allowed)(thread, began, at));
@@ -204,13 +208,23 @@ impl Knowledge<'_> {
 
     /// Whether a poll of the watched future was most of it.
     fn is_of_poll(&self, thread: Option<u32>, began: Instant, ended: Instant) -> bool {
-        let overlap = |poll: &LongPoll| {
-            let ended = poll.ended.min(ended);
-            ended.saturating_duration_since(poll.began.max(began))
-        };
         let half = ended.saturating_duration_since(began) / 2;
         let mut polls = self.polls.iter();
-        polls.any(|poll| thread.is_none_or(|thread| thread == poll.thread) && overlap(poll) > half)
+        polls.any(|poll| {
+            let is_there = thread.is_none_or(|thread| thread == poll.thread);
+            is_there && overlap((poll.began, poll.ended), (began, ended)) > half
+        })
+    }
+
+    /// Whether only polls of the watched future made it last for the threshold. Of a root future, the watchdog cannot
+    /// tell one poll from many.
+    fn is_of_bursts(&self, thread: Option<u32>, began: Instant, ended: Instant) -> bool {
+        let its = self.bursts.iter();
+        let its = its.filter(|burst| thread == Some(burst.thread));
+        let in_bursts: Duration = its
+            .map(|burst| overlap((burst.began, burst.ended), (began, ended)))
+            .sum();
+        ended.saturating_duration_since(began) < self.threshold + in_bursts
     }
 
     fn weigh(&self, own: Own, cause: Cause, lasted: Duration) -> Verdict {
@@ -225,6 +239,10 @@ impl Knowledge<'_> {
         };
         Verdict::Excused(excuse)
     }
+}
+
+fn overlap((began, ended): (Instant, Instant), (from, to): (Instant, Instant)) -> Duration {
+    ended.min(to).saturating_duration_since(began.max(from))
 }
 
 /// What of a stall is the thread's own doing.

@@ -17,6 +17,7 @@ struct Test {
     began: Instant,
     over: Instant,
     polls: Vec<LongPoll>,
+    bursts: Vec<Burst>,
     allowed: Duration,
     paused: Duration,
     has_evidence: bool,
@@ -29,6 +30,7 @@ impl Test {
             began,
             over: began + ms(10_000),
             polls: Vec::new(),
+            bursts: Vec::new(),
             allowed: Duration::ZERO,
             paused: Duration::ZERO,
             has_evidence: true,
@@ -90,6 +92,7 @@ impl Test {
             threshold: THRESHOLD,
             over: self.over,
             polls: &self.polls,
+            bursts: &self.bursts,
             allowed: &|_, _, _| self.allowed,
             paused: &|_, _| self.paused,
             has_evidence: self.has_evidence,
@@ -234,6 +237,29 @@ fn a_stall_of_a_worker_counts_until_the_test_is_over_and_once() {
 }
 
 #[test]
+fn polls_of_the_watched_future_that_follow_each_other_are_no_stall_of_the_root_future() {
+    let mut test = Test::new();
+    let root = |test: &Test| {
+        let mut stall = test.worker(Phase::Started, READ, 120, [60, 0, 0]);
+        stall.place = Place::RootFuture;
+        [stall]
+    };
+    let burst = |began, ended| Burst {
+        thread: OsThread::current().number(),
+        began: test.at(began),
+        ended: test.at(ended),
+    };
+    let bursts = [burst(0, 40), burst(60, 95)];
+    assert_eq!(test.judge(&root(&test)), blocks(READ, 120));
+    test.bursts.extend(bursts);
+    assert_eq!(test.judge(&root(&test)), excused(Excuse::SamePoll));
+    let worker = [test.worker(Phase::Started, READ, 120, [60, 0, 0])];
+    assert_eq!(test.judge(&worker), blocks(READ, 120));
+    test.bursts[1].thread += 1;
+    assert_eq!(test.judge(&root(&test)), blocks(READ, 120));
+}
+
+#[test]
 fn each_poll_is_judged_by_itself_with_its_own_reports() {
     let mut test = Test::new();
     test.poll(60, 0, BLOCKED);
@@ -244,6 +270,7 @@ fn each_poll_is_judged_by_itself_with_its_own_reports() {
         threshold: ms(20),
         over: test.over,
         polls: &test.polls,
+        bursts: &[],
         allowed: &|_, _, _| Duration::ZERO,
         paused: &|_, _| Duration::ZERO,
         has_evidence: true,

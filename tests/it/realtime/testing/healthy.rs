@@ -40,7 +40,7 @@ healthy! {
     }
     it_does_nothing {}
     it_computes_and_yields {
-        for _ in 0..100 {
+        for _ in 0..600 {
             spin(Duration::from_micros(500));
             yield_now().await;
         }
