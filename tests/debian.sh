@@ -32,14 +32,14 @@ debian_rust() {
         (cd "$state/archives" &&
             in_folder "$state" apt-get -qq download "libstd-rust-web-dev:$foreign=$version*")
     fi
-    unpack "$state" "$folder/root"
+    unpack "$state" "$folder/files"
     rm -r "$state"
-    lib=$folder/root
+    lib=$folder/files
     cat >"$folder/unchecked" <<END
 #!/bin/sh
 export LD_LIBRARY_PATH="$(printf '%s:' "$lib"/{usr/,}lib/*-linux-gnu)"
-export RUSTC="$folder/root/usr/bin/rustc" RUSTDOC="$folder/root/usr/bin/rustdoc"
-exec "$folder/root/usr/bin/cargo" "\$@"
+export RUSTC="$folder/files/usr/bin/rustc" RUSTDOC="$folder/files/usr/bin/rustdoc"
+exec "$folder/files/usr/bin/cargo" "\$@"
 END
     chmod +x "$folder/unchecked"
     "$folder/unchecked" --version | grep "^cargo $version"
@@ -58,8 +58,8 @@ debian_kernel() {
     linux=$(in_folder "$state" apt-cache depends linux-image-arm64:arm64 |
         sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p')
     (cd "$state/archives" && in_folder "$state" apt-get -qq download "$linux" busybox-static:arm64)
-    unpack "$state" "$state/root"
-    mv "$state"/root/boot/vmlinuz-* "$folder/linux"
-    mv "$state/root/bin/busybox" "$folder/busybox"
+    unpack "$state" "$state/files"
+    mv "$state"/files/boot/vmlinuz-* "$folder/linux"
+    mv "$state/files/bin/busybox" "$folder/busybox"
     rm -r "$state"
 }
