@@ -202,9 +202,18 @@ fn name_the_function_that_makes_a_long_system_call() {
 #[test]
 fn name_the_function_that_computes_and_its_task() {
     for runtime in runtimes() {
-        let (stalls, task) = reports(&runtime, watching(), spins_here);
-        assert_blames(&trace(&stalls), "spins_here");
-        assert_eq!(stalls.last().unwrap().task, Some(task));
+        let names_task = || {
+            let (stalls, task) = reports(&runtime, watching(), spins_here);
+            assert_blames(&trace(&stalls), "spins_here");
+            let named: Vec<_> = stalls.iter().filter_map(|stall| stall.task).collect();
+            assert!(
+                named.iter().all(|named| *named == task),
+                "{task} {stalls:?}"
+            );
+            !named.is_empty()
+        };
+        // The thread is to answer twice in time, for which it needs a CPU.
+        assert!((0..5).any(|_| names_task()));
     }
 }
 
