@@ -1,5 +1,6 @@
-//! The long polls of a watched future, as the thread that polls it measures them: the watchdog sees nothing of a
-//! poll of a millisecond, and not how long exactly a longer one waited for a CPU.
+//! The long polls of a watched future, and its bursts of shorter ones, as the thread that polls it measures them: the
+//! watchdog sees nothing of a poll of a millisecond, and not how long exactly a longer one waited for a CPU. Of a root
+//! future, it cannot tell many polls from one.
 
 use std::cell::Cell;
 use std::future::Future;
