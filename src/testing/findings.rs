@@ -35,6 +35,8 @@ enum Pardon {
     MayBeListed,
     /// A panic prints its backtrace, which takes long.
     Panics,
+    /// It is in `block_in_place`.
+    InPlace,
 }
 
 /// What blocks in one place in the code.
@@ -97,6 +99,9 @@ impl<'a> Findings<'a> {
         if denied.trace.is_some_and(|trace| is_in(trace, PANICS)) {
             return Err(Pardon::Panics);
         }
+        if is_in_place(&seen.reports) {
+            return Err(Pardon::InPlace);
+        }
         let allowed = &self.settings.allowed;
         let mut matching = (0..allowed.len())
             .filter(|index| allowed[*index].matches(cause, denied.place, denied.trace))
@@ -135,17 +140,31 @@ impl<'a> Findings<'a> {
     }
 }
 
-/// The latest stack that was taken during the stall. If there is none, the latest that says why.
+/// The traces that were taken during the stall, the latest first.
+fn traces(reports: &[Stall]) -> impl Iterator<Item = &Arc<StackTrace>> {
+    let traces = reports.iter().rev();
+    let traces = traces.filter_map(|stall| stall.trace.as_ref());
+    traces.filter(|trace| !is_in(trace, IS_OVER))
+}
+
+/// The stacks among them.
+fn stacks(reports: &[Stall]) -> impl Iterator<Item = &Arc<StackTrace>> {
+    traces(reports).filter(|trace| trace.no_stack().is_none())
+}
+
+/// Whether each stack shows that the code was in `block_in_place`.
+fn is_in_place(reports: &[Stall]) -> bool {
+    let mut stacks = stacks(reports).peekable();
+    stacks.peek().is_some() && stacks.all(|stack| stack.has_handed_over())
+}
+
+/// The latest stack that was taken during the stall, best outside of `block_in_place`. If there is none, the latest
+/// trace that says why.
 fn trace_of(reports: &[Stall]) -> Option<&Arc<StackTrace>> {
-    let traces = || {
-        let traces = reports
-            .iter()
-            .rev()
-            .filter_map(|stall| stall.trace.as_ref());
-        traces.filter(|trace| !is_in(trace, IS_OVER))
-    };
-    let with_calls = traces().find(|trace| trace.no_stack().is_none());
-    with_calls.or_else(|| traces().next())
+    let outside = stacks(reports).find(|stack| !stack.has_handed_over());
+    outside
+        .or_else(|| stacks(reports).next())
+        .or_else(|| traces(reports).next())
 }
 
 /// What the standard library calls when code panics.
@@ -273,6 +292,7 @@ impl fmt::Display for Pardon {
             Pardon::Excused(Excuse::Region) => "in `allow_blocking`",
             Pardon::Excused(Excuse::SamePoll) => "seen twice",
             Pardon::Panics => "in a panic, which printed its backtrace",
+            Pardon::InPlace => "in `block_in_place`",
             Pardon::Listed => "on the list of what is allowed",
             Pardon::MayBeListed => "without a stack, which may be on the list of what is allowed",
         })

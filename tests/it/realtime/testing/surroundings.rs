@@ -192,6 +192,34 @@ fn what_is_allowed_fails_nothing() {
 }
 
 #[test]
+fn what_blocks_in_place_fails_nothing() {
+    let in_place = || tokio::task::block_in_place(|| thread::sleep(BLOCK));
+    multi_thread(2).block_on(async move {
+        deny().run(async move { in_place() }).await;
+        let run = deny().run(async move { in_place() });
+        tokio::spawn(run).await.unwrap();
+        let _deny = deny().enter().unwrap();
+        in_place();
+        tokio::spawn(async move { in_place() }).await.unwrap();
+    });
+    // Before and after it, the future is on its own.
+    for blocks_first in [true, false] {
+        let message = failure(|| {
+            multi_thread(2).block_on(deny().run(async move {
+                if blocks_first {
+                    blocks();
+                }
+                in_place();
+                if !blocks_first {
+                    blocks();
+                }
+            }));
+        });
+        assert!(message.contains("::blocks at "), "{message}");
+    }
+}
+
+#[test]
 fn a_short_poll_is_timed_and_named() {
     async fn import() {
         for _ in 0..10 {
