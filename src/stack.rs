@@ -23,7 +23,6 @@
 //! 13. `trace.rs`, `frame.rs`: the user reads the trace.
 
 mod frame;
-#[cfg(feature = "testing")]
 mod interruptions;
 #[cfg(feature = "stack")]
 mod paths;
@@ -67,7 +66,6 @@ pub(crate) use frame::Brief;
 pub use frame::Frame;
 #[cfg(feature = "testing")]
 pub(crate) use frame::plain_path;
-#[cfg(feature = "testing")]
 pub(crate) use interruptions::interruptions;
 #[cfg(feature = "testing")]
 pub(crate) use paths::paths;

@@ -25,7 +25,7 @@ pub(crate) struct Share {
     pub(crate) passed: Micros,
     /// How long the thread has run.
     pub(crate) on_cpu: Micros,
-    /// How often the thread was put on a CPU meanwhile.
+    /// How often the thread was put on a CPU meanwhile, but for the times that it was only asked.
     pub(crate) turns: u32,
     /// How long the thread has waited for a CPU, at the most: in that time or, at the end of the stall, in all of
     /// the time since the first evidence.

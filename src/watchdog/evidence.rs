@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::awake_clock::AwakeInstant;
 use crate::procfs::{Thread, Times};
+use crate::stack;
 use crate::stall::{Cause, Share};
 use crate::syscall::Syscall;
 
@@ -29,6 +30,8 @@ pub(super) struct Snapshot {
     is_asleep: bool,
     syscall: Option<Syscall>,
     times: Times,
+    /// How often loopmon had interrupted a sleep of the thread. `None` if that is not known.
+    interruptions: Option<usize>,
 }
 
 impl Evidence {
@@ -37,7 +40,11 @@ impl Evidence {
         let Some(thread) = thread.map(Thread) else {
             return Evidence::None;
         };
-        Evidence::new(at, thread.state(), thread.times(), thread.syscall())
+        let mut evidence = Evidence::new(at, thread.state(), thread.times(), thread.syscall());
+        if let Evidence::Seen(snapshot) = &mut evidence {
+            snapshot.interruptions = Some(stack::interruptions(thread.0));
+        }
+        evidence
     }
 
     /// A kernel may be built without `times` and without `syscall`.
@@ -60,6 +67,7 @@ impl Evidence {
                 is_asleep,
                 syscall,
                 times,
+                interruptions: None,
             })
         })
     }
@@ -71,6 +79,7 @@ impl Evidence {
             is_asleep: false,
             syscall: None,
             times,
+            interruptions: None,
         })
     }
 
@@ -166,10 +175,17 @@ impl Snapshot {
                 on_cpu + uncounted
             }
             .into(),
-            turns: u32::try_from(self.times.turns.saturating_sub(first.times.turns))
-                .unwrap_or(u32::MAX),
+            turns: self.turns_since(first),
             waited: if may_wait { waited + uncounted } else { waited }.into(),
         }
+    }
+
+    /// How often the thread was put on a CPU, but for the times that it was only asked.
+    fn turns_since(self, first: Snapshot) -> u32 {
+        let turns = self.times.turns.saturating_sub(first.times.turns);
+        let asked = self.interruptions.zip(first.interruptions);
+        let asked = asked.map_or(0, |(last, first)| last.wrapping_sub(first) as u64);
+        u32::try_from(turns.saturating_sub(asked)).unwrap_or(u32::MAX)
     }
 
     /// What the thread did for most of the time.
@@ -308,6 +324,27 @@ mod tests {
         };
         let cause = seen(Some(times)).cause_afterwards(AwakeInstant::START, Evidence::None, LONG);
         assert_eq!(cause, Cause::Blocked { syscall: None });
+    }
+
+    #[test]
+    fn a_turn_in_which_the_thread_was_only_asked_is_none() {
+        let asleep = |millis, turns, interruptions| {
+            let mut evidence = at(millis, 'S', 5, 1);
+            if let Evidence::Seen(snapshot) = &mut evidence {
+                snapshot.times.turns = turns;
+                snapshot.interruptions = interruptions;
+            }
+            evidence
+        };
+        for (asked_before, asked_since, expected) in [
+            (Some(3), Some(4), 1),
+            (Some(usize::MAX), Some(1), 0),
+            (None, Some(4), 2),
+            (Some(3), Some(9), 0),
+        ] {
+            let share = asleep(50, 11, asked_since).share_since(asleep(0, 9, asked_before));
+            assert_eq!(share.map(|share| share.turns), Some(expected));
+        }
     }
 
     #[test]

@@ -121,7 +121,6 @@ pub(crate) fn identify(
     let activity = thread.activity();
     check_signal(thread, &activity, tracker, signal.number).ok()?;
     let answer = signal.ask(target.id, Question::new(None, 0)).ok()?;
-    #[cfg(feature = "testing")]
     if matches!(activity, Activity::Blocked(_)) {
         crate::stack::interruptions::add(target.id);
     }
