@@ -17,6 +17,7 @@
 //! [The guide](crate::docs::testing) says what is watched, and what counts.
 
 mod allow;
+mod bursts;
 mod deny;
 mod findings;
 mod long_polls;

@@ -67,9 +67,10 @@ pub struct DenyStalls {
 impl DenyStalls {
     /// Denies what blocks for `threshold` or longer, without the time that its thread waits for a CPU.
     ///
-    /// Polls of the future that is given to [`run`](Self::run) are timed exactly, so a millisecond works. A worker
-    /// is looked at five times per threshold, but at most once a millisecond: for spawned tasks, 10 ms
-    /// or more is better. A stack takes 5 ms or more: a shorter poll is reported without.
+    /// Polls of the future that is given to [`run`](Self::run) are timed exactly, so a millisecond works, unless the
+    /// host of a virtual machine [takes its CPU](crate::docs::testing#what-counts) for as long. A worker is looked at
+    /// five times per threshold, but at most once a millisecond: for spawned tasks, 10 ms or more is better. A stack
+    /// takes 5 ms or more: a shorter poll is reported without.
     pub fn over(threshold: Duration) -> DenyStalls {
         DenyStalls {
             settings: Settings {

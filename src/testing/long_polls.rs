@@ -1,6 +1,5 @@
-//! The long polls of a watched future, and its bursts of shorter ones, as the thread that polls it measures them: the
-//! watchdog sees nothing of a poll of a millisecond, and not how long exactly a longer one waited for a CPU. Of a root
-//! future, it cannot tell many polls from one.
+//! The long polls of a watched future, as the thread that polls it measures them: the watchdog sees nothing of a
+//! poll of a millisecond, and not how long exactly a longer one waited for a CPU.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
+use super::bursts::{Burst, Bursts};
 use crate::clock;
 use crate::instrument::Instrumented;
 use crate::procfs::{Pressure, Schedule, Sleeps, Times};
@@ -30,9 +30,6 @@ thread_local! {
     static LAST_READ: Cell<Option<(Instant, Reading)>> = const { Cell::new(None) };
 }
 
-/// A rest of this part of the threshold ends a burst.
-const REST_AFTER: u32 = 8;
-
 /// With a lower threshold, how often the thread sleeps is not counted, as that takes long to read.
 const SLEEPS_ARE_COUNTED_FROM: Duration = Duration::from_millis(10);
 
@@ -46,15 +43,6 @@ pub(super) struct LongPoll {
     pub(super) began: Instant,
     pub(super) ended: Instant,
     pub(super) did: Did,
-}
-
-/// Polls that follow each other without a rest, which look like one long poll from outside.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Burst {
-    /// The number of the thread.
-    pub(super) thread: u32,
-    pub(super) began: Instant,
-    pub(super) ended: Instant,
 }
 
 /// What a thread did in a poll.
@@ -82,13 +70,12 @@ struct Reading {
     sleeps: Option<u64>,
 }
 
-/// The long polls of one future, and its long bursts.
+/// The long polls of one future, and its bursts.
 #[derive(Debug)]
 pub(super) struct LongPolls {
     threshold: Duration,
     polls: Lock<Vec<LongPoll>>,
-    /// The last one may be short.
-    bursts: Lock<Vec<Burst>>,
+    pub(super) bursts: Bursts,
 }
 
 pin_project! {
@@ -130,43 +117,12 @@ impl LongPolls {
         Arc::new(LongPolls {
             threshold,
             polls: Lock::default(),
-            bursts: Lock::default(),
+            bursts: Bursts::new(threshold),
         })
     }
 
     pub(super) fn take(&self) -> Vec<LongPoll> {
         self.polls.with(std::mem::take)
-    }
-
-    pub(super) fn take_bursts(&self) -> Vec<Burst> {
-        self.bursts.with(std::mem::take)
-    }
-
-    /// Keeps a poll as part of a burst.
-    fn follow(&self, poll: Burst) {
-        let follows = |last: &&mut Burst| {
-            let rested = poll.began.saturating_duration_since(last.ended);
-            last.thread == poll.thread && rested < self.threshold / REST_AFTER
-        };
-        self.bursts.with(|bursts| {
-            if let Some(last) = bursts.last_mut().filter(follows) {
-                last.ended = poll.ended;
-                return;
-            }
-            let is_short = |last: &Burst| last.lasted() < self.threshold;
-            if bursts.last().is_some_and(is_short) {
-                bursts.pop();
-            }
-            if bursts.len() < MOST {
-                bursts.push(poll);
-            }
-        });
-    }
-}
-
-impl Burst {
-    fn lasted(&self) -> Duration {
-        self.ended.saturating_duration_since(self.began)
     }
 }
 
@@ -206,7 +162,7 @@ impl Drop for Timer<'_> {
             began: self.began,
             ended: clock::now(),
         };
-        self.polls.follow(poll);
+        self.polls.bursts.add(poll);
         let lasted = poll.lasted();
         if lasted < self.polls.threshold {
             return;
@@ -350,31 +306,6 @@ mod tests {
             ..reading(5, 1, 14, 0)
         };
         assert_eq!(what_it_did(ms(100), before, unknown).crowded, ms(100));
-    }
-
-    #[test]
-    fn polls_without_a_rest_are_a_burst() {
-        let polls = LongPolls::new(Duration::from_millis(80));
-        let start = clock::now();
-        let at = |ms| start + Duration::from_millis(ms);
-        for (thread, began, ended) in [
-            (1, 0, 50), // too short
-            (1, 60, 100),
-            (1, 109, 149),
-            (2, 149, 200), // another thread
-            (1, 200, 290),
-        ] {
-            polls.follow(Burst {
-                thread,
-                began: at(began),
-                ended: at(ended),
-            });
-        }
-        let kept = polls.take_bursts().into_iter();
-        let kept: Vec<_> = kept
-            .map(|burst| (burst.thread, burst.began, burst.ended))
-            .collect();
-        assert_eq!(kept, [(1, at(60), at(149)), (1, at(200), at(290))]);
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Session {
         self.monitor.stop();
         let reports = self.all_reports();
         drop(waits);
-        let (polls, bursts) = (self.polls.take(), self.polls.take_bursts());
+        let (polls, bursts) = (self.polls.take(), self.polls.bursts.take());
         let knowledge = Knowledge {
             threshold: settings.threshold,
             over,

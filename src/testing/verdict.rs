@@ -8,7 +8,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::long_polls::{Burst, LongPoll};
+use super::bursts::Burst;
+use super::long_polls::LongPoll;
 use crate::stall::{Cause, Phase, Place, Share, Stall};
 
 /// How long a sleep is at least that nobody else's wait for a CPU explains.
@@ -27,7 +28,7 @@ pub(super) struct Knowledge<'a> {
     pub(super) over: Instant,
     /// The long polls of the watched future.
     pub(super) polls: &'a [LongPoll],
-    /// When it was polled without a rest.
+    /// The long bursts of its polls.
     pub(super) bursts: &'a [Burst],
     /// For how long a thread was allowed to block between two times.
     pub(super) allowed: &'a dyn Fn(u32, Instant, Instant) -> Duration,

@@ -119,8 +119,8 @@ impl Diary {
                 };
                 let is_starved = match report.last.cause {
                     Cause::Starved => true,
-                    // On a crowded machine nothing may be known of it, and that is what the report says. Or it makes short
-                    // polls long together.
+                    // On a crowded machine nothing may be known of it, and that is what the report says.
+                    // Or short polls take long together.
                     Cause::Unknown | Cause::ManyPolls => {
                         let waited = world.metronome.pressure(report.began, report.ended());
                         waited >= report.last.duration / 2
