@@ -1,3 +1,7 @@
+mod panicking;
+mod spans;
+mod table;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -285,146 +289,6 @@ fn monitors_of_one_name_have_an_index() {
 }
 
 #[test]
-fn a_stall_is_a_span_dated_back_to_its_start() {
-    let sdk = Sdk::new();
-    let mut exporter = sdk.exporter("main", false);
-    let now = clock::now();
-    exporter.stall(&stall(Phase::Started, 1, 7, 0.1), now);
-    exporter.stall(&stall(Phase::Ongoing, 1, 7, 0.2), now);
-    let mut ended = stall(Phase::Ended, 1, 7, 0.25);
-    ended.cause = Cause::Blocked {
-        syscall: Some(Syscall::new(9_999)),
-    };
-    assert!(sdk.spans().is_empty());
-    exporter.stall(&ended, now);
-
-    let spans = sdk.spans();
-    let [span] = &*spans else { panic!("{spans:?}") };
-    assert_eq!(span.name, "loopmon.stall");
-    assert_eq!(span.parent_span_id, SpanId::INVALID);
-    assert_eq!(span.status, Status::Unset);
-    assert_eq!((span.start_time, span.end_time), (at(7.0), at(7.25)));
-    let of_span = |key| attribute(&span.attributes, key);
-    assert_eq!(of_span("loopmon.monitor.name"), "main");
-    assert_eq!(of_span("loopmon.worker.index"), "1");
-    assert_eq!(of_span("loopmon.stall.id"), ended.id.to_string());
-    // What the latest report says, and only that.
-    assert_eq!(of_span("loopmon.stall.cause"), "blocked");
-    assert_eq!(of_span("loopmon.stall.syscall"), "system call 9999");
-    let thread = OsThread::current();
-    assert_eq!(of_span("thread.name"), &*thread.name.unwrap());
-    if let Some(id) = thread.id {
-        assert_eq!(of_span("thread.id"), id.to_string());
-    }
-    assert!(!has(&span.attributes, "loopmon.stall.end_unseen"));
-
-    let events: Vec<_> = span
-        .events
-        .iter()
-        .map(|event| {
-            let cause = attribute(&event.attributes, "loopmon.stall.cause");
-            let lasted = attribute(&event.attributes, "loopmon.stall.duration");
-            (&*event.name, event.timestamp, cause, lasted)
-        })
-        .collect();
-    let report = |lasted: f64| {
-        let at = at(7.0 + lasted);
-        (
-            "loopmon.stall.report",
-            at,
-            "on_cpu".to_owned(),
-            lasted.to_string(),
-        )
-    };
-    assert_eq!(events, [report(0.1), report(0.2)]);
-}
-
-#[test]
-fn the_culprit_is_an_attribute_of_the_span_and_its_events() {
-    let sdk = Sdk::new();
-    let mut exporter = sdk.exporter("main", false);
-    let calls = [("read", None), ("app::save", Some("/src/orders.rs"))];
-    for (phase, culprit) in [
-        (Phase::Started, Some(1)),
-        (Phase::Ended, Some(1)),
-        (Phase::Ended, None),
-    ] {
-        let mut stall = stall(phase, 1, 7, 0.1);
-        stall.trace = Some(Arc::new(StackTrace::of(&calls, culprit)));
-        exporter.stall(&stall, clock::now());
-    }
-    let spans = sdk.spans();
-    for attributes in [&spans[0].attributes, &spans[0].events[0].attributes] {
-        assert_eq!(attribute(attributes, "code.function.name"), "app::save");
-        assert_eq!(attribute(attributes, "code.file.path"), "/src/orders.rs");
-        assert_eq!(attribute(attributes, "code.line.number"), "1");
-    }
-    assert!(!has(&spans[1].attributes, "code.function.name"));
-    assert!(has(&spans[1].attributes, "code.stacktrace"));
-}
-
-#[test]
-fn a_span_is_a_root_whatever_span_is_current() {
-    let sdk = Sdk::new();
-    let mut exporter = sdk.exporter("main", false);
-    let other = sdk.tracers.tracer("other").start("other");
-    let attached = Context::current_with_span(other).attach();
-    exporter.stall(&stall(Phase::Ended, 1, 7, 0.1), clock::now());
-    drop(attached);
-    assert_eq!(sdk.spans()[0].parent_span_id, SpanId::INVALID);
-}
-
-#[test]
-fn a_stall_reported_only_at_its_end_is_a_span() {
-    let sdk = Sdk::new();
-    let mut exporter = sdk.exporter("main", false);
-    exporter.stall(&stall(Phase::Ended, 0, 7, 0.25), clock::now());
-    exporter.stall(&stall(Phase::Ongoing, 0, 8, 0.5), clock::now());
-    exporter.stall(&stall(Phase::Ended, 0, 8, 0.75), clock::now());
-    let times: Vec<_> = sdk
-        .spans()
-        .iter()
-        .map(|span| (span.start_time, span.end_time))
-        .collect();
-    assert_eq!(times, [(at(7.0), at(7.25)), (at(8.0), at(8.75))]);
-}
-
-#[test]
-fn a_lost_end_is_where_the_stall_was_last_known_to_be_open() {
-    let sdk = Sdk::new();
-    let mut exporter = sdk.exporter("main", false);
-    let t0 = clock::now();
-    exporter.stall(&stall(Phase::Started, 0, 7, 0.5), t0);
-    exporter.stall(&stall(Phase::Started, 1, 7, 0.5), t0);
-    let mut after_loss = stall(Phase::Started, 0, 9, 0.25);
-    after_loss.missed = 4;
-    exporter.stall(&after_loss, t0);
-    assert!(close(sdk.value("loopmon.stall.report.missed"), 4.0));
-    // The end of worker 1's stall may be among the lost reports, so it is not open until the end.
-    exporter.detached();
-    assert!(close(sdk.value("loopmon.stall.active"), 0.0));
-    assert!(close(sdk.value("loopmon.stall.age"), 0.0));
-
-    let spans = sdk.spans();
-    let of_worker = |worker: &str, began: f64| {
-        let mut spans = spans.iter().filter(|span| {
-            span.start_time == at(began)
-                && attribute(&span.attributes, "loopmon.worker.index") == worker
-        });
-        let span = spans.next().unwrap();
-        assert_eq!(
-            attribute(&span.attributes, "loopmon.stall.end_unseen"),
-            "true"
-        );
-        span.end_time
-    };
-    assert_eq!(spans.len(), 3);
-    assert_eq!(of_worker("0", 7.0), at(7.5));
-    assert_eq!(of_worker("1", 7.0), at(7.5));
-    assert!(of_worker("0", 9.0) > at(9.25));
-}
-
-#[test]
 fn odd_names_are_taken_as_they_are() {
     let sdk = Sdk::new();
     for name in ["", "a \"b\"\n{c}=é\0"] {
@@ -433,52 +297,6 @@ fn odd_names_are_taken_as_they_are() {
         let series = format!("loopmon.monitor.name={name}");
         assert!(close(sdk.series("loopmon.task.count")[&series], 5.0));
     }
-}
-
-#[test]
-fn stalls_that_are_sampled_out_are_counted() {
-    let sdk = Sdk::sampled(Sampler::AlwaysOff);
-    let mut exporter = sdk.exporter("main", false);
-    exporter.stall(&stall(Phase::Started, 0, 7, 0.25), clock::now());
-    exporter.stall(&stall(Phase::Ended, 0, 7, 0.5), clock::now());
-    assert!(sdk.spans().is_empty());
-    assert!(close(sdk.value("loopmon.stall.time"), 0.5));
-}
-
-#[test]
-fn the_table_has_all_instruments() {
-    let sdk = Sdk::new();
-    let mut exporter = sdk.exporter("main", false);
-    exporter.sample(&sample(Duration::ZERO, 5), clock::now());
-    exporter.requests(&Totals::default());
-    fn of<T>(data: &MetricData<T>) -> &'static str {
-        match data {
-            MetricData::Gauge(_) => "gauge",
-            MetricData::Sum(sum) if sum.is_monotonic() => "counter",
-            MetricData::Sum(_) => "up-down counter",
-            MetricData::Histogram(_) | MetricData::ExponentialHistogram(_) => "histogram",
-        }
-    }
-    let exported: BTreeSet<String> = BTreeSet::from_iter(sdk.collect(|metric| {
-        let kind = match metric.data() {
-            AggregatedMetrics::F64(data) => of(data),
-            AggregatedMetrics::U64(data) => of(data),
-            AggregatedMetrics::I64(data) => of(data),
-        };
-        assert!(!metric.description().is_empty());
-        Some(format!(
-            "`{}` | {kind} | `{}`",
-            metric.name(),
-            metric.unit()
-        ))
-    }));
-    let listed: BTreeSet<String> = include_str!("../opentelemetry.rs")
-        .lines()
-        .filter_map(|line| line.strip_prefix("/// | ")?.rsplit_once(" | "))
-        .map(|(cells, _)| cells.to_owned())
-        .filter(|cells| cells.matches(" | ").count() == 2 && cells.starts_with('`'))
-        .collect();
-    assert_eq!(exported, listed);
 }
 
 #[test]
@@ -495,50 +313,4 @@ fn a_sample_costs_no_allocation_of_ours() {
     exporter.sample(&sample, clock::now());
     let allocated = allocation_counter::measure(|| exporter.sample(&sample, clock::now()));
     assert_eq!(allocated.count_total, 0);
-}
-
-/// Panics for each span that begins or ends.
-#[derive(Debug)]
-struct Touchy {
-    begins: bool,
-    ends: bool,
-}
-
-impl SpanProcessor for Touchy {
-    fn on_start(&self, _: &mut Span, _: &Context) {
-        assert!(!self.begins, "asked for by a test");
-    }
-
-    fn on_end(&self, _: SpanData) {
-        assert!(!self.ends, "asked for by a test");
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
-        Ok(())
-    }
-}
-
-/// Two panics at once would abort the process.
-#[test]
-fn spans_that_panic_cost_spans_alone() {
-    for (begins, ends) in [(false, true), (true, false)] {
-        let mut sdk = Sdk::new();
-        let now = clock::now();
-        sdk.tracers = SdkTracerProvider::builder()
-            .with_span_processor(Touchy { begins, ends })
-            .build();
-        let mut exporter = sdk.exporter("main", false);
-        for worker in 0..3 {
-            guard(|| exporter.stall(&stall(Phase::Started, worker, 7, 1.0), now));
-        }
-        guard(|| exporter.stall(&stall(Phase::Ended, 2, 7, 2.0), now));
-        assert!(close(sdk.value("loopmon.stall.active"), 2.0));
-        assert!(close(sdk.value("loopmon.stall.time"), 4.0));
-        guard(|| exporter.detached());
-        assert!(close(sdk.value("loopmon.stall.active"), 0.0));
-    }
 }

@@ -1,5 +1,8 @@
 //! Each scenario that the watchdog must get right, as counters and times.
 
+mod intermittent;
+mod polls;
+
 use super::*;
 
 const THRESHOLD: Duration = ms(25);
@@ -223,62 +226,6 @@ fn two_back_to_back_are_two() {
 }
 
 #[test]
-fn medium_polls_with_a_sleep_between() {
-    let mut watched = Watched::running();
-    for _ in 0..200 {
-        watched.park_after(5).unpark();
-    }
-    watched.found(&[]);
-}
-
-#[test]
-fn many_medium_polls_in_a_row() {
-    let mut watched = Watched::running();
-    let many = Some(Cause::ManyPolls);
-    for _ in 0..12 {
-        watched.progress();
-    }
-    watched.publish(61).found(&[
-        (Phase::Started, 25, many),
-        (Phase::Ongoing, 50, many),
-        (Phase::Ended, 61, many),
-    ]);
-}
-
-#[test]
-fn a_short_poll_and_then_a_long_one() {
-    let mut watched = Watched::running();
-    watched.progress().still(50).publish(56).found(&[
-        (Phase::Started, 25, None),
-        (Phase::Ongoing, 50, None),
-        (Phase::Ended, 56, None),
-    ]);
-}
-
-#[test]
-fn many_short_polls_and_then_a_long_one() {
-    let mut watched = Watched::running();
-    for _ in 0..4 {
-        watched.progress();
-    }
-    watched.still(60).publish(82).found(&[
-        (Phase::Started, 25, Some(Cause::ManyPolls)),
-        (Phase::Ongoing, 50, None),
-        (Phase::Ended, 82, None),
-    ]);
-}
-
-#[test]
-fn a_long_poll_and_then_short_ones_before_the_counters_are_published() {
-    let mut watched = Watched::running();
-    watched.still(55).progress().publish(62).found(&[
-        (Phase::Started, 25, None),
-        (Phase::Ongoing, 50, None),
-        (Phase::Ended, 62, None),
-    ]);
-}
-
-#[test]
 fn a_poll_of_the_threshold_that_ends_with_its_first_report() {
     let mut watched = Watched::running();
     watched
@@ -286,107 +233,6 @@ fn a_poll_of_the_threshold_that_ends_with_its_first_report() {
         .progress()
         .publish(27)
         .found(&[(Phase::Started, 25, None), (Phase::Ended, 27, None)]);
-}
-
-#[test]
-fn a_current_thread_runtime_between_two_calls_of_block_on() {
-    let mut watched = Watched::driven(Driven::Continuous);
-    watched.still(300).park_after(1);
-    watched.found(&[
-        (Phase::Started, 25, None),
-        (Phase::Ongoing, 50, None),
-        (Phase::Ongoing, 100, None),
-        (Phase::Ongoing, 200, None),
-        (Phase::Ended, 300, Some(Cause::Unattended)),
-    ]);
-    // It has learned from it.
-    watched.found.clear();
-    watched.unpark().still(300).park_after(1).found(&[]);
-}
-
-#[test]
-fn a_gap_below_the_threshold_teaches_as_well() {
-    let mut watched = Watched::driven(Driven::Continuous);
-    watched.still(20).park_after(1);
-    watched.unpark().still(300).park_after(1).found(&[]);
-}
-
-#[test]
-fn a_runtime_that_may_be_intermittent_is_reported_when_it_is_certain() {
-    let mut watched = Watched::driven(Driven::MaybeIntermittent);
-    watched.still(300).park_after(301);
-    watched.found(&[(Phase::Ended, 301, None)]);
-    // What was stuck was a poll, so the next is reported while it lasts.
-    watched.found.clear();
-    watched.unpark().still(30).park_after(31);
-    watched.found(&[(Phase::Started, 25, None), (Phase::Ended, 31, None)]);
-}
-
-#[test]
-fn a_runtime_that_is_intermittent_stays_so() {
-    let mut watched = Watched::driven(Driven::Intermittent);
-    watched.still(300).park_after(1).found(&[]);
-    // A poll between two gaps says nothing of the next gap.
-    watched.unpark().still(300).park_after(301);
-    watched.found(&[(Phase::Ended, 301, None)]);
-    watched.found.clear();
-    watched.unpark().still(300).park_after(1).found(&[]);
-}
-
-#[test]
-fn a_worker_with_a_thread_of_its_own_that_has_parked_is_watched_at_once() {
-    let seen = Observation {
-        time: time(0, 0),
-        counters: WorkerCounters {
-            parks_and_unparks: 2,
-            busy: Duration::ZERO,
-        },
-        progress: false,
-    };
-    for (driven, found) in [(Driven::Always, true), (Driven::Continuous, false)] {
-        let mut detector = Detector::new(ms(25), driven, seen);
-        let mut is_reported = false;
-        for now in 1..60 {
-            let transition = detector.observe(Observation {
-                time: time(now, 0),
-                ..seen
-            });
-            is_reported |= matches!(
-                transition,
-                Transition::Live { .. } | Transition::Over { .. }
-            );
-        }
-        assert_eq!(is_reported, found, "{driven:?}");
-    }
-}
-
-#[test]
-fn it_is_certain_too_when_the_worker_has_gone_on_with_other_things() {
-    let mut watched = Watched::driven(Driven::Intermittent);
-    watched.still(300);
-    watched.parks_and_unparks += 4;
-    watched.publish(303).found(&[(Phase::Ended, 303, None)]);
-}
-
-#[test]
-fn several_short_batches_are_no_stall() {
-    let mut watched = Watched::running();
-    watched.still(20);
-    watched.parks_and_unparks += 4;
-    watched.publish(26).found(&[]);
-}
-
-#[test]
-fn nobody_drives_it_as_its_thread_is_gone() {
-    let mut watched = Watched::driven(Driven::Continuous);
-    watched.still(20);
-    let seen = Observation {
-        time: time(watched.now, 0),
-        counters: watched.detector.counters,
-        progress: false,
-    };
-    assert!(watched.detector.set_undriven(seen));
-    watched.still(300).park_after(1).found(&[]);
 }
 
 #[test]

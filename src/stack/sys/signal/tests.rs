@@ -1,5 +1,8 @@
 //! What happens to signals that are not ours, and to ours that are not handled in time.
 
+mod programs_handler;
+mod room;
+
 use std::fs::File;
 use std::hint;
 use std::os::unix::fs::FileExt;
@@ -78,6 +81,16 @@ fn set(signal: c_int, function: libc::sighandler_t) {
     assert_ne!(before, libc::SIG_ERR);
 }
 
+/// Installs a handler with these flags.
+fn set_with(signal: c_int, flags: c_int, function: extern "C" fn(c_int)) {
+    let action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: it is made of integers, and of an address that may be null.
+    let mut action = unsafe { action.assume_init() };
+    action.sa_sigaction = function as *const () as usize;
+    action.sa_flags = flags;
+    assert!(install(signal, &action).is_some());
+}
+
 fn mask(how: c_int, signal: c_int) {
     let set = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: it is made of integers.
@@ -118,101 +131,6 @@ impl Masking {
         drop(self.go_on);
         self.thread.join().unwrap();
     }
-}
-
-#[test]
-fn a_signal_that_the_program_handles_is_left_to_it() {
-    const SIGNAL: c_int = 50;
-    let spinner = Spinner::start();
-    set(SIGNAL, count as *const () as usize);
-    let reply = signal(SIGNAL).ask(spinner.id, Question::new(None, 0));
-    assert_eq!(reply.unwrap_err().reason, NoStack::SignalTaken);
-}
-
-#[test]
-fn a_signal_that_is_shared_goes_to_both() {
-    const SIGNAL: c_int = 51;
-    let spinner = Spinner::start();
-    set(SIGNAL, count as *const () as usize);
-    let shared = Signal {
-        shared: true,
-        ..signal(SIGNAL)
-    };
-    let reply = shared.ask(spinner.id, Question::new(None, 0));
-    assert!(reply.is_ok(), "{reply:?}");
-    assert_eq!(CALLS.load(Ordering::SeqCst), 0);
-    send(own_id(), SIGNAL).unwrap();
-    assert_eq!(CALLS.load(Ordering::SeqCst), 1);
-}
-
-/// Installs a handler with these flags.
-fn set_with(signal: c_int, flags: c_int, function: extern "C" fn(c_int)) {
-    let action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: it is made of integers, and of an address that may be null.
-    let mut action = unsafe { action.assume_init() };
-    action.sa_sigaction = function as *const () as usize;
-    action.sa_flags = flags;
-    assert!(install(signal, &action).is_some());
-}
-
-#[test]
-fn a_handler_that_would_notice_is_not_shared_with() {
-    const SIGNAL: c_int = 55;
-    let shared = Signal {
-        shared: true,
-        ..signal(SIGNAL)
-    };
-    for flags in [
-        0,
-        libc::SA_ONSTACK,
-        libc::SA_RESTART | libc::SA_RESETHAND,
-        libc::SA_RESTART | libc::SA_NODEFER,
-    ] {
-        set_with(SIGNAL, flags, count);
-        let reply = shared.ask(here(), Question::new(None, 0));
-        assert_eq!(reply.unwrap_err().reason, NoStack::SignalTaken);
-    }
-}
-
-#[test]
-fn a_large_handler_is_called_on_the_stack_that_it_was_made_for() {
-    /// Rust's alternate stack is smaller.
-    extern "C" fn large(_: c_int) {
-        let bytes = hint::black_box([1_u8; 256 * 1024]);
-        LARGE.fetch_add(u32::from(bytes[7]), Ordering::SeqCst);
-    }
-    static LARGE: AtomicU32 = AtomicU32::new(0);
-    const SIGNAL: c_int = 56;
-    let shared = Signal {
-        shared: true,
-        ..signal(SIGNAL)
-    };
-    set_with(SIGNAL, libc::SA_RESTART, large);
-    let reply = shared.ask(here(), Question::new(None, 0));
-    assert!(reply.is_ok(), "{reply:?}");
-    send(own_id(), SIGNAL).unwrap();
-    assert_eq!(LARGE.load(Ordering::SeqCst), 1);
-}
-
-#[test]
-fn a_handler_that_the_program_has_removed_is_called_no_more() {
-    extern "C" fn removed(_: c_int) {
-        REMOVED.fetch_add(1, Ordering::SeqCst);
-    }
-    static REMOVED: AtomicU32 = AtomicU32::new(0);
-    const SIGNAL: c_int = 57;
-    let shared = Signal {
-        shared: true,
-        ..signal(SIGNAL)
-    };
-    set_with(SIGNAL, libc::SA_RESTART, removed);
-    let reply = shared.ask(here(), Question::new(None, 0));
-    assert!(reply.is_ok(), "{reply:?}");
-    set(SIGNAL, libc::SIG_IGN);
-    let reply = shared.ask(here(), Question::new(None, 0));
-    assert_eq!(reply.unwrap_err().reason, NoStack::SignalTaken);
-    send(own_id(), SIGNAL).unwrap();
-    assert_eq!(REMOVED.load(Ordering::SeqCst), 0);
 }
 
 #[test]
@@ -369,90 +287,4 @@ fn an_unused_signal_is_handled_undisturbed_and_on_the_alternate_stack() {
     // SAFETY: as above.
     let masks = |signal| unsafe { libc::sigismember(&raw const ours.sa_mask, signal) } == 1;
     assert!(!(1..=64).any(masks));
-}
-
-/// Returns how many bytes of the calling thread's alternate stack `handle` uses.
-fn used(handle: impl Fn()) -> usize {
-    const PAINT: u8 = 0xa5;
-    // Read through the kernel, as valgrind forbids the program to read an unused stack.
-    let memory = File::options()
-        .read(true)
-        .write(true)
-        .open("/proc/self/mem")
-        .unwrap();
-    let stack = alternate::current().unwrap();
-    let mut bytes = vec![PAINT; stack.ss_size];
-    // The first run sets up what is set up once.
-    handle();
-    memory
-        .write_all_at(&bytes, stack.ss_sp.addr() as u64)
-        .unwrap();
-    handle();
-    memory
-        .read_exact_at(&mut bytes, stack.ss_sp.addr() as u64)
-        .unwrap();
-    stack.ss_size - bytes.iter().position(|byte| *byte != PAINT).unwrap()
-}
-
-extern "C" fn nothing(_: c_int) {}
-
-#[track_caller]
-fn assert_has_room(what: &str) {
-    const OURS: c_int = 61;
-    const BARE: c_int = 62;
-    introduce();
-    let memory = || File::open("/proc/self/mem").ok();
-    let bare = used(|| {
-        set_with(BARE, libc::SA_ONSTACK, nothing);
-        send(own_id(), BARE).unwrap();
-    });
-    let all = used(|| {
-        let reply = signal(OURS).ask(own_id(), Question::new(memory(), 1 << 16));
-        assert!(reply.is_ok(), "{reply:?}");
-    });
-    let frame = alternate::frame();
-    println!("{what}: {all} bytes, {bare} of them the kernel's, which may be {frame}");
-    assert!(bare <= frame, "{what}: {bare}");
-    assert!(all - bare <= alternate::HANDLER_BYTES, "{what}: {all}");
-}
-
-#[test]
-fn the_handler_takes_no_more_of_the_stack_than_it_is_given_room_for() {
-    assert_has_room("as it is");
-    #[cfg(target_arch = "x86_64")]
-    if may_use_amx() {
-        use_amx();
-        assert_has_room("with AMX in use");
-    }
-}
-
-/// Asks the kernel to allow it to the whole process.
-#[cfg(target_arch = "x86_64")]
-fn may_use_amx() -> bool {
-    const REQUEST: c_int = 0x1023;
-    const TILE_DATA: c_int = 18;
-    // SAFETY: it takes two integers.
-    unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILE_DATA) == 0 }
-}
-
-/// Makes the kernel save tiles for this thread from here on.
-#[cfg(target_arch = "x86_64")]
-fn use_amx() {
-    #[repr(align(64))]
-    struct Tiles([u8; 64]);
-    let mut tiles = Tiles([0; 64]);
-    // Palette 1; one tile of 16 rows, of 64 bytes each.
-    tiles.0[0] = 1;
-    tiles.0[16] = 64;
-    tiles.0[48] = 16;
-    // SAFETY: the processor has these instructions, as the kernel allows them.
-    unsafe {
-        std::arch::asm!(
-            "ldtilecfg [{tiles}]",
-            // tilezero tmm0
-            ".byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0",
-            tiles = in(reg) &raw const tiles,
-            options(nostack),
-        );
-    }
 }
