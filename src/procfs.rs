@@ -3,7 +3,7 @@
 //! elsewhere.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::str;
 use std::time::Duration;
@@ -132,11 +132,23 @@ impl KeptOpen {
         KeptOpen(File::open(path).ok())
     }
 
-    /// Returns the file, at its beginning. `None` if it cannot be read.
-    fn rewound(&self) -> Option<&File> {
-        let mut file = self.0.as_ref()?;
-        file.rewind().ok()?;
-        Some(file)
+    /// Reads the beginning of the file. Returns how many bytes, or `None` if it cannot be read.
+    ///
+    /// A program may close a descriptor that is not its own, and get its number for a file of its own. So this
+    /// neither writes nor moves the file's position.
+    fn read(&self, bytes: &mut [u8]) -> Option<usize> {
+        let file = self.0.as_ref()?;
+        #[cfg(unix)]
+        let length = std::os::unix::fs::FileExt::read_at(file, bytes, 0).ok();
+        #[cfg(not(unix))]
+        let length = { file }.read(bytes).ok();
+        length
+    }
+
+    fn line(&self) -> Option<Line> {
+        let mut line = Line::EMPTY;
+        line.length = self.read(&mut line.bytes)?;
+        Some(line)
     }
 }
 
@@ -158,7 +170,7 @@ impl Schedule {
 
     /// Returns `None` where the system does not report them, and once the thread has ended. Does not allocate.
     pub(crate) fn times(&self) -> Option<Times> {
-        times(Line::of(self.0.rewound()?).ok()?.text())
+        times(self.0.line()?.text())
     }
 }
 
@@ -176,7 +188,7 @@ impl Pressure {
     /// Returns the time in which any thread of the machine waited for a CPU, since it was started. `None` where
     /// the system does not count it.
     pub(crate) fn total(&self) -> Option<Duration> {
-        pressure(Line::of(self.0.rewound()?).ok()?.text())
+        pressure(self.0.line()?.text())
     }
 }
 
@@ -196,7 +208,7 @@ impl Sleeps {
     /// else is read here, some ten microseconds.
     pub(crate) fn count(&self) -> Option<u64> {
         let mut text = [0; 4_096];
-        let length = self.0.rewound()?.read(&mut text).ok()?;
+        let length = self.0.read(&mut text)?;
         sleeps(&text[..length])
     }
 }
@@ -231,16 +243,14 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    fn read(path: &Path) -> io::Result<Line> {
-        Line::of(&File::open(path)?)
-    }
+    const EMPTY: Line = Line {
+        bytes: [0; 512],
+        length: 0,
+    };
 
-    fn of(mut file: &File) -> io::Result<Line> {
-        let mut line = Line {
-            bytes: [0; 512],
-            length: 0,
-        };
-        line.length = file.read(&mut line.bytes)?;
+    fn read(path: &Path) -> io::Result<Line> {
+        let mut line = Line::EMPTY;
+        line.length = File::open(path)?.read(&mut line.bytes)?;
         Ok(line)
     }
 
@@ -369,6 +379,23 @@ mod tests {
         assert_eq!(allocated.count_total, 0);
         assert!(read().0.is_some() && read().3.is_some());
         assert!(threads().any(|id| id == std::process::id()));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_kept_open_is_read_again_and_not_moved() {
+        use std::io::Seek;
+
+        let mut file = File::open("/proc/self/auxv").unwrap();
+        file.seek(io::SeekFrom::Start(16)).unwrap();
+        let kept = KeptOpen(Some(file));
+        let read = || {
+            let mut bytes = [0; 8];
+            kept.read(&mut bytes).map(|length| (length, bytes))
+        };
+        assert!(read().is_some_and(|(length, bytes)| length == 8 && bytes != [0; 8]));
+        assert_eq!(read(), read());
+        assert_eq!(kept.0.unwrap().stream_position().unwrap(), 16);
     }
 
     #[cfg(target_os = "linux")]

@@ -28,8 +28,8 @@ pub fn schedule(content: &[u8]) -> Option<(Duration, Duration, u64)> {
 /// What is read of a file with this content.
 fn line(content: &[u8]) -> Line {
     let mut line = Line {
-        bytes: [0; 512],
         length: content.len().min(512),
+        ..Line::EMPTY
     };
     line.bytes[..line.length].copy_from_slice(&content[..line.length]);
     line
