@@ -174,6 +174,54 @@ impl Schedule {
     }
 }
 
+/// How often a thread has needed a page of memory from the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Faults {
+    /// Counts the pages that were there, or were filled with zeros or a copy.
+    pub(crate) minor: u64,
+    /// Counts the pages that had to be read from a disk.
+    pub(crate) major: u64,
+}
+
+/// The page faults of the calling thread, for one reader.
+#[derive(Debug)]
+pub(crate) struct OwnFaults(KeptOpen);
+
+impl OwnFaults {
+    pub(crate) fn open() -> OwnFaults {
+        OwnFaults(KeptOpen::at("/proc/thread-self/stat"))
+    }
+
+    /// Returns the counts since the thread began. `None` where the system does not report them. Does not allocate.
+    pub(crate) fn counts(&self) -> Option<Faults> {
+        let line = self.0.line()?;
+        Some(Faults {
+            minor: field(line.text(), MINOR_FAULTS)?,
+            major: field(line.text(), MAJOR_FAULTS)?,
+        })
+    }
+}
+
+/// For how long all threads of the process together were on a CPU, for one reader.
+#[derive(Debug)]
+pub(crate) struct ProcessTime(KeptOpen);
+
+impl ProcessTime {
+    /// The system reports the two parts of the time in units of 10 ms, rounded down.
+    pub(crate) const PRECISION: Duration = Duration::from_millis(20);
+
+    pub(crate) fn open() -> ProcessTime {
+        ProcessTime(KeptOpen::at("/proc/self/stat"))
+    }
+
+    /// Returns `None` where the system does not report it. Does not allocate.
+    pub(crate) fn on_cpu(&self) -> Option<Duration> {
+        let line = self.0.line()?;
+        let units = field(line.text(), USER_TIME)? + field(line.text(), SYSTEM_TIME)?;
+        Some(Duration::from_millis(units * 10))
+    }
+}
+
 /// For how long threads of the machine have waited for a CPU, for one reader.
 #[cfg(feature = "testing")]
 #[derive(Debug)]
@@ -263,8 +311,23 @@ impl Line {
 
 /// Parses `4711 (name, which may contain anything) R …`.
 fn state(text: &str) -> Option<char> {
-    let (_, after_name) = text.rsplit_once(") ")?;
-    after_name.chars().next()
+    after_name(text)?.chars().next()
+}
+
+fn after_name(text: &str) -> Option<&str> {
+    text.rsplit_once(") ").map(|(_, after)| after)
+}
+
+/// Some of the fields of `stat`, as proc(5) numbers them.
+const MINOR_FAULTS: usize = 10;
+const MAJOR_FAULTS: usize = 12;
+const USER_TIME: usize = 14;
+const SYSTEM_TIME: usize = 15;
+
+/// Parses a field of `4711 (name, which may contain anything) R …`, of which the state is the third.
+fn field(text: &str, number: usize) -> Option<u64> {
+    let mut fields = after_name(text)?.split_ascii_whitespace();
+    fields.nth(number - 3)?.parse().ok()
 }
 
 /// Parses `running`; `-1 <sp> <pc>` for a thread blocked outside a call; or the call's number, six arguments,
@@ -330,6 +393,30 @@ mod tests {
     }
 
     #[test]
+    fn reads_a_field_behind_any_name() {
+        let text = "17 (a 1 2 3) 4 5 6 7 8 9) S 1 17 17 0 -1 4194560 21 0 2 0 130 70 0";
+        assert_eq!(field(text, MINOR_FAULTS), Some(21));
+        assert_eq!(field(text, MAJOR_FAULTS), Some(2));
+        assert_eq!(field(text, USER_TIME), Some(130));
+        assert_eq!(field(text, SYSTEM_TIME), Some(70));
+        assert_eq!(field("17 (x) S 1", USER_TIME), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn counts_what_this_thread_and_this_process_use() {
+        let (faults, time) = (OwnFaults::open(), ProcessTime::open());
+        let before = (faults.counts().unwrap().minor, time.on_cpu().unwrap());
+        let pages = std::hint::black_box(vec![1_u8; 1 << 20]);
+        assert!(pages.len() == 1 << 20 && faults.counts().unwrap().minor > before.0);
+        let is_counted = |_| {
+            std::hint::black_box((0..1_000_000).fold(0_u64, |sum, next| sum ^ next));
+            time.on_cpu() > Some(before.1 + ProcessTime::PRECISION)
+        };
+        assert!((0..10_000).any(is_counted));
+    }
+
+    #[test]
     fn distinguishes_running_from_blocked() {
         assert_eq!(activity("running\n"), Some(Activity::Running));
         let blocked = |call, arguments| {
@@ -364,20 +451,23 @@ mod tests {
     #[test]
     fn what_the_watchdog_reads_does_not_allocate() {
         let thread = Thread(std::process::id());
-        let own = Schedule::own();
+        let (own, faults, process) = (Schedule::own(), OwnFaults::open(), ProcessTime::open());
         let read = || {
             (
                 thread.state(),
                 thread.times(),
                 thread.syscall(),
                 own.times(),
+                faults.counts(),
+                process.on_cpu(),
             )
         };
         let allocated = allocation_counter::measure(|| {
             std::hint::black_box(read());
         });
         assert_eq!(allocated.count_total, 0);
-        assert!(read().0.is_some() && read().3.is_some());
+        let (state, .., own, faults, process) = read();
+        assert!(state.is_some() && own.is_some() && faults.is_some() && process.is_some());
         assert!(threads().any(|id| id == std::process::id()));
     }
 

@@ -163,8 +163,7 @@ fn start(inbox: &'static Inbox<Arrival, Mailboxes>) -> io::Result<Arc<Mailboxes>
     let (inspected, reported, watched) = (share(), share(), share());
     threads::spawn("loopmon-inspect", move || inspector::run(&inspected))?;
     let reporter = threads::spawn("loopmon-reporter", move || reporter::run(&reported));
-    let watchdog = reporter
-        .and_then(|()| threads::spawn("loopmon-watchdog", move || thread::run(inbox, &watched)));
+    let watchdog = reporter.and_then(|()| thread::start(inbox, watched));
     // Threads that were started must end even so.
     if let Err(refused) = watchdog {
         mailboxes.command_reserved(Command::Stop);

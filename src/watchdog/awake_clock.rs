@@ -56,6 +56,8 @@ pub(super) struct AwakeTime {
     pub(super) now: AwakeInstant,
     /// How much of the system's time has not counted so far.
     pub(super) lost: Duration,
+    /// How much of the time that has counted no thread but one could write to memory.
+    pub(super) held_up: Duration,
 }
 
 impl AwakeTime {
@@ -63,11 +65,17 @@ impl AwakeTime {
     pub(super) const START: AwakeTime = AwakeTime {
         now: AwakeInstant::START,
         lost: Duration::ZERO,
+        held_up: Duration::ZERO,
     };
 
     /// The system's time since then.
     pub(super) fn since(self, earlier: AwakeTime) -> Duration {
         self.now.since(earlier.now) + self.lost.saturating_sub(earlier.lost)
+    }
+
+    /// How much of the time since then was held up.
+    pub(super) fn held_up_since(self, earlier: AwakeTime) -> Duration {
+        self.held_up.saturating_sub(earlier.held_up)
     }
 }
 
@@ -113,6 +121,13 @@ impl AwakeClock {
         let late = slept.saturating_sub(asked);
         self.overslept += late;
         (late > EVERYDAY_LATENESS.max(measure * 4)).then_some(late)
+    }
+
+    /// Counts time after all that was lost just now: a thread of the process ran, and held up the others.
+    pub(super) fn held_up(&mut self, lost: Duration) {
+        self.time.now = self.time.now + lost;
+        self.time.lost -= lost;
+        self.time.held_up += lost;
     }
 
     /// Counts the time since the last call, `most` at the most.
@@ -170,6 +185,20 @@ mod tests {
             let lost = after.lost - before.lost;
             assert_eq!(counted + lost, Duration::from_millis(slept));
         }
+    }
+
+    #[test]
+    fn a_time_in_which_the_process_ran_counts() {
+        let began = clock::now();
+        let mut awake = AwakeClock::new(began);
+        assert!(awake.slept(began + 60 * TICK, TICK).is_some());
+        let lost = awake.time().lost;
+        awake.held_up(lost);
+        assert_eq!(awake_for(&awake), 60 * TICK);
+        assert_eq!(
+            (awake.time().lost, awake.time().held_up),
+            (Duration::ZERO, lost)
+        );
     }
 
     #[test]

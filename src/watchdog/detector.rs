@@ -75,13 +75,13 @@ pub(super) struct Detector {
     is_armed: bool,
     counters: WorkerCounters,
     /// When the counters were first seen to be these.
-    stuck_since: AwakeInstant,
+    stuck_since: AwakeTime,
     /// For how long the counters have been seen to be these.
     stuck_for: Duration,
-    /// How much time was lost by the observation before `stuck_since`.
-    lost_before: Duration,
-    /// How much time was lost by the last observation.
-    lost: Duration,
+    /// The observation before `stuck_since`.
+    before: AwakeTime,
+    /// The last observation.
+    seen: AwakeTime,
     /// The observation before the worker last published or made progress: no poll that lasts now, or that the
     /// next progress ends, has begun before.
     progress_after: AwakeInstant,
@@ -100,10 +100,10 @@ impl Detector {
             // Tokio starts the threads of a `multi_thread` runtime when it builds that.
             is_armed: first.progress || driven == Driven::Always,
             counters: first.counters,
-            stuck_since: first.time.now,
+            stuck_since: first.time,
             stuck_for: Duration::ZERO,
-            lost_before: first.time.lost,
-            lost: first.time.lost,
+            before: first.time,
+            seen: first.time,
             progress_after: first.time.now,
             progress_at: None,
             longest_poll: Duration::ZERO,
@@ -129,11 +129,11 @@ impl Detector {
         if seen.progress {
             let poll = seen.time.now.since(self.progress_after);
             self.longest_poll = self.longest_poll.max(poll);
-            self.progress_after = self.seen_at();
+            self.progress_after = self.seen.now;
             self.progress_at = Some(seen.time.now);
         }
-        self.stuck_for = seen.time.now.since(self.stuck_since);
-        self.lost = seen.time.lost;
+        self.stuck_for = seen.time.now.since(self.stuck_since.now);
+        self.seen = seen.time;
         let Some(due) = self.due_after().filter(|due| self.stuck_for >= *due) else {
             return Transition::None;
         };
@@ -149,7 +149,7 @@ impl Detector {
 
     /// When the next transition is due if the worker stays stuck.
     pub(super) fn due_at(&self) -> Option<AwakeInstant> {
-        Some(self.stuck_since + self.due_after()?)
+        Some(self.stuck_since.now + self.due_after()?)
     }
 
     fn due_after(&self) -> Option<Duration> {
@@ -177,7 +177,7 @@ impl Detector {
     }
 
     pub(super) fn stuck_since(&self) -> AwakeInstant {
-        self.stuck_since
+        self.stuck_since.now
     }
 
     /// For how long the worker has been seen to be stuck.
@@ -189,8 +189,8 @@ impl Detector {
     fn restart(&mut self, seen: Observation) {
         *self = Detector {
             is_armed: true,
-            lost_before: self.lost,
-            progress_after: self.seen_at(),
+            before: self.seen,
+            progress_after: self.seen.now,
             ..Detector::new(self.threshold, self.driven, seen)
         };
     }
@@ -209,7 +209,7 @@ impl Detector {
     pub(super) fn uncertain_since(&self) -> Option<AwakeInstant> {
         let counters_show = self.is_armed && self.is_certain();
         let is_uncertain = !counters_show && !self.is_parked();
-        is_uncertain.then_some(self.stuck_since)
+        is_uncertain.then_some(self.stuck_since.now)
     }
 
     /// The worker's thread does other things now, or is gone. Returns whether nobody drives the worker then.
@@ -234,7 +234,7 @@ impl Detector {
         Transition::Live {
             phase,
             stuck_for: self.stuck_for,
-            hint: self.many_polls(self.seen_at()),
+            hint: self.many_polls(self.seen.now),
         }
     }
 
@@ -279,10 +279,25 @@ impl Detector {
             .parks_and_unparks
             .saturating_sub(self.counters.parks_and_unparks);
         // At the most.
-        let lost_in_batch = seen.time.lost.saturating_sub(self.lost_before);
-        !self.counters.is_parked()
-            && self.stuck_for >= self.threshold / 5 * 3
-            && (turns <= 2 || (self.stuck_for >= self.threshold && !is_unattended))
+        let lost_in_batch = seen.time.lost.saturating_sub(self.before.lost);
+        let is_parked = self.counters.is_parked();
+        let before = if is_parked { self.seen } else { self.before };
+        // Nobody comes to a scheduler while all are held up. So a worker that was busy then was in one batch.
+        let was_held_up = busy + seen.time.held_up_since(before) > seen.time.since(before);
+        let mut stuck_for = Duration::ZERO;
+        if !is_parked {
+            stuck_for += self.stuck_for;
+        }
+        if was_held_up {
+            // But for what `stuck_for` has of it.
+            stuck_for += seen.time.held_up_since(self.seen);
+            if !is_parked {
+                stuck_for += self.stuck_since.held_up_since(before);
+            }
+        }
+        let is_certain = stuck_for >= self.threshold && (was_held_up || !is_unattended);
+        stuck_for >= self.threshold / 5 * 3
+            && (turns <= 2 || is_certain)
             && busy.saturating_sub(lost_in_batch) >= self.threshold
     }
 
@@ -292,11 +307,6 @@ impl Detector {
     fn many_polls(&self, now: AwakeInstant) -> Option<Cause> {
         let is_recent = now.since(self.progress_at?) < self.threshold / 2;
         (is_recent && self.longest_poll < self.threshold).then_some(Cause::ManyPolls)
-    }
-
-    /// When the last observation was.
-    fn seen_at(&self) -> AwakeInstant {
-        self.stuck_since + self.stuck_for
     }
 }
 

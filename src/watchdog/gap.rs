@@ -6,16 +6,20 @@
 //!    throttled the process, and the control group counts that as a pause (`throttle.rs`). Or the host is
 //!    crowded, which is no pause, as the other threads may have run.
 //! 2. *The watchdog was on a CPU* for most of a pass that took too long: the process ran.
-//! 3. *The watchdog could not run at all*: it neither ran nor waited for a CPU, and it needs nothing
-//!    that the program can hold. So the whole process was stopped, held by a debugger or frozen, or the
+//! 3. *The watchdog needed a page of memory*, though it has touched all of its memory before. A `fork` shares each
+//!    page with the child until the next write, and holds the memory map meanwhile, so no thread can write. That
+//!    was it if other threads of the process were on a CPU for most of the gap, and nothing was read from a disk. If
+//!    not, the gap stays unexplained: the system may have taken a page back, also in a long pause.
+//! 4. *The watchdog could not run at all*: it neither ran nor waited for a CPU or a page, and it needs nothing
+//!    else that the program can hold. So the whole process was stopped, held by a debugger or frozen, or the
 //!    machine did not run.
 //!
-//! Where the system does not count run-queue time, the gap stays unexplained.
+//! Where the system does not count these times, the gap stays unexplained.
 
 use std::time::Duration;
 
 use super::awake_clock::AwakeInstant;
-use crate::procfs::{Schedule, Times};
+use crate::procfs::{Faults, OwnFaults, ProcessTime, Schedule, Times};
 
 /// What a gap was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub(super) enum Gap {
     Paused,
     /// The watchdog ran, or waited for a CPU.
     Crowded,
+    /// A thread of the process ran, and all others were kept from writing to memory.
+    HeldUp,
     /// There is no evidence.
     Unknown,
 }
@@ -34,76 +40,118 @@ pub(super) struct GapEvidence {
     pub(super) late: Duration,
     /// Whether the gap was in the middle of a pass, not of a sleep.
     pub(super) in_pass: bool,
-    /// How long the watchdog was on a CPU, and how long it waited for one.
-    pub(super) times: Option<(Duration, Duration)>,
+    pub(super) spent: Option<Spent>,
+}
+
+/// What was spent in the gap, and in a short time before it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spent {
+    /// How long the watchdog was on a CPU.
+    on_cpu: Duration,
+    /// How long the watchdog waited for a CPU, in the gap alone and at least.
+    waited: Duration,
+    /// The pages of memory that the watchdog needed.
+    faults: Faults,
+    /// How long all threads of the process were on a CPU.
+    by_process: Duration,
 }
 
 /// The only place where a gap is judged.
 pub(super) fn judge(evidence: GapEvidence) -> Gap {
     let most = evidence.late / 2;
-    match evidence.times {
-        None => Gap::Unknown,
-        Some((_, waited)) if waited >= most => Gap::Crowded,
-        Some((on_cpu, _)) if evidence.in_pass && on_cpu >= most => Gap::Crowded,
-        Some(_) => Gap::Paused,
+    let Some(spent) = evidence.spent else {
+        return Gap::Unknown;
+    };
+    if spent.waited >= most || (evidence.in_pass && spent.on_cpu >= most) {
+        Gap::Crowded
+    } else if spent.faults == (Faults { minor: 0, major: 0 }) {
+        Gap::Paused
+    } else if spent.faults.major == 0 && spent.by_process + ProcessTime::PRECISION >= most {
+        Gap::HeldUp
+    } else {
+        Gap::Unknown
     }
 }
 
-/// The CPU times of the watchdog's thread.
+/// What the watchdog's thread and its process have spent.
 #[derive(Debug)]
-pub(super) struct OwnTimes {
-    source: Schedule,
-    last: Option<Times>,
+pub(super) struct Spending {
+    schedule: Schedule,
+    faults: OwnFaults,
+    process: ProcessTime,
+    last: Option<Total>,
     read_at: AwakeInstant,
     /// By how much the watchdog had overslept when `last` was read.
     overslept: Duration,
 }
 
-impl OwnTimes {
-    /// How often the times are read while there is no gap.
-    const INTERVAL: Duration = Duration::from_secs(1);
+#[derive(Debug, Clone, Copy)]
+struct Total {
+    own: Times,
+    faults: Faults,
+    by_process: Duration,
+}
+
+impl Spending {
+    /// How often it is read while there is no gap. That takes some 10 us, and 30 us with a thousand threads.
+    const INTERVAL: Duration = Duration::from_millis(100);
 
     /// Must be called on the watchdog's thread.
-    pub(super) fn begin() -> OwnTimes {
-        let source = Schedule::own();
-        OwnTimes {
-            last: source.times(),
-            source,
+    pub(super) fn begin() -> Spending {
+        let mut spending = Spending {
+            schedule: Schedule::own(),
+            faults: OwnFaults::open(),
+            process: ProcessTime::open(),
+            last: None,
             read_at: AwakeInstant::START,
             overslept: Duration::ZERO,
-        }
+        };
+        spending.last = spending.total();
+        spending
     }
 
-    /// Reads the times if they are old. `overslept`: by how much the watchdog has overslept so far.
+    /// Reads it if what was read last is old. `overslept`: by how much the watchdog has overslept so far.
     pub(super) fn refresh(&mut self, now: AwakeInstant, overslept: Duration) {
-        if now.since(self.read_at) >= OwnTimes::INTERVAL {
+        if now.since(self.read_at) >= Spending::INTERVAL {
             self.read(now, overslept);
         }
     }
 
-    /// How long the watchdog was on a CPU, and at least how long it waited for one, in a gap that has
-    /// just ended. A wait before the gap shows as having overslept.
+    /// What was spent in a gap that has just ended. A wait for a CPU before the gap shows as having overslept.
     pub(super) fn in_gap(
         &mut self,
         late: Duration,
         now: AwakeInstant,
         overslept: Duration,
-    ) -> Option<(Duration, Duration)> {
+    ) -> Option<Spent> {
         let (before, overslept_before) = (self.last, self.overslept);
         self.read(now, overslept);
         let (before, last) = before.zip(self.last)?;
-        let waited = last.waited.saturating_sub(before.waited);
+        let waited = last.own.waited.saturating_sub(before.own.waited);
         let overslept = overslept.saturating_sub(overslept_before);
-        Some((
-            last.on_cpu.saturating_sub(before.on_cpu),
-            waited_in_gap(waited, overslept, late),
-        ))
+        Some(Spent {
+            on_cpu: last.own.on_cpu.saturating_sub(before.own.on_cpu),
+            waited: waited_in_gap(waited, overslept, late),
+            faults: Faults {
+                minor: last.faults.minor.saturating_sub(before.faults.minor),
+                major: last.faults.major.saturating_sub(before.faults.major),
+            },
+            by_process: last.by_process.saturating_sub(before.by_process),
+        })
     }
 
     fn read(&mut self, now: AwakeInstant, overslept: Duration) {
-        self.last = self.source.times();
+        self.last = self.total();
         self.read_at = now;
         self.overslept = overslept;
+    }
+
+    fn total(&self) -> Option<Total> {
+        Some(Total {
+            own: self.schedule.times()?,
+            faults: self.faults.counts()?,
+            by_process: self.process.on_cpu()?,
+        })
     }
 }
 
@@ -122,14 +170,27 @@ mod tests {
 
     #[test]
     fn each_case_is_what_the_strongest_evidence_says() {
-        let in_sleep = |late, times: Option<(u64, u64)>| GapEvidence {
+        let in_sleep = |late, spent: Option<(u64, u64)>| GapEvidence {
             late: ms(late),
             in_pass: false,
-            times: times.map(|(on_cpu, waited)| (ms(on_cpu), ms(waited))),
+            spent: spent.map(|(on_cpu, waited)| Spent {
+                on_cpu: ms(on_cpu),
+                waited: ms(waited),
+                faults: Faults { minor: 0, major: 0 },
+                by_process: ms(1_000),
+            }),
         };
-        let in_pass = |late, times| GapEvidence {
+        let in_pass = |late, spent| GapEvidence {
             in_pass: true,
-            ..in_sleep(late, times)
+            ..in_sleep(late, spent)
+        };
+        let faulted = |evidence: GapEvidence, major, by_process| GapEvidence {
+            spent: evidence.spent.map(|spent| Spent {
+                faults: Faults { minor: 1, major },
+                by_process: ms(by_process),
+                ..spent
+            }),
+            ..evidence
         };
         for (case, evidence, expected) in [
             ("stopped", in_sleep(300, Some((0, 0))), Gap::Paused),
@@ -156,6 +217,31 @@ mod tests {
                 "a pass over very many",
                 in_pass(120, Some((110, 0))),
                 Gap::Crowded,
+            ),
+            (
+                "behind a fork",
+                faulted(in_sleep(80, Some((0, 1))), 0, 60),
+                Gap::HeldUp,
+            ),
+            (
+                "behind a fork, in a pass",
+                faulted(in_pass(300, Some((1, 1))), 0, 290),
+                Gap::HeldUp,
+            ),
+            (
+                "behind a fork, and crowded out",
+                faulted(in_sleep(80, Some((0, 50))), 0, 60),
+                Gap::Crowded,
+            ),
+            (
+                "short of memory",
+                faulted(in_sleep(80, Some((0, 1))), 1, 60),
+                Gap::Unknown,
+            ),
+            (
+                "frozen until its pages were taken",
+                faulted(in_sleep(60_000, Some((0, 1))), 0, 200),
+                Gap::Unknown,
             ),
             ("no run-queue time", in_sleep(300, None), Gap::Unknown),
         ] {

@@ -63,8 +63,8 @@ pub struct Pause {
 /// throttled by a CPU quota, has no stall: none of its code is to blame. loopmon counts such a time here,
 /// by evidence, and reports no stall for it:
 ///
-/// * The watchdog overslept, and by the system's own count it neither ran nor waited for a CPU
-///   meanwhile. It needs nothing that the program can hold, so the whole process did not run. A pause is
+/// * The watchdog overslept, and by the system's own count it neither ran nor waited for a CPU or a page of
+///   memory meanwhile. It needs nothing else that the program can hold, so the whole process did not run. A pause is
 ///   noticed if it lasts more than 20 ms and more than four ticks of the watchdog (a tick is a fifth of the
 ///   threshold, 1 to 20 ms). Up to one tick of it is not counted: up to 100 ms while all runtimes are
 ///   [idle](crate::Builder::stall_threshold). A watchdog that waited for a CPU is no evidence of a pause: the

@@ -10,12 +10,17 @@ use std::time::Instant;
 use crate::clock;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
+/// For how many reserved items there is room from the beginning.
+const SPARE: usize = 64;
+
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
     /// With so many items, further ones are refused.
     bound: usize,
+    /// Makes an item of no meaning.
+    any: fn() -> T,
 }
 
 #[derive(Debug)]
@@ -30,15 +35,14 @@ struct State<T> {
 pub(super) struct Full;
 
 impl<T> Queue<T> {
-    /// Fills the queue once with items from `any`, so that the system has provided its memory.
-    pub(super) fn new(bound: usize, any: impl FnMut() -> T) -> Queue<T> {
-        let mut items = VecDeque::with_capacity(bound);
-        items.extend(std::iter::repeat_with(any).take(bound));
-        items.clear();
+    /// `any` makes an item of no meaning.
+    pub(super) fn new(bound: usize, any: fn() -> T) -> Queue<T> {
+        let items = touched(bound + SPARE, any);
         Queue {
             state: Mutex::new(State { items, reserved: 0 }),
             changed: Condvar::new(),
             bound,
+            any,
         }
     }
 
@@ -61,7 +65,7 @@ impl<T> Queue<T> {
                 return;
             }
             drop(state);
-            room = VecDeque::with_capacity(needed * 2);
+            room = touched(needed + needed / 2, self.any);
         }
     }
 
@@ -118,9 +122,20 @@ impl<T> Queue<T> {
     }
 }
 
+/// Returns room that has been filled once: the system provides memory page by page, at the first write to each. A
+/// queue comes round to all of its room, however few items it has at a time.
+fn touched<T>(capacity: usize, any: fn() -> T) -> VecDeque<T> {
+    let mut items = VecDeque::with_capacity(capacity);
+    items.extend(std::iter::repeat_with(any).take(capacity));
+    items.clear();
+    items
+}
+
 #[cfg(all(test, not(loopmon_loom)))]
 mod tests {
     use super::*;
+    #[cfg(target_os = "linux")]
+    use crate::procfs::OwnFaults;
 
     fn taken(queue: &Queue<u32>) -> Vec<u32> {
         std::iter::from_fn(|| queue.pop(Some(clock::now()))).collect()
@@ -151,6 +166,20 @@ mod tests {
         });
         assert_eq!(pushed.count_total, 0);
         assert_eq!(taken(&queue).len(), 108);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn no_push_waits_for_a_page_of_memory() {
+        const PAGES: usize = 400;
+        let queue = Queue::new(4 * PAGES, || [0_u8; 1_024]);
+        (0..4 * PAGES).for_each(|_| queue.reserve());
+        let faults = OwnFaults::open();
+        let before = faults.counts().unwrap().minor;
+        while queue.push([1; 1_024]).is_ok() {}
+        (0..4 * PAGES).for_each(|_| queue.push_reserved([2; 1_024]));
+        let during = faults.counts().unwrap().minor - before;
+        assert!(during < 40, "{during}");
     }
 }
 

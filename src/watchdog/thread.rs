@@ -4,13 +4,14 @@
 //! while foreign code runs, and asks Tokio for nothing but counters. So it goes on whatever the program is
 //! stuck in.
 
+use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::awake_clock::{AwakeClock, AwakeInstant, EVERYDAY_LATENESS};
-use super::gap::{self, Gap, GapEvidence, OwnTimes};
+use super::gap::{self, Gap, GapEvidence, Spending};
 use super::inbox::Inbox;
 use super::lost_time::LostTime;
 use super::mailboxes::{Mailboxes, SPARE_SLOTS};
@@ -20,12 +21,17 @@ use super::poll_watch::{Pass, PollWatch};
 use super::runtime_watch::RuntimeWatch;
 use crate::clock;
 use crate::polls::{self, Polls};
+use crate::threads;
 
 /// The system's timers are no more precise.
 const SHORTEST_WAIT: Duration = Duration::from_micros(100);
 
 /// How long the watchdog sleeps at the most, and if nothing is due.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
+
+/// The size of the thread's stack, and how much of it the watchdog may need at most.
+const STACK: usize = 4 * NEEDED_STACK;
+const NEEDED_STACK: usize = 64 * 1_024;
 
 /// Something for the watchdog to watch.
 #[derive(Debug)]
@@ -88,13 +94,30 @@ impl AnyWatch {
     }
 }
 
+/// Starts the thread.
+pub(super) fn start(
+    inbox: &'static Inbox<Arrival, Mailboxes>,
+    mailboxes: Arc<Mailboxes>,
+) -> io::Result<()> {
+    threads::spawn_with_stack("loopmon-watchdog", STACK, move || {
+        touch_stack();
+        run(inbox, &mailboxes);
+    })
+}
+
+/// The system provides a stack page by page, at the first write to each. So this writes to more of it than is needed.
+#[inline(never)]
+fn touch_stack() {
+    std::hint::black_box([1_u8; NEEDED_STACK]);
+}
+
 /// Watches until there is nothing left to watch.
-pub(super) fn run(inbox: &Inbox<Arrival, Mailboxes>, mailboxes: &Arc<Mailboxes>) {
+fn run(inbox: &Inbox<Arrival, Mailboxes>, mailboxes: &Arc<Mailboxes>) {
     let mut watchdog = Watchdog {
         mailboxes: Arc::clone(mailboxes),
         slots: Vec::with_capacity(SPARE_SLOTS),
         clock: AwakeClock::new(clock::now()),
-        own_times: OwnTimes::begin(),
+        spending: Spending::begin(),
         lost: LostTime::new(),
         polls: Polls::get(),
     };
@@ -105,6 +128,7 @@ pub(super) fn run(inbox: &Inbox<Arrival, Mailboxes>, mailboxes: &Arc<Mailboxes>)
         let has_left = inbox.wait(wait);
         let now = clock::now();
         let in_sleep = watchdog.clock.slept(now, wait);
+        watchdog.judge_gap(in_pass, in_sleep, lost_before);
         watchdog.lost.update(now, watchdog.clock.time().lost);
         polls::tick();
         while let Some(arrival) = inbox.next() {
@@ -113,7 +137,6 @@ pub(super) fn run(inbox: &Inbox<Arrival, Mailboxes>, mailboxes: &Arc<Mailboxes>)
         let is_late = in_pass.is_some() || in_sleep.is_some();
         let mut is_faulty = watchdog.observe(is_late || has_left);
         is_faulty |= watchdog.observe_polls(is_late || has_left);
-        watchdog.judge_gap(in_pass, in_sleep, lost_before);
         if has_left || is_faulty {
             watchdog.end_watches();
         }
@@ -129,7 +152,7 @@ struct Watchdog {
     mailboxes: Arc<Mailboxes>,
     slots: Vec<Slot>,
     clock: AwakeClock,
-    own_times: OwnTimes,
+    spending: Spending,
     lost: LostTime,
     polls: &'static Polls,
 }
@@ -206,7 +229,7 @@ impl Watchdog {
         is_faulty
     }
 
-    /// Counts a pause, if the watchdog was late because of one.
+    /// If the watchdog was late because of a pause, counts it.
     fn judge_gap(
         &mut self,
         in_pass: Option<Duration>,
@@ -214,23 +237,22 @@ impl Watchdog {
         lost_before: Duration,
     ) {
         let (time, overslept) = (self.clock.time(), self.clock.overslept());
-        let now = time.now;
-        let Some(late) = in_pass.into_iter().chain(in_sleep).max() else {
-            let lost = time.lost.saturating_sub(lost_before);
-            if lost >= EVERYDAY_LATENESS {
-                pauses::add_unexplained(lost);
-            }
-            return self.own_times.refresh(now, overslept);
-        };
+        let lost = time.lost.saturating_sub(lost_before);
+        let noticed = in_pass.into_iter().chain(in_sleep).max();
+        if noticed.is_none() && lost < EVERYDAY_LATENESS {
+            return self.spending.refresh(time.now, overslept);
+        }
+        let late = noticed.unwrap_or(lost);
         let evidence = GapEvidence {
             late,
             in_pass: in_pass == Some(late),
-            times: self.own_times.in_gap(late, now, overslept),
+            spent: self.spending.in_gap(late, time.now, overslept),
         };
-        match gap::judge(evidence) {
-            Gap::Paused => pauses::add(late),
-            Gap::Unknown => pauses::add_unexplained(late),
-            Gap::Crowded => {}
+        match (gap::judge(evidence), noticed) {
+            (Gap::HeldUp, _) => self.clock.held_up(lost),
+            (Gap::Paused, Some(_)) => pauses::add(late),
+            (Gap::Crowded, Some(_)) => {}
+            (Gap::Unknown, _) | (_, None) => pauses::add_unexplained(late),
         }
     }
 

@@ -12,10 +12,11 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn time(now: u64, lost: u64) -> AwakeTime {
+fn time(now: u64, lost: u64, held_up: u64) -> AwakeTime {
     AwakeTime {
         now: AwakeInstant::START + ms(now),
         lost: ms(lost),
+        held_up: ms(held_up),
     }
 }
 
@@ -24,6 +25,7 @@ struct Watched {
     detector: Detector,
     now: u64,
     lost: u64,
+    held_up: u64,
     parks_and_unparks: u64,
     busy: u64,
     found: Vec<(Phase, u64, Option<Cause>)>,
@@ -32,7 +34,7 @@ struct Watched {
 impl Watched {
     fn new(driven: Driven, armed: bool) -> Watched {
         let first = Observation {
-            time: time(0, 0),
+            time: time(0, 0, 0),
             counters: WorkerCounters {
                 parks_and_unparks: 0,
                 busy: Duration::ZERO,
@@ -43,6 +45,7 @@ impl Watched {
             detector: Detector::new(THRESHOLD, driven, first),
             now: 0,
             lost: 0,
+            held_up: 0,
             parks_and_unparks: 0,
             busy: 0,
             found: Vec::new(),
@@ -63,7 +66,7 @@ impl Watched {
 
     fn observe(&mut self, progress: bool) -> Transition {
         self.detector.observe(Observation {
-            time: time(self.now, self.lost),
+            time: time(self.now, self.lost, self.held_up),
             counters: WorkerCounters {
                 parks_and_unparks: self.parks_and_unparks,
                 busy: ms(self.busy),
@@ -252,6 +255,31 @@ fn a_healthy_runtime_is_stopped_in_mid_poll() {
     watched.still(5);
     watched.lost += 300;
     watched.park_after(310).found(&[]);
+}
+
+/// The watchdog sees nothing between the beginning and the end.
+#[test]
+fn a_poll_forks_a_large_process() {
+    for was_parked in [true, false] {
+        let mut watched = Watched::running();
+        if was_parked {
+            watched.park_after(1);
+            watched.parks_and_unparks += 1;
+        }
+        (watched.now, watched.held_up) = (watched.now + 80, 80);
+        // It is back for a short while before it is seen.
+        watched.parks_and_unparks += 4;
+        watched.park_after(83).found(&[(Phase::Ended, 83, None)]);
+    }
+}
+
+#[test]
+fn a_worker_with_little_to_do_is_held_up_while_another_forks() {
+    let mut watched = Watched::running();
+    watched.park_after(1);
+    (watched.now, watched.held_up) = (watched.now + 80, 80);
+    watched.parks_and_unparks += 1;
+    watched.park_after(3).still(50).found(&[]);
 }
 
 /// It began up to a tick before it was first seen, and was over before it was reported.

@@ -58,6 +58,7 @@ impl Bench {
             time: AwakeTime {
                 now: AwakeInstant::START + units(at),
                 lost: Duration::ZERO,
+                held_up: Duration::ZERO,
             },
             now: self.began + units(at),
             lost: &self.lost,

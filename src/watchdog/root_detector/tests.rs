@@ -49,6 +49,7 @@ impl Thread {
         AwakeTime {
             now: at(self.now),
             lost: self.lost,
+            held_up: Duration::ZERO,
         }
     }
 

@@ -118,6 +118,107 @@ fn the_child_of_a_fork_starts_afresh() {
     });
 }
 
+/// `fork` shares all memory with the child, and lets no other thread write meanwhile: so also the watchdog only
+/// sees the end.
+#[test]
+fn a_long_fork_is_told_and_no_pause() {
+    in_a_process("a_long_fork_is_told_and_no_pause", || {
+        // The system copies what is at lower addresses first, such as the stacks of later threads.
+        make_fork_slow();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let monitor = Monitor::builder()
+            .stall_threshold(millis(15))
+            .install_on(runtime.handle())
+            .unwrap();
+        let mut stalls = monitor.stalls();
+        let mut told = 0;
+        for _ in 0..10 {
+            sleep(millis(300));
+            let forked = runtime.block_on(runtime.spawn(async { fork_once() }));
+            let (child, lasted) = forked.unwrap();
+            sleep(millis(300));
+            // SAFETY: a status is not asked for.
+            unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+            let stalls = std::iter::from_fn(|| futures::FutureExt::now_or_never(stalls.next())?);
+            let ended = stalls.filter(|stall| stall.phase == Phase::Ended).last();
+            told += usize::from(ended.is_some_and(|stall| stall.duration >= lasted / 2));
+        }
+        // The host may keep the watchdog from its CPU just then, or stop.
+        let paused = loopmon::pauses().count;
+        assert!(told >= 5 && paused < 5, "{told} {paused}");
+        monitor.stop();
+    });
+}
+
+#[test]
+fn the_watchdog_needs_no_memory_while_it_watches() {
+    in_a_process("the_watchdog_needs_no_memory_while_it_watches", || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let monitor = watch(&runtime);
+        let _stalls = monitor.stalls();
+        // So that all code has run once, which is mapped as well.
+        told_live(&runtime, &monitor);
+        let before = watchdog_faults();
+        for _ in 0..3 {
+            told_live(&runtime, &monitor);
+        }
+        let during = watchdog_faults() - before;
+        assert!(during <= 2, "{during}");
+        monitor.stop();
+    });
+}
+
+/// How often the watchdog's thread has needed a page of memory.
+fn watchdog_faults() -> u64 {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let stats = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")));
+    let watchdog = stats
+        .filter_map(Result::ok)
+        .find_map(|stat| Some(stat.split_once("(loopmon-watchdo) ")?.1.to_owned()))
+        .unwrap();
+    // Of what follows the name, the state is the third field of proc(5), and the faults are the 10th and the 12th.
+    let field = |number: usize| watchdog.split(' ').nth(number - 3).unwrap();
+    field(10).parse::<u64>().unwrap() + field(12).parse::<u64>().unwrap()
+}
+
+/// Splits the memory map into many parts, which `fork` copies one by one: that takes about 0.1 s.
+fn make_fork_slow() {
+    const PARTS: usize = 60_000;
+    const PAGE: usize = 4_096;
+    let (private, both) = (
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+        libc::PROT_READ | libc::PROT_WRITE,
+    );
+    // SAFETY: the system chooses where it is.
+    let memory = unsafe { libc::mmap(std::ptr::null_mut(), PARTS * PAGE, both, private, -1, 0) };
+    assert_ne!(memory, libc::MAP_FAILED);
+    for part in (0..PARTS).step_by(2) {
+        let page = memory.wrapping_byte_add(part * PAGE);
+        // SAFETY: nothing uses the page.
+        unsafe { libc::mprotect(page, PAGE, libc::PROT_READ) };
+    }
+}
+
+/// Returns the child, which ends at once, and how long it took.
+fn fork_once() -> (libc::pid_t, Duration) {
+    let began = std::time::Instant::now();
+    // SAFETY: the child does nothing but end.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: it ends this process.
+        unsafe { libc::_exit(0) };
+    }
+    (child, began.elapsed())
+}
+
 #[test]
 fn threads_with_small_stacks_are_enough() {
     let small = [("RUST_MIN_STACK", "65536")];

@@ -50,7 +50,7 @@ fn a_runtime_that_is_intermittent_stays_so() {
 #[test]
 fn a_worker_with_a_thread_of_its_own_that_has_parked_is_watched_at_once() {
     let seen = Observation {
-        time: time(0, 0),
+        time: time(0, 0, 0),
         counters: WorkerCounters {
             parks_and_unparks: 2,
             busy: Duration::ZERO,
@@ -62,7 +62,7 @@ fn a_worker_with_a_thread_of_its_own_that_has_parked_is_watched_at_once() {
         let mut is_reported = false;
         for now in 1..60 {
             let transition = detector.observe(Observation {
-                time: time(now, 0),
+                time: time(now, 0, 0),
                 ..seen
             });
             is_reported |= matches!(
@@ -95,7 +95,7 @@ fn nobody_drives_it_as_its_thread_is_gone() {
     let mut watched = Watched::driven(Driven::Continuous);
     watched.still(20);
     let seen = Observation {
-        time: time(watched.now, 0),
+        time: time(watched.now, 0, 0),
         counters: watched.detector.counters,
         progress: false,
     };
