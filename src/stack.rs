@@ -72,7 +72,8 @@ pub(crate) use paths::paths;
 #[cfg(loopmon_fuzzing)]
 pub(crate) use platform::fuzzing;
 pub(crate) use platform::{
-    ARE_TAKEN, ContextAddress, OnCpuTracker, Witness, follow, identify, introduce, own_id, sleeps,
+    ARE_TAKEN, ContextAddress, OnCpuTracker, Witness, block_signals, follow, identify, introduce,
+    own_id, sleeps, with_signals,
 };
 pub(crate) use resolver_thread::ResolverThread;
 pub use settings::StackCapture;

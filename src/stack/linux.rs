@@ -13,7 +13,7 @@ pub(crate) use context::{ContextAddress, Witness};
 pub(crate) use image::Capture;
 pub(crate) use resolve::Resolver;
 
-pub(crate) use super::sys::{introduce, own_id};
+pub(crate) use super::sys::{block_signals, introduce, own_id, with_signals};
 
 /// Whether this platform supports stacks.
 pub(crate) const ARE_TAKEN: bool = true;

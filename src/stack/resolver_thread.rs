@@ -56,7 +56,7 @@ impl ResolverThread {
             Some(jobs) => jobs.clone(),
             None => {
                 let (sender, jobs) = mpsc::channel();
-                threads::spawn_with_stack("loopmon-stacks", STACK, move || run(&jobs))?;
+                threads::spawn_undisturbed("loopmon-stacks", STACK, move || run(&jobs))?;
                 sender
             }
         };

@@ -67,6 +67,8 @@ mod alternate;
 #[cfg(not(loopmon_loom))]
 mod handler;
 #[cfg(not(loopmon_loom))]
+mod mask;
+#[cfg(not(loopmon_loom))]
 mod program;
 #[cfg(not(loopmon_loom))]
 mod raw;
@@ -79,6 +81,8 @@ mod threads;
 pub(super) use handler::Others;
 #[cfg(not(loopmon_loom))]
 pub(super) use handler::{Question, Registers};
+#[cfg(not(loopmon_loom))]
+pub(crate) use mask::{block_signals, with_signals};
 #[cfg(not(loopmon_loom))]
 pub(super) use signal::{LeftQuestion, Signal, Unanswered};
 #[cfg(not(loopmon_loom))]

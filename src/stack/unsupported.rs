@@ -62,6 +62,12 @@ pub(crate) fn sleeps(_: Target) -> Option<u64> {
 
 pub(crate) fn introduce() {}
 
+pub(crate) fn block_signals() {}
+
+pub(crate) fn with_signals<R>(act: impl FnOnce() -> R) -> R {
+    act()
+}
+
 pub(crate) fn own_id() -> Option<u32> {
     None
 }

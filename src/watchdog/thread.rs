@@ -99,7 +99,7 @@ pub(super) fn start(
     inbox: &'static Inbox<Arrival, Mailboxes>,
     mailboxes: Arc<Mailboxes>,
 ) -> io::Result<()> {
-    threads::spawn_with_stack("loopmon-watchdog", STACK, move || {
+    threads::spawn_undisturbed("loopmon-watchdog", STACK, move || {
         touch_stack();
         run(inbox, &mailboxes);
     })

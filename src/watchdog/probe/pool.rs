@@ -5,6 +5,7 @@ use std::task::{Context, Waker};
 use tokio::runtime::Handle;
 
 use crate::pool_job::PoolJob;
+use crate::stack;
 
 /// A short job for the pool.
 ///
@@ -19,9 +20,9 @@ impl PoolProbe {
             return;
         }
         let _entered = runtime.enter();
-        self.0 = PoolJob::new()
-            .ok()
-            .and_then(|mut job| job.give().ok().map(|()| job));
+        let mut job = PoolJob::new().ok();
+        // The pool may start a thread for it.
+        self.0 = job.take_if(|job| stack::with_signals(|| job.give()).is_ok());
     }
 
     /// Whether the job was given to the pool, and is not done.

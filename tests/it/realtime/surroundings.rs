@@ -189,6 +189,53 @@ fn watchdog_faults() -> u64 {
     field(10).parse::<u64>().unwrap() + field(12).parse::<u64>().unwrap()
 }
 
+/// A handler that is slow, and runs on whatever thread, holds up no report.
+#[cfg(feature = "stack")]
+#[test]
+fn no_handler_of_the_program_runs_on_the_threads_that_detect_stalls() {
+    in_a_process(
+        "no_handler_of_the_program_runs_on_the_threads_that_detect_stalls",
+        || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
+            let monitor = watch(&runtime);
+            let _stalls = monitor.stalls();
+            // Has the inspector ask the blocking pool, which starts a thread for that.
+            told_live(&runtime, &monitor);
+            let threads = threads_that_block(libc::SIGUSR1);
+            let named = |name: &str| threads.iter().filter(|(thread, _)| thread == name).count();
+            for own in ["watchdo", "inspect", "reporte", "stacks"] {
+                assert_eq!(named(&format!("loopmon-{own}")), 1, "{own}: {threads:?}");
+            }
+            assert!(named("tokio-rt-worker") >= 3, "{threads:?}");
+            for (thread, blocks) in &threads {
+                let detects = thread.starts_with("loopmon-") && thread != "loopmon-wakers";
+                assert_eq!(*blocks, detects, "{thread}: {threads:?}");
+            }
+            monitor.stop();
+        },
+    );
+}
+
+/// Returns the names of all threads, each with whether it blocks the signal.
+#[cfg(feature = "stack")]
+fn threads_that_block(signal: i32) -> Vec<(String, bool)> {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let read = |thread: std::io::Result<std::fs::DirEntry>| {
+        let status = std::fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
+        let field = |name: &str| {
+            let mut lines = status.lines();
+            Some(lines.find_map(|line| line.strip_prefix(name))?.trim())
+        };
+        let mask = u64::from_str_radix(field("SigBlk:")?, 16).ok()?;
+        Some((field("Name:")?.to_owned(), mask >> (signal - 1) & 1 == 1))
+    };
+    threads.filter_map(read).collect()
+}
+
 /// Splits the memory map into many parts, which `fork` copies one by one: that takes about 0.1 s.
 fn make_fork_slow() {
     const PARTS: usize = 60_000;
