@@ -9,7 +9,6 @@ use std::time::Duration;
 use crate::clock;
 use crate::foreign;
 use crate::per_process::PerProcess;
-use crate::stack;
 
 static THREADS: PerProcess<Mutex<Threads>> = PerProcess::new(Mutex::default);
 
@@ -25,23 +24,18 @@ struct Threads {
 /// How often [`join_threads`] checks whether they have ended.
 const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Starts a thread that may run code of the program. Linux cuts its name after 15 bytes.
+/// Starts a thread. Linux cuts its name after 15 bytes.
 pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     spawn_by(thread::Builder::new(), name, run)
 }
 
-/// Starts a thread that runs no code of the program, so no signal handler either, if loopmon takes stacks. It has a
-/// stack of so many bytes, whatever the environment asks for.
-pub(crate) fn spawn_undisturbed(
+/// Starts a thread with a stack of so many bytes, whatever the environment asks for.
+pub(crate) fn spawn_with_stack(
     name: &str,
     bytes: usize,
     run: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
-    let builder = thread::Builder::new().stack_size(bytes);
-    spawn_by(builder, name, || {
-        stack::block_signals();
-        run();
-    })
+    spawn_by(thread::Builder::new().stack_size(bytes), name, run)
 }
 
 fn spawn_by(
@@ -49,8 +43,7 @@ fn spawn_by(
     name: &str,
     run: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
-    let builder = builder.name(name.to_owned());
-    let thread = stack::with_signals(|| builder.spawn(run))?;
+    let thread = builder.name(name.to_owned()).spawn(run)?;
     join_ended();
     lock(|threads| threads.started.push(thread));
     Ok(())

@@ -98,9 +98,6 @@ use runtime_watch::RuntimeWatch;
 use subject::Subject;
 use thread::{AnyWatch, Arrival};
 
-/// How large the stacks of the inspector's and the reporter's threads are, in bytes.
-const STACK: usize = 2 << 20;
-
 static INBOX: PerProcess<Inbox<Arrival, Mailboxes>> = PerProcess::new(Inbox::new);
 
 /// The watch of one runtime, or of a monitor's instrumented futures. When this is dropped, the watchdog looks a
@@ -164,12 +161,8 @@ fn start(inbox: &'static Inbox<Arrival, Mailboxes>) -> io::Result<Arc<Mailboxes>
     let mailboxes = Arc::new(Mailboxes::new());
     let share = || Arc::clone(&mailboxes);
     let (inspected, reported, watched) = (share(), share(), share());
-    threads::spawn_undisturbed("loopmon-inspect", STACK, move || {
-        inspector::run(&inspected);
-    })?;
-    let reporter = threads::spawn_undisturbed("loopmon-reporter", STACK, move || {
-        reporter::run(&reported);
-    });
+    threads::spawn("loopmon-inspect", move || inspector::run(&inspected))?;
+    let reporter = threads::spawn("loopmon-reporter", move || reporter::run(&reported));
     let watchdog = reporter.and_then(|()| thread::start(inbox, watched));
     // Threads that were started must end even so.
     if let Err(refused) = watchdog {

@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::platform::Resolver;
+use super::platform::{Resolver, block_signals};
 use super::snapshot::Unresolved;
 use crate::per_process::PerProcess;
 use crate::threads;
@@ -56,7 +56,7 @@ impl ResolverThread {
             Some(jobs) => jobs.clone(),
             None => {
                 let (sender, jobs) = mpsc::channel();
-                threads::spawn_undisturbed("loopmon-stacks", STACK, move || run(&jobs))?;
+                threads::spawn_with_stack("loopmon-stacks", STACK, move || run(&jobs))?;
                 sender
             }
         };
@@ -93,6 +93,7 @@ fn running() -> MutexGuard<'static, Running> {
 }
 
 fn run(jobs: &Receiver<Job>) {
+    block_signals();
     let mut kept: Option<Resolver> = None;
     loop {
         let job = match kept {

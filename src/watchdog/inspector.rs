@@ -24,6 +24,7 @@ use super::subject::Subject;
 use super::throttle::Throttle;
 use crate::clock;
 use crate::foreign;
+use crate::stack;
 use crate::stall::StallId;
 use crate::threads;
 use candidates::Candidates;
@@ -40,6 +41,7 @@ const CENSUS_SHARE: u32 = 200;
 
 /// Follows commands until the last one.
 pub(super) fn run(mailboxes: &Arc<Mailboxes>) {
+    stack::block_signals();
     let mut inspector = Inspector {
         mailboxes: Arc::clone(mailboxes),
         cases: Vec::new(),
@@ -252,6 +254,6 @@ impl Inspector {
         self.censuses.remove(&Arc::as_ptr(&subject));
         self.mailboxes.give_slot_back();
         subject.probe.end();
-        threads::drop_elsewhere((subject, watch));
+        stack::with_signals(|| threads::drop_elsewhere((subject, watch)));
     }
 }

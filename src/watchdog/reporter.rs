@@ -17,6 +17,7 @@ use pending::PendingReports;
 
 /// Publishes until the last event.
 pub(super) fn run(mailboxes: &Arc<Mailboxes>) {
+    stack::block_signals();
     let events = Arc::clone(mailboxes);
     let start = || {
         ResolverThread::start(move || {

@@ -21,6 +21,7 @@ use super::poll_watch::{Pass, PollWatch};
 use super::runtime_watch::RuntimeWatch;
 use crate::clock;
 use crate::polls::{self, Polls};
+use crate::stack;
 use crate::threads;
 
 /// The system's timers are no more precise.
@@ -99,7 +100,8 @@ pub(super) fn start(
     inbox: &'static Inbox<Arrival, Mailboxes>,
     mailboxes: Arc<Mailboxes>,
 ) -> io::Result<()> {
-    threads::spawn_undisturbed("loopmon-watchdog", STACK, move || {
+    threads::spawn_with_stack("loopmon-watchdog", STACK, move || {
+        stack::block_signals();
         touch_stack();
         run(inbox, &mailboxes);
     })
