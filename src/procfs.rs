@@ -84,8 +84,14 @@ impl Thread {
 
     /// Whether the thread is blocked like one that has nothing to do: in a futex, or waiting for events.
     pub(crate) fn is_idle(self) -> bool {
-        let call = self.syscall().and_then(Syscall::name);
-        matches!(call, Some("futex" | "epoll_wait" | "epoll_pwait"))
+        match self.activity() {
+            // The call is hidden if the process may not be dumped; where in the kernel the thread sleeps is not.
+            Activity::Hidden => self.line("wchan").is_ok_and(|line| is_idle_in(line.text())),
+            activity => {
+                let call = activity.syscall().and_then(Syscall::name);
+                matches!(call, Some("futex" | "epoll_wait" | "epoll_pwait"))
+            }
+        }
     }
 
     /// Returns the call that the thread is blocked in.
@@ -314,6 +320,11 @@ fn state(text: &str) -> Option<char> {
     after_name(text)?.chars().next()
 }
 
+/// Whether a function of the kernel, which has other names in other versions, waits for a futex or for events.
+fn is_idle_in(function: &str) -> bool {
+    function.starts_with("futex_") || function.contains("epoll_wait") || function == "ep_poll"
+}
+
 fn after_name(text: &str) -> Option<&str> {
     text.rsplit_once(") ").map(|(_, after)| after)
 }
@@ -390,6 +401,21 @@ mod tests {
     fn reads_the_state_behind_any_name() {
         assert_eq!(state("17 (a name) R (of one)) S 1 17 17"), Some('S'));
         assert_eq!(state("17"), None);
+    }
+
+    #[test]
+    fn knows_where_in_the_kernel_an_idle_thread_sleeps() {
+        for idle in [
+            "futex_do_wait",
+            "futex_wait_queue_me",
+            "do_epoll_wait",
+            "ep_poll",
+        ] {
+            assert!(is_idle_in(idle), "{idle}");
+        }
+        for busy in ["0", "", "hrtimer_nanosleep", "do_wait", "pipe_read"] {
+            assert!(!is_idle_in(busy), "{busy}");
+        }
     }
 
     #[test]

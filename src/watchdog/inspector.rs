@@ -8,11 +8,11 @@
 
 mod candidates;
 mod census;
+mod censuses;
 mod investigation;
 mod poll_investigation;
 mod root_case;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,16 +28,13 @@ use crate::stack;
 use crate::stall::StallId;
 use crate::threads;
 use candidates::Candidates;
-use census::Census;
+use censuses::Censuses;
 use investigation::Investigation;
 use poll_investigation::PollInvestigation;
 use root_case::RootCase;
 
 /// How long the inspector waits for all threads together in one go.
 const LONGEST_WAIT: Duration = Duration::from_millis(10);
-
-/// One part in so many of the time goes into censuses, at the most.
-const CENSUS_SHARE: u32 = 200;
 
 /// Follows commands until the last one.
 pub(super) fn run(mailboxes: &Arc<Mailboxes>) {
@@ -47,7 +44,7 @@ pub(super) fn run(mailboxes: &Arc<Mailboxes>) {
         cases: Vec::new(),
         polls: Vec::new(),
         roots: Vec::new(),
-        censuses: HashMap::new(),
+        censuses: Censuses::default(),
         throttle: Throttle::default(),
         at: Stamp::new(AwakeInstant::START),
         follow_at: clock::now(),
@@ -82,8 +79,7 @@ struct Inspector {
     polls: Vec<PollInvestigation>,
     /// The threads that are in a poll of `block_on` and suspected or stalled.
     roots: Vec<RootCase>,
-    /// For each runtime, the last two censuses, the older one first.
-    censuses: HashMap<*const Subject, [Option<Census>; 2]>,
+    censuses: Censuses,
     throttle: Throttle,
     /// When the last command was given that has a stamp.
     at: Stamp,
@@ -103,7 +99,7 @@ impl Inspector {
             self.follow_at = now + ticks.min().unwrap_or(LONGEST_WAIT);
             let until = now + LONGEST_WAIT;
             for case in &mut self.cases {
-                case.follow(self.at, until);
+                case.follow(self.at, until, &mut self.censuses);
             }
             for poll in &mut self.polls {
                 poll.follow(until);
@@ -132,7 +128,7 @@ impl Inspector {
             }
             Command::WakeProbe(subject) => subject.probe.wake(),
             Command::ObserveAll(subject) => subject.probe.observe_all(),
-            Command::TakeCensus(subject) => self.take_census(&subject),
+            Command::TakeCensus(subject) => self.censuses.prepare(&subject),
             Command::Free(memory) => drop(memory),
             Command::Dispose { subject, watch } => self.dispose(subject, watch),
             Command::DisposePolls { subject, watch } => self.dispose_polls(subject, watch),
@@ -148,9 +144,9 @@ impl Inspector {
                 worker,
                 frozen,
             } => {
-                let candidates = Candidates::new(self.census_before(&subject, at));
+                let candidates = Candidates::new(self.censuses.before(&subject, at));
                 let mut case = Investigation::new(id, subject, worker, frozen, candidates);
-                case.begin(at, until);
+                case.begin(at, until, &mut self.censuses);
                 let tick = case.tick();
                 self.cases.push(case);
                 tick
@@ -178,7 +174,8 @@ impl Inspector {
         self.at = due.at;
         if let Some(index) = self.position(id) {
             let is_only_worker = self.is_only_worker(index);
-            self.cases[index].conclude(due, is_only_worker, until, &self.mailboxes);
+            let (case, censuses) = (&mut self.cases[index], &mut self.censuses);
+            case.conclude(due, is_only_worker, until, censuses, &self.mailboxes);
         }
         if let Some(poll) = self.polls.iter_mut().find(|poll| poll.id() == id) {
             poll.conclude(due, until, &self.mailboxes);
@@ -214,33 +211,6 @@ impl Inspector {
         !self.cases.iter().any(|other| other.is_worker_beside(case))
     }
 
-    /// The last census from before the workers that are stuck now became stuck.
-    fn census_before(&self, subject: &Arc<Subject>, at: Stamp) -> Option<Census> {
-        let [older, newer] = self.censuses.get(&Arc::as_ptr(subject))?;
-        // They are stuck for half the threshold, and a tick more at the most.
-        let stuck_for = subject.threshold / 2 + 2 * subject.tick();
-        let age = |census: &Census| at.system.saturating_duration_since(census.taken_at);
-        let is_before = |census: &&Census| age(census) > stuck_for;
-        newer.as_ref().filter(is_before).or(older.as_ref()).cloned()
-    }
-
-    fn take_census(&mut self, subject: &Arc<Subject>) {
-        let thread = subject
-            .worker_threads()
-            .thread_like(0)
-            .and_then(|like| like.id);
-        let began = clock::now();
-        let [older, newer] = self.censuses.entry(Arc::as_ptr(subject)).or_default();
-        let is_too_soon = newer.as_ref().is_some_and(|last| {
-            began.saturating_duration_since(last.taken_at) < last.cost * CENSUS_SHARE
-        });
-        if !is_too_soon {
-            if let Some(census) = thread.and_then(Census::take) {
-                *older = newer.replace(census);
-            }
-        }
-    }
-
     fn dispose_polls(&mut self, subject: Arc<PollSubject>, watch: Garbage) {
         self.polls.retain(|poll| !poll.is_of(&subject));
         self.mailboxes.give_slot_back();
@@ -251,7 +221,7 @@ impl Inspector {
     fn dispose(&mut self, subject: Arc<Subject>, watch: Garbage) {
         self.cases.retain(|case| !case.is_of(&subject));
         self.roots.retain(|root| !root.is_of(&subject));
-        self.censuses.remove(&Arc::as_ptr(&subject));
+        self.censuses.forget(&subject);
         self.mailboxes.give_slot_back();
         subject.probe.end();
         stack::with_signals(|| threads::drop_elsewhere((subject, watch)));

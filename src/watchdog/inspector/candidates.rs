@@ -21,11 +21,11 @@ const BETWEEN_CHECKS: Duration = Duration::from_millis(5);
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     /// Taken before the worker became stuck.
-    before: Option<Census>,
+    before: Option<Arc<Census>>,
     /// Taken when the worker was first suspected.
-    first: Option<Census>,
+    first: Option<Arc<Census>>,
     /// Taken when the worker was last seen to be stuck.
-    last: Option<Census>,
+    last: Option<Arc<Census>>,
     /// A thread on which a worker was observed.
     like: Option<OsThread>,
     /// What the threads did that may be asked.
@@ -33,7 +33,7 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    pub(super) fn new(before: Option<Census>) -> Candidates {
+    pub(super) fn new(before: Option<Arc<Census>>) -> Candidates {
         Candidates {
             before,
             ..Candidates::default()
@@ -41,15 +41,27 @@ impl Candidates {
     }
 
     /// The candidates are the threads whose name is that of `like`, but for a number.
-    pub(super) fn begin(&mut self, like: Option<OsThread>) {
+    pub(super) fn begin(
+        &mut self,
+        like: Option<OsThread>,
+        take: impl FnOnce(u32) -> Option<Arc<Census>>,
+    ) {
+        self.first = like.as_ref().and_then(|like| take(like.id?));
         self.like = like;
-        self.first = self.census();
     }
 
     /// Takes a census while the worker is stuck. `is_stuck`: whether it still is, after the census.
-    pub(super) fn update(&mut self, is_stuck: impl Fn() -> bool) {
-        let census = self.census();
-        if is_stuck() {
+    pub(super) fn update(
+        &mut self,
+        take: impl FnOnce(u32) -> Option<Arc<Census>>,
+        is_stuck: impl Fn() -> bool,
+    ) {
+        let census = self.like.as_ref().and_then(|like| take(like.id?));
+        let is_later = census.as_ref().is_none_or(|census| {
+            let first = self.first.as_ref();
+            first.is_none_or(|first| census.taken_at > first.taken_at)
+        });
+        if is_later && is_stuck() {
             self.last = census;
         }
     }
@@ -59,12 +71,8 @@ impl Candidates {
         (self.first, self.last) = (None, None);
     }
 
-    fn census(&self) -> Option<Census> {
-        Census::take(self.like.as_ref()?.id?)
-    }
-
     fn pair(&self) -> Option<(&Census, &Census)> {
-        self.first.as_ref().zip(self.last.as_ref())
+        self.first.as_deref().zip(self.last.as_deref())
     }
 
     /// The one thread of the kind that is not known to run another worker, if there is just one.
@@ -76,13 +84,17 @@ impl Candidates {
     /// Whether another thread may run the worker, as this one sleeps: one that has run since the worker's
     /// counters last moved, is not idle, and on which no worker was observed, of any runtime.
     pub(super) fn has_rival(&self, thread: Option<u32>, is_worker: impl Fn(u32) -> bool) -> bool {
-        let Some((first, last)) = self.pair() else {
-            return false;
-        };
-        if thread.is_some_and(|thread| first.ran_throughout(last).any(|id| id == thread)) {
+        let ran_throughout = self.pair().is_some_and(|(first, last)| {
+            let mut ran = first.ran_throughout(last);
+            ran.any(|id| Some(id) == thread)
+        });
+        if ran_throughout {
             return false;
         }
-        let busy = last.busy_since(self.before.as_ref());
+        let Some(latest) = self.last.as_ref().or(self.first.as_ref()) else {
+            return false;
+        };
+        let busy = latest.busy_since(self.before.as_deref());
         busy.iter().any(|id| Some(*id) != thread && !is_worker(*id))
     }
 
@@ -91,7 +103,7 @@ impl Candidates {
     pub(super) fn only_one_that_ran(&self) -> Option<u32> {
         self.before
             .as_ref()?
-            .only_one_that_ran(self.first.as_ref()?)
+            .only_one_that_ran(self.first.as_deref()?)
     }
 
     /// Of the threads that have run all the time, the one that says that it runs the worker, and its times
@@ -101,7 +113,7 @@ impl Candidates {
         asked: Option<u32>,
         mut says_so: impl FnMut(&OsThread, &mut OnCpuTracker) -> bool,
     ) -> Option<(OsThread, Times, Instant)> {
-        let (first, last) = self.first.as_ref().zip(self.last.as_ref())?;
+        let (first, last) = self.first.as_deref().zip(self.last.as_deref())?;
         let like = self.like.as_ref()?;
         let ran = first.ran_throughout(last).filter(|id| Some(*id) != asked);
         let ran: Vec<_> = ran.take(MOST_ASKED).collect();

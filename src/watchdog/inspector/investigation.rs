@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::candidates::Candidates;
+use super::censuses::Censuses;
 use crate::clock;
 use crate::runtime::WorkerCounters;
 use crate::stall::{Cause, OsThread, StallId};
@@ -90,12 +91,15 @@ impl Investigation {
     }
 
     /// At the suspicion. Nothing is waited for after `until`.
-    pub(super) fn begin(&mut self, at: Stamp, until: Instant) {
+    pub(super) fn begin(&mut self, at: Stamp, until: Instant, censuses: &mut Censuses) {
         // Before the census, which takes long where there are many threads.
         self.first = self.evidence(at);
         if self.subject.has_many_workers {
             let like = self.subject.worker_threads().thread_like(self.worker);
-            self.candidates.begin(like);
+            // The worker is stuck for half the threshold.
+            let since = at.system.checked_sub(self.subject.threshold / 2);
+            self.candidates
+                .begin(like, |like| censuses.latest(&self.subject, like, since));
             if self.thread.is_none() {
                 self.find_unobserved();
                 self.first = self.evidence(at);
@@ -126,7 +130,7 @@ impl Investigation {
     }
 
     /// At each tick from then on.
-    pub(super) fn follow(&mut self, at: Stamp, until: Instant) {
+    pub(super) fn follow(&mut self, at: Stamp, until: Instant, censuses: &mut Censuses) {
         if !self.is_stuck() {
             self.gone_on_at.get_or_insert_with(clock::now);
             return;
@@ -135,8 +139,7 @@ impl Investigation {
             return;
         }
         if self.subject.has_many_workers && !self.is_proven() {
-            let is_stuck = || self.subject.counters(self.worker) == self.frozen;
-            self.candidates.update(is_stuck);
+            self.update_candidates(censuses);
             self.look_for_another(at, until);
         }
         if self.last.is_none() {
@@ -147,6 +150,12 @@ impl Investigation {
             let is_stuck = || self.subject.counters(self.worker) == self.frozen;
             self.probe.retry(self.thread.as_ref(), until, is_stuck);
         }
+    }
+
+    fn update_candidates(&mut self, censuses: &mut Censuses) {
+        let is_stuck = || self.subject.counters(self.worker) == self.frozen;
+        let take = |like| censuses.latest(&self.subject, like, None);
+        self.candidates.update(take, is_stuck);
     }
 
     /// Whether the command that ends the investigation must have been refused.
@@ -175,6 +184,7 @@ impl Investigation {
         due: Due,
         is_only_worker: bool,
         until: Instant,
+        censuses: &mut Censuses,
         mailboxes: &Mailboxes,
     ) {
         let evidence = self.evidence(due.at);
@@ -186,8 +196,7 @@ impl Investigation {
             return mailboxes.answer(self.id, due.number, Findings::NoStall);
         }
         if self.subject.has_many_workers && !self.is_proven() {
-            let is_stuck = || self.subject.counters(self.worker) == self.frozen;
-            self.candidates.update(is_stuck);
+            self.update_candidates(censuses);
         }
         let behaviour = evidence.cause_since(self.first, self.subject.threshold);
         let behaviour = with_the_call(behaviour, self.last);

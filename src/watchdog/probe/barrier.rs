@@ -10,15 +10,21 @@ use std::time::Duration;
 /// How long the other workers are held for one that does not come.
 const LONGEST_HOLD: Duration = Duration::from_millis(1);
 
+/// Tokio wakes one worker after the other.
+const HOLD_PER_WORKER: Duration = Duration::from_micros(50);
+
 #[derive(Debug)]
 pub(in crate::watchdog) struct WorkerBarrier {
+    longest_hold: Duration,
     missing: Mutex<usize>,
     complete: Condvar,
 }
 
 impl WorkerBarrier {
     pub(in crate::watchdog) fn new(workers: usize) -> Arc<WorkerBarrier> {
+        let per_worker = HOLD_PER_WORKER.saturating_mul(u32::try_from(workers).unwrap_or(u32::MAX));
         Arc::new(WorkerBarrier {
+            longest_hold: LONGEST_HOLD.max(per_worker),
             missing: Mutex::new(workers),
             complete: Condvar::new(),
         })
@@ -34,7 +40,7 @@ impl WorkerBarrier {
         }
         let waited = self
             .complete
-            .wait_timeout_while(missing, LONGEST_HOLD, |missing| *missing > 0);
+            .wait_timeout_while(missing, self.longest_hold, |missing| *missing > 0);
         // A task that comes later must not wait.
         *waited.unwrap_or_else(PoisonError::into_inner).0 = 0;
     }

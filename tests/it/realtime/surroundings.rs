@@ -10,7 +10,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-use loopmon::{BlockingPoolSampler, Monitor, Phase};
+use loopmon::{BlockingPoolSampler, Cause, Monitor, Phase, Stall};
 
 use crate::support::millis;
 
@@ -70,7 +70,8 @@ fn watch(runtime: &tokio::runtime::Runtime) -> Monitor {
     monitor
 }
 
-fn told_live(runtime: &tokio::runtime::Runtime, monitor: &Monitor) {
+/// Returns the report of the end.
+fn told_live(runtime: &tokio::runtime::Runtime, monitor: &Monitor) -> Stall {
     let mut stalls = monitor.stalls();
     sleep(millis(100));
     let task = runtime.spawn(async { sleep(millis(600)) });
@@ -81,7 +82,7 @@ fn told_live(runtime: &tokio::runtime::Runtime, monitor: &Monitor) {
     loop {
         let stall = futures::executor::block_on(stalls.next()).unwrap();
         if stall.phase == Phase::Ended {
-            break;
+            return stall;
         }
     }
 }
@@ -333,6 +334,37 @@ fn a_process_at_its_limit_of_threads_goes_on() {
         let _unlimited = limit_threads();
         told_live(&runtime, &monitor);
         drop(stalls);
+    });
+}
+
+/// The system then hides in which calls threads are, also from the process itself.
+#[test]
+fn what_sleeps_is_told_after_root_was_given_up() {
+    if !is_root() {
+        return;
+    }
+    in_a_process("what_sleeps_is_told_after_root_was_given_up", || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let monitor = Monitor::builder()
+            .stall_threshold(millis(60))
+            .stack_capture(loopmon::StackCapture::off())
+            .install_on(runtime.handle())
+            .unwrap();
+        let _stalls = monitor.stalls();
+        sleep(millis(300));
+        // SAFETY: it takes numbers.
+        assert_eq!(unsafe { libc::setresuid(65_534, 65_534, 65_534) }, 0);
+        let stall = (0..3)
+            .map(|_| told_live(&runtime, &monitor))
+            .last()
+            .unwrap();
+        assert!(stall.thread.is_some(), "{stall}");
+        assert!(matches!(stall.cause, Cause::Blocked { .. }), "{stall}");
+        monitor.stop();
     });
 }
 

@@ -76,6 +76,46 @@ fn one_stuck_runtime_among_a_hundred() {
     }
 }
 
+/// What the threads of the runtime do is recorded once for all of them.
+#[cfg(target_os = "linux")]
+#[test]
+fn all_of_many_workers_are_stuck_at_once() {
+    const WORKERS: usize = 48;
+    let runtime = super::multi_thread(WORKERS);
+    let monitor = watching().install_on(runtime.handle()).unwrap();
+    let heard = Heard::of(monitor.stalls());
+    super::rest(&runtime, millis(1_500));
+    let all = std::sync::Arc::new(std::sync::Barrier::new(WORKERS));
+    let tasks: Vec<_> = (0..WORKERS)
+        .map(|_| {
+            let all = std::sync::Arc::clone(&all);
+            runtime.spawn(async move {
+                all.wait();
+                thread::sleep(millis(700));
+            })
+        })
+        .collect();
+    for task in tasks {
+        runtime.block_on(task).unwrap();
+    }
+    super::rest(&runtime, millis(300));
+    monitor.stop();
+    let stalls = heard.all_to_the_end();
+    // A crowded machine may keep the inspector from the first ones, and a worker from being observed before.
+    for phase in [Phase::Ongoing, Phase::Ended] {
+        let reports: Vec<_> = stalls.iter().filter(|stall| stall.phase == phase).collect();
+        let known = reports
+            .iter()
+            .filter(|stall| stall.thread.is_some())
+            .count();
+        assert!(
+            known >= WORKERS / 2,
+            "{known} of {}: {phase:?}",
+            reports.len()
+        );
+    }
+}
+
 /// All threads have the same name, and each says the index of its worker, but not of which runtime.
 #[cfg(target_os = "linux")]
 #[test]
