@@ -322,7 +322,7 @@ fn state(text: &str) -> Option<char> {
 
 /// Whether a function of the kernel, which has other names in other versions, waits for a futex or for events.
 fn is_idle_in(function: &str) -> bool {
-    function.starts_with("futex_") || function.contains("epoll_wait") || function == "ep_poll"
+    function.contains("futex_") || function.contains("epoll_wait") || function == "ep_poll"
 }
 
 fn after_name(text: &str) -> Option<&str> {

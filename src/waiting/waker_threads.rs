@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::foreign;
 use crate::per_process::PerProcess;
+use crate::stack;
 use crate::sync::Lock;
 use crate::threads;
 
@@ -312,7 +313,8 @@ impl ForeignWaker {
     }
 
     fn wake_here(&self) {
-        while self.wake() {}
+        // What it does may start threads.
+        stack::with_signals(|| while self.wake() {});
     }
 
     /// Calls the waker. Returns whether it has to be put into the queue again.

@@ -282,19 +282,19 @@ impl Detector {
         let lost_in_batch = seen.time.lost.saturating_sub(self.before.lost);
         let is_parked = self.counters.is_parked();
         let before = if is_parked { self.seen } else { self.before };
-        // Nobody comes to a scheduler while all are held up. So a worker that was busy then was in one batch.
-        let was_held_up = busy + seen.time.held_up_since(before) > seen.time.since(before);
-        let mut stuck_for = Duration::ZERO;
-        if !is_parked {
-            stuck_for += self.stuck_for;
-        }
-        if was_held_up {
-            // But for what `stuck_for` has of it.
-            stuck_for += seen.time.held_up_since(self.seen);
-            if !is_parked {
-                stuck_for += self.stuck_since.held_up_since(before);
-            }
-        }
+        // Nobody comes to a scheduler while all are held up. So a worker that was busy then was in one batch. For this
+        // long it was, at least.
+        let held_up = (busy + seen.time.held_up_since(before))
+            .saturating_sub(seen.time.since(before))
+            .min(seen.time.held_up_since(before));
+        let stuck_for = if is_parked {
+            held_up
+        } else {
+            // What was held up meanwhile is in there.
+            let meanwhile = self.seen.held_up_since(self.stuck_since);
+            self.stuck_for + held_up.saturating_sub(meanwhile)
+        };
+        let was_held_up = !held_up.is_zero();
         let is_certain = stuck_for >= self.threshold && (was_held_up || !is_unattended);
         stuck_for >= self.threshold / 5 * 3
             && (turns <= 2 || is_certain)

@@ -8,8 +8,9 @@
 //! 2. *The watchdog was on a CPU* for most of a pass that took too long: the process ran.
 //! 3. *The watchdog needed a page of memory*, though it has touched all of its memory before. A `fork` shares each
 //!    page with the child until the next write, and holds the memory map meanwhile, so no thread can write. That
-//!    was it if other threads of the process were on a CPU for most of the gap, and nothing was read from a disk. If
-//!    not, the gap stays unexplained: the system may have taken a page back, also in a long pause.
+//!    was it if nothing was read from a disk, and the process used the CPU as one thread does: for most of the gap
+//!    more than it had used before, and not much longer than the gap. If not, the gap stays unexplained. The system
+//!    may have taken a page back, also in a long pause, or may have marked it to see who uses it.
 //! 4. *The watchdog could not run at all*: it neither ran nor waited for a CPU or a page, and it needs nothing
 //!    else that the program can hold. So the whole process was stopped, held by a debugger or frozen, or the
 //!    machine did not run.
@@ -52,8 +53,8 @@ pub(super) struct Spent {
     waited: Duration,
     /// The pages of memory that the watchdog needed.
     faults: Faults,
-    /// How long all threads of the process were on a CPU.
-    by_process: Duration,
+    /// How long all threads of the process were on a CPU, beyond what they would have been without the gap.
+    more_by_process: Duration,
 }
 
 /// The only place where a gap is judged.
@@ -66,7 +67,10 @@ pub(super) fn judge(evidence: GapEvidence) -> Gap {
         Gap::Crowded
     } else if spent.faults == (Faults { minor: 0, major: 0 }) {
         Gap::Paused
-    } else if spent.faults.major == 0 && spent.by_process + ProcessTime::PRECISION >= most {
+    } else if spent.faults.major == 0
+        && spent.more_by_process >= most
+        && spent.more_by_process <= evidence.late + most + ProcessTime::PRECISION
+    {
         Gap::HeldUp
     } else {
         Gap::Unknown
@@ -81,6 +85,8 @@ pub(super) struct Spending {
     process: ProcessTime,
     last: Option<Total>,
     read_at: AwakeInstant,
+    /// How much of the time between the last two readings the process was on a CPU: of one, or of several.
+    rate: f64,
     /// By how much the watchdog had overslept when `last` was read.
     overslept: Duration,
 }
@@ -90,6 +96,12 @@ struct Total {
     own: Times,
     faults: Faults,
     by_process: Duration,
+}
+
+impl Total {
+    fn process_since(self, before: Total) -> Duration {
+        self.by_process.saturating_sub(before.by_process)
+    }
 }
 
 impl Spending {
@@ -104,6 +116,7 @@ impl Spending {
             process: ProcessTime::open(),
             last: None,
             read_at: AwakeInstant::START,
+            rate: 0.0,
             overslept: Duration::ZERO,
         };
         spending.last = spending.total();
@@ -125,6 +138,7 @@ impl Spending {
         overslept: Duration,
     ) -> Option<Spent> {
         let (before, overslept_before) = (self.last, self.overslept);
+        let usual = now.since(self.read_at).mul_f64(self.rate);
         self.read(now, overslept);
         let (before, last) = before.zip(self.last)?;
         let waited = last.own.waited.saturating_sub(before.own.waited);
@@ -136,12 +150,18 @@ impl Spending {
                 minor: last.faults.minor.saturating_sub(before.faults.minor),
                 major: last.faults.major.saturating_sub(before.faults.major),
             },
-            by_process: last.by_process.saturating_sub(before.by_process),
+            more_by_process: last.process_since(before).saturating_sub(usual),
         })
     }
 
     fn read(&mut self, now: AwakeInstant, overslept: Duration) {
-        self.last = self.total();
+        let total = self.total();
+        let passed = now.since(self.read_at).as_secs_f64();
+        let used = self.last.zip(total).filter(|_| passed > 0.0);
+        self.rate = used.map_or(0.0, |(before, last)| {
+            last.process_since(before).as_secs_f64() / passed
+        });
+        self.last = total;
         self.read_at = now;
         self.overslept = overslept;
     }
@@ -177,17 +197,17 @@ mod tests {
                 on_cpu: ms(on_cpu),
                 waited: ms(waited),
                 faults: Faults { minor: 0, major: 0 },
-                by_process: ms(1_000),
+                more_by_process: ms(300),
             }),
         };
         let in_pass = |late, spent| GapEvidence {
             in_pass: true,
             ..in_sleep(late, spent)
         };
-        let faulted = |evidence: GapEvidence, major, by_process| GapEvidence {
+        let faulted = |evidence: GapEvidence, major, more_by_process| GapEvidence {
             spent: evidence.spent.map(|spent| Spent {
                 faults: Faults { minor: 1, major },
-                by_process: ms(by_process),
+                more_by_process: ms(more_by_process),
                 ..spent
             }),
             ..evidence
@@ -236,6 +256,16 @@ mod tests {
             (
                 "short of memory",
                 faulted(in_sleep(80, Some((0, 1))), 1, 60),
+                Gap::Unknown,
+            ),
+            (
+                "stopped, and then a page was missing",
+                faulted(in_sleep(300, Some((0, 1))), 0, 20),
+                Gap::Unknown,
+            ),
+            (
+                "the others ran on",
+                faulted(in_sleep(80, Some((0, 1))), 0, 400),
                 Gap::Unknown,
             ),
             (

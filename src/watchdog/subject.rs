@@ -81,7 +81,11 @@ impl Subject {
         }
         let here = || Installer::here(&request.runtime, &request.stack_capture);
         let installer = request.installer.or_else(here);
-        let probe = Probe::new(Barriers::of(request.tasks.clone(), workers));
+        let probe = Probe::new(Barriers::of(
+            request.tasks.clone(),
+            workers,
+            request.threshold,
+        ));
         let task = request.tasks.token().keep(probe.task());
         let subject = Arc::new(Subject {
             metrics,

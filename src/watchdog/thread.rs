@@ -30,8 +30,9 @@ const SHORTEST_WAIT: Duration = Duration::from_micros(100);
 /// How long the watchdog sleeps at the most, and if nothing is due.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
-/// The size of the thread's stack, and how much of it the watchdog may need at most.
-const STACK: usize = 4 * NEEDED_STACK;
+/// The size of the thread's stack, of which the system takes the program's thread-local variables. And how much of it
+/// the watchdog may need at most.
+const STACK: usize = 2 << 20;
 const NEEDED_STACK: usize = 64 * 1_024;
 
 /// Something for the watchdog to watch.

@@ -50,18 +50,16 @@ impl Candidates {
         self.like = like;
     }
 
-    /// Takes a census while the worker is stuck. `is_stuck`: whether it still is, after the census.
+    /// Takes a census while the worker is stuck, later than the first. `is_stuck`: whether it still is, after the
+    /// census.
     pub(super) fn update(
         &mut self,
-        take: impl FnOnce(u32) -> Option<Arc<Census>>,
+        take: impl FnOnce(u32, Option<Instant>) -> Option<Arc<Census>>,
         is_stuck: impl Fn() -> bool,
     ) {
-        let census = self.like.as_ref().and_then(|like| take(like.id?));
-        let is_later = census.as_ref().is_none_or(|census| {
-            let first = self.first.as_ref();
-            first.is_none_or(|first| census.taken_at > first.taken_at)
-        });
-        if is_later && is_stuck() {
+        let since = self.first.as_ref().map(|first| first.taken_at);
+        let census = self.like.as_ref().and_then(|like| take(like.id?, since));
+        if is_stuck() {
             self.last = census;
         }
     }

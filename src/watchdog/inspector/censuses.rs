@@ -14,6 +14,9 @@ use crate::watchdog::subject::Subject;
 const SHARE_BEFORE: u32 = 200;
 const SHARE: u32 = 10;
 
+/// How long after an attempt that failed there is no other: there may be too many threads.
+const AFTER_FAILURE: Duration = Duration::from_millis(200);
+
 #[derive(Debug, Default)]
 pub(super) struct Censuses(HashMap<*const Subject, OfRuntime>);
 
@@ -23,6 +26,8 @@ struct OfRuntime {
     before: [Option<Arc<Census>>; 2],
     /// The last one that was taken for a stuck worker.
     latest: Option<Arc<Census>>,
+    /// When the last attempt failed, if it did.
+    failed_at: Option<Instant>,
 }
 
 impl Censuses {
@@ -54,14 +59,22 @@ impl Censuses {
         like: u32,
         since: Option<Instant>,
     ) -> Option<Arc<Census>> {
-        let latest = &mut self.of(subject).latest;
-        let serves =
-            |census: &&Arc<Census>| Some(census.taken_at) >= since && census.times(like).is_some();
-        let last = latest.as_ref().filter(serves);
-        if is_older(last.map(Arc::as_ref), SHARE, subject.tick() / 2) {
-            *latest = Census::take(like).map(Arc::new);
+        let tick = subject.tick();
+        let of = self.of(subject);
+        let failed = of
+            .failed_at
+            .map(|at| clock::now().saturating_duration_since(at));
+        if failed.is_some_and(|ago| ago < AFTER_FAILURE) {
+            return None;
         }
-        latest.clone()
+        let serves =
+            |census: &&Arc<Census>| Some(census.taken_at) > since && census.times(like).is_some();
+        let last = of.latest.as_ref().filter(serves);
+        if is_older(last.map(Arc::as_ref), SHARE, tick / 2) {
+            of.latest = Census::take(like).map(Arc::new);
+            of.failed_at = of.latest.is_none().then(clock::now);
+        }
+        of.latest.clone()
     }
 
     pub(super) fn forget(&mut self, subject: &Arc<Subject>) {

@@ -154,7 +154,7 @@ impl Investigation {
 
     fn update_candidates(&mut self, censuses: &mut Censuses) {
         let is_stuck = || self.subject.counters(self.worker) == self.frozen;
-        let take = |like| censuses.latest(&self.subject, like, None);
+        let take = |like, since| censuses.latest(&self.subject, like, since);
         self.candidates.update(take, is_stuck);
     }
 

@@ -7,24 +7,26 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long the other workers are held for one that does not come.
-const LONGEST_HOLD: Duration = Duration::from_millis(1);
-
-/// Tokio wakes one worker after the other.
-const HOLD_PER_WORKER: Duration = Duration::from_micros(50);
+/// How long the other workers are held for one that does not come: as Tokio wakes one worker after the other, the
+/// longer, the more there are.
+const PER_WORKER: Duration = Duration::from_micros(50);
+const SHORTEST_HOLD: Duration = Duration::from_millis(1);
+const LONGEST_HOLD: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 pub(in crate::watchdog) struct WorkerBarrier {
-    longest_hold: Duration,
+    hold: Duration,
     missing: Mutex<usize>,
     complete: Condvar,
 }
 
 impl WorkerBarrier {
-    pub(in crate::watchdog) fn new(workers: usize) -> Arc<WorkerBarrier> {
-        let per_worker = HOLD_PER_WORKER.saturating_mul(u32::try_from(workers).unwrap_or(u32::MAX));
+    /// The workers are held for a fifth of the threshold at most, so that this is no stall.
+    pub(in crate::watchdog) fn new(workers: usize, threshold: Duration) -> Arc<WorkerBarrier> {
+        let hold = PER_WORKER.saturating_mul(u32::try_from(workers).unwrap_or(u32::MAX));
+        let longest = LONGEST_HOLD.min(threshold / 5).max(SHORTEST_HOLD);
         Arc::new(WorkerBarrier {
-            longest_hold: LONGEST_HOLD.max(per_worker),
+            hold: hold.clamp(SHORTEST_HOLD, longest),
             missing: Mutex::new(workers),
             complete: Condvar::new(),
         })
@@ -40,8 +42,9 @@ impl WorkerBarrier {
         }
         let waited = self
             .complete
-            .wait_timeout_while(missing, self.longest_hold, |missing| *missing > 0);
-        // A task that comes later must not wait.
+            .wait_timeout_while(missing, self.hold, |missing| *missing > 0);
+        // Nobody waits longer than the first, and a task that comes later does not wait.
         *waited.unwrap_or_else(PoisonError::into_inner).0 = 0;
+        self.complete.notify_all();
     }
 }

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::barrier::WorkerBarrier;
 use crate::runtime::TaskTracker;
@@ -35,15 +36,24 @@ struct State {
 pub(in crate::watchdog) struct Barriers {
     tasks: TaskTracker,
     workers: usize,
+    threshold: Duration,
 }
 
 impl Barriers {
-    pub(in crate::watchdog) fn of(tasks: TaskTracker, workers: usize) -> Option<Barriers> {
-        (workers > 1).then_some(Barriers { tasks, workers })
+    pub(in crate::watchdog) fn of(
+        tasks: TaskTracker,
+        workers: usize,
+        threshold: Duration,
+    ) -> Option<Barriers> {
+        (workers > 1).then_some(Barriers {
+            tasks,
+            workers,
+            threshold,
+        })
     }
 
     fn begin(&self) {
-        let barrier = WorkerBarrier::new(self.workers);
+        let barrier = WorkerBarrier::new(self.workers, self.threshold);
         for _ in 0..self.workers {
             let barrier = Arc::clone(&barrier);
             let task = self.tasks.token().keep(async move { barrier.wait() });
