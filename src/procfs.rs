@@ -200,11 +200,7 @@ impl OwnFaults {
 
     /// Returns the counts since the thread began. `None` where the system does not report them. Does not allocate.
     pub(crate) fn counts(&self) -> Option<Faults> {
-        let line = self.0.line()?;
-        Some(Faults {
-            minor: field(line.text(), MINOR_FAULTS)?,
-            major: field(line.text(), MAJOR_FAULTS)?,
-        })
+        faults(self.0.line()?.text())
     }
 }
 
@@ -222,9 +218,7 @@ impl ProcessTime {
 
     /// Returns `None` where the system does not report it. Does not allocate.
     pub(crate) fn on_cpu(&self) -> Option<Duration> {
-        let line = self.0.line()?;
-        let units = field(line.text(), USER_TIME)? + field(line.text(), SYSTEM_TIME)?;
-        Some(Duration::from_millis(units * 10))
+        process_time(self.0.line()?.text())
     }
 }
 
@@ -329,11 +323,19 @@ fn after_name(text: &str) -> Option<&str> {
     text.rsplit_once(") ").map(|(_, after)| after)
 }
 
-/// Some of the fields of `stat`, as proc(5) numbers them.
-const MINOR_FAULTS: usize = 10;
-const MAJOR_FAULTS: usize = 12;
-const USER_TIME: usize = 14;
-const SYSTEM_TIME: usize = 15;
+/// Parses the 10th and the 12th field of `stat`, as proc(5) numbers them.
+fn faults(text: &str) -> Option<Faults> {
+    Some(Faults {
+        minor: field(text, 10)?,
+        major: field(text, 12)?,
+    })
+}
+
+/// Parses the time as user and as system: the 14th and the 15th field of `stat`, in hundredths of a second.
+fn process_time(text: &str) -> Option<Duration> {
+    let hundredths = field(text, 14)?.saturating_add(field(text, 15)?);
+    Some(Duration::from_millis(hundredths.saturating_mul(10)))
+}
 
 /// Parses a field of `4711 (name, which may contain anything) R …`, of which the state is the third.
 fn field(text: &str, number: usize) -> Option<u64> {
@@ -419,13 +421,17 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_field_behind_any_name() {
+    fn reads_fields_behind_any_name() {
         let text = "17 (a 1 2 3) 4 5 6 7 8 9) S 1 17 17 0 -1 4194560 21 0 2 0 130 70 0";
-        assert_eq!(field(text, MINOR_FAULTS), Some(21));
-        assert_eq!(field(text, MAJOR_FAULTS), Some(2));
-        assert_eq!(field(text, USER_TIME), Some(130));
-        assert_eq!(field(text, SYSTEM_TIME), Some(70));
-        assert_eq!(field("17 (x) S 1", USER_TIME), None);
+        assert_eq!(
+            faults(text),
+            Some(Faults {
+                minor: 21,
+                major: 2
+            })
+        );
+        assert_eq!(process_time(text), Some(Duration::from_secs(2)));
+        assert_eq!(process_time("17 (x) S 1"), None);
     }
 
     #[cfg(target_os = "linux")]

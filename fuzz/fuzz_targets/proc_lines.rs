@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use loopmon::fuzzing::{blocked_at, control_groups, mapping, schedule, state, status};
+use loopmon::fuzzing::{blocked_at, control_groups, mapping, schedule, stat, state, status};
 
 fuzz_target!(|input: ([u64; 8], u32, char, &[u8])| {
     let (numbers, number, letter, content) = input;
@@ -13,6 +13,7 @@ fuzz_target!(|input: ([u64; 8], u32, char, &[u8])| {
     state(content);
     blocked_at(content);
     schedule(content);
+    stat(content);
     mapping(&text);
     for signal in [1, 10, 23, 64] {
         status(&text, signal);
@@ -26,9 +27,13 @@ fuzz_target!(|input: ([u64; 8], u32, char, &[u8])| {
 fn is_read_as_written(name: &[u8], numbers: [u64; 8], number: u32, letter: char) {
     let letter = letter.to_ascii_uppercase();
     if letter.is_ascii_uppercase() {
-        let end = format!(") {letter} 1 {number} {number} 0 -1 4194304\n");
+        let [a, b, c, d, e, f, ..] = numbers;
+        let end =
+            format!(") {letter} 1 {number} {number} 0 -1 4194304 {a} {b} {c} {d} {e} {f} 0 0\n");
         let line = [format!("{number} (").as_bytes(), name, end.as_bytes()].concat();
         assert_eq!(state(&line), Some(letter));
+        let on_cpu = Duration::from_millis(e.saturating_add(f).saturating_mul(10));
+        assert_eq!(stat(&line), (Some((a, c)), Some(on_cpu)));
     }
 
     let [a, b, c, d, e, f, sp, pc] = numbers;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Activity, Line, activity, pressure, times};
+use super::{Activity, Line, activity, faults, pressure, process_time, times};
 
 /// Returns the state of a thread, by its `stat`.
 pub fn state(content: &[u8]) -> Option<char> {
@@ -23,6 +23,13 @@ pub fn schedule(content: &[u8]) -> Option<(Duration, Duration, u64)> {
     let line = line(content);
     pressure(line.text());
     times(line.text()).map(|times| (times.on_cpu, times.waited, times.turns))
+}
+
+/// Returns the page faults of a thread, minor and major, and the time of a process on CPUs, by their `stat`.
+pub fn stat(content: &[u8]) -> (Option<(u64, u64)>, Option<Duration>) {
+    let line = line(content);
+    let faults = faults(line.text()).map(|faults| (faults.minor, faults.major));
+    (faults, process_time(line.text()))
 }
 
 /// What is read of a file with this content.
