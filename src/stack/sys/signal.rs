@@ -149,13 +149,15 @@ impl Signal {
     /// answering.
     fn leave(self, thread: u32, question: Question) -> Option<LeftQuestion> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        static PROCESS: AtomicU32 = AtomicU32::new(0);
         let address = Address {
             thread,
             signal: u8::try_from(self.number).ok()?,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
         };
-        if !SLOTS.iter().any(Slot::is_empty) {
-            // Some were withdrawn while they were being answered. Which, nobody knows.
+        let process = std::process::id();
+        if PROCESS.swap(process, Ordering::Relaxed) != process {
+            // The process has forked: in this child, those who asked are gone.
             SLOTS.iter().for_each(|slot| drop(slot.evict()));
         }
         let slot = SLOTS.iter().find(|slot| slot.is_empty())?;
