@@ -6,5 +6,5 @@ mod task_tracker;
 mod worker_threads;
 
 pub(crate) use counters::{ARE_PUBLISHED, WorkerCounters, total_busy};
-pub(crate) use task_tracker::{RuntimeTasks, TaskTracker, Tasks};
+pub(crate) use task_tracker::{RuntimeTasks, TaskTracker, Tasks, worker_here};
 pub(crate) use worker_threads::WorkerThreads;

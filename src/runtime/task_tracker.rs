@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -195,15 +195,62 @@ fn drop_after_this_task(value: impl Send + Sync + 'static) {
         fn wake(self: Arc<DropOnWake<T>>) {}
     }
 
-    let waker = Waker::from(Arc::new(DropOnWake(value)));
+    yield_as(&Waker::from(Arc::new(DropOnWake(value))));
+}
+
+/// The worker that the calling thread runs. `None` if it has handed that over by `block_in_place` and is in a `block_on`
+/// there, where `worker_index` still returns it.
+pub(crate) fn worker_here() -> Option<usize> {
+    #[derive(Default)]
+    struct IsWoken(AtomicBool);
+
+    impl Wake for IsWoken {
+        fn wake(self: Arc<IsWoken>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let index = worker_index()?;
+    // A worker wakes what yields after this poll. Who runs none wakes it at once.
+    let woken = Arc::new(IsWoken::default());
+    yield_as(&Waker::from(Arc::clone(&woken)));
+    (!woken.0.load(Ordering::Relaxed)).then_some(index)
+}
+
+/// Yields as a task does that has this waker.
+fn yield_as(waker: &Waker) {
     let yielding = pin!(tokio::task::yield_now());
     // Only the waker is of use.
-    let (Poll::Ready(()) | Poll::Pending) = yielding.poll(&mut Context::from_waker(&waker));
+    let (Poll::Ready(()) | Poll::Pending) = yielding.poll(&mut Context::from_waker(waker));
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::block_in_place;
+
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_thread_that_has_handed_its_worker_over_runs_none() {
+        assert_eq!(worker_here(), None);
+        let task = tokio::spawn(async {
+            let before = worker_here();
+            let inside = block_in_place(worker_here);
+            let both = async { (worker_index(), worker_here()) };
+            let (index, driven) = block_in_place(|| Handle::current().block_on(both));
+            // It has the worker back, unless another thread has begun to run it.
+            tokio::task::yield_now().await;
+            (before, inside, index, driven, worker_here())
+        });
+        let seen = task.await.unwrap();
+        assert_eq!(seen, (Some(0), None, Some(0), None, Some(0)));
+    }
+
+    #[test]
+    fn a_thread_that_drives_a_runtime_runs_its_worker() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        assert_eq!(runtime.unwrap().block_on(async { worker_here() }), Some(0));
+    }
 
     #[tokio::test]
     async fn a_panic_does_not_reach_the_runtime() {

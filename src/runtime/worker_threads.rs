@@ -12,7 +12,7 @@ use crate::stall::OsThread;
 
 #[derive(Debug)]
 pub(crate) struct WorkerThreads {
-    /// Counts the observations of all workers.
+    /// Counts the polls of loopmon's tasks on all workers.
     total: AtomicU32,
     workers: Box<[Observed]>,
     threads: Mutex<Box<[Option<OsThread>]>>,
@@ -23,9 +23,10 @@ pub(crate) struct WorkerThreads {
     get_signals: AtomicBool,
 }
 
-/// The observations of one worker.
+/// What was observed of one worker.
 #[derive(Debug, Default)]
 struct Observed {
+    /// Counts the polls of loopmon's tasks: each shows that the worker has gone on.
     count: AtomicU32,
     /// The number of the thread that ran the worker last. Zero if that is not known.
     thread: AtomicU32,
@@ -47,8 +48,17 @@ impl WorkerThreads {
         self.get_signals.store(true, Ordering::Relaxed);
     }
 
-    /// Records that the calling thread runs this worker, and prepares the thread if it may get signals.
+    /// Records that the calling thread runs this worker, and that it polls a task of loopmon there.
     pub(crate) fn observe(&self, worker: usize) {
+        self.record(worker);
+        if let Some(observed) = self.workers.get(worker) {
+            observed.count.fetch_add(1, Ordering::Relaxed);
+            self.total.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Records that the calling thread runs this worker, and prepares the thread if it may get signals.
+    pub(crate) fn record(&self, worker: usize) {
         let Some(observed) = self.workers.get(worker) else {
             return;
         };
@@ -64,8 +74,6 @@ impl WorkerThreads {
                 self.have_moved.store(true, Ordering::Relaxed);
             }
         }
-        observed.count.fetch_add(1, Ordering::Relaxed);
-        self.total.fetch_add(1, Ordering::Release);
     }
 
     /// Records that the worker has a new thread. Returns whether that thread ran another worker before.
@@ -150,12 +158,14 @@ mod tests {
         worker_threads.observe(1);
         // A worker that does not exist.
         worker_threads.observe(2);
+        // No poll of a task.
+        worker_threads.record(0);
+        worker_threads.record(1);
         let counts = [0, 1, 2].map(|worker| worker_threads.observations(worker));
         assert_eq!(
             (counts, worker_threads.total_observations()),
             ([0, 2, 0], 2)
         );
-        assert!(!worker_threads.have_moved());
     }
 
     #[test]

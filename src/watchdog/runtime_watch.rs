@@ -225,7 +225,8 @@ impl RuntimeWatch {
     }
 }
 
-/// The load of a runtime with one worker, which only that worker can make less.
+/// The load of a runtime with one worker, which only that worker can make less. On `multi_thread`, a task that has
+/// handed the worker over by `block_in_place` may end elsewhere.
 #[derive(Debug, Default)]
 struct Load {
     tasks: usize,
@@ -240,7 +241,8 @@ impl Load {
             return false;
         }
         let (tasks, queued) = subject.load();
-        let shrunk = tasks < self.tasks || queued < self.queued;
+        let has_ended_one = tasks < self.tasks && !subject.has_many_workers;
+        let shrunk = has_ended_one || queued < self.queued;
         *self = Load { tasks, queued };
         shrunk
     }

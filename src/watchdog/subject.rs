@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::runtime::{Handle, RuntimeFlavor, RuntimeMetrics, worker_index};
+use tokio::runtime::{Handle, RuntimeFlavor, RuntimeMetrics};
 
 use super::outlet::Outlet;
 use super::probe::task::{Barriers, Probe};
 use super::root_thread::{Installer, RootThread};
-use crate::runtime::{RuntimeTasks, TaskTracker, WorkerCounters, WorkerThreads};
+use crate::runtime::{RuntimeTasks, TaskTracker, WorkerCounters, WorkerThreads, worker_here};
 use crate::stack::StackCapture;
 use crate::stall::OsThread;
 
@@ -65,19 +65,20 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// Spawns loopmon's task on the runtime. If called on one of its workers, observes that worker.
+    /// Spawns loopmon's task on the runtime. If called on one of its workers, records that worker's thread.
     pub(super) fn new(request: Request) -> Arc<Subject> {
         let metrics = request.runtime.metrics();
         let workers = metrics.num_workers();
         let has_many_workers = request.runtime.runtime_flavor() != RuntimeFlavor::CurrentThread;
         let here = Handle::try_current().is_ok_and(|current| current.id() == request.runtime.id());
-        let inside = worker_index().filter(|_| here);
+        let inside = worker_here().filter(|_| here);
         let worker_threads = request.tasks.runtime().worker_threads(workers);
         if request.stack_capture.signal.is_some() {
             worker_threads.expect_signals();
         }
         if let Some(worker) = inside {
-            worker_threads.observe(worker);
+            // The poll may have begun long ago.
+            worker_threads.record(worker);
         }
         let here = || Installer::here(&request.runtime, &request.stack_capture);
         let installer = request.installer.or_else(here);

@@ -88,6 +88,44 @@ fn a_worker_that_has_moved_is_reported_with_its_own_thread_or_with_none() {
 }
 
 #[test]
+fn a_monitor_that_is_installed_within_a_stall_is_no_sign_of_progress() {
+    let runtime = multi_thread(2);
+    let monitor = watching().install_on(runtime.handle()).unwrap();
+    let heard = Heard::of(monitor.stalls());
+    rest(&runtime, millis(200));
+    let (stalls, _) = stalls_of(&runtime, &heard, || {
+        for _ in 0..10 {
+            let other = watching().install().unwrap().stop_on_drop();
+            let _stalls = other.stalls();
+            sleep(BLOCK / 10);
+        }
+    });
+    assert!(!stalls.is_empty());
+    for stall in stalls {
+        assert_ne!(stall.cause, Cause::ManyPolls, "{stall}");
+    }
+    monitor.stop();
+}
+
+#[test]
+fn a_task_that_ends_on_a_thread_without_a_worker_is_no_sign_of_progress() {
+    let runtime = multi_thread(1);
+    let monitor = watching().install_on(runtime.handle()).unwrap();
+    let heard = Heard::of(monitor.stalls());
+    for index in 0..16 {
+        let outside = move || sleep(millis(160 + 20 * index));
+        runtime.spawn(async move { tokio::task::block_in_place(outside) });
+    }
+    rest(&runtime, millis(150));
+    let (stalls, _) = stalls_of(&runtime, &heard, block);
+    assert!(!stalls.is_empty());
+    for stall in stalls {
+        assert_ne!(stall.cause, Cause::ManyPolls, "{stall}");
+    }
+    monitor.stop();
+}
+
+#[test]
 fn a_full_pool_does_not_make_a_worker_unattended() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
