@@ -38,6 +38,8 @@ pub(crate) struct Look {
     pub(crate) drives: bool,
     /// What is left of the budget of the poll.
     pub(crate) budget: Option<u8>,
+    /// The id of the task that is polled, such as one of a `LocalSet`. Zero outside of tasks.
+    pub(crate) task: Vec<u8>,
     /// The state of the thread's random numbers, which is new in each call of `block_on`.
     pub(crate) seed: Vec<u8>,
 }

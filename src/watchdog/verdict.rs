@@ -5,7 +5,9 @@
 //!
 //! 0. The thread, or Tokio on it, has recorded that it is in this poll of an instrumented or root future: nothing
 //!    else counts.
-//! 1. The thread itself has said which worker it runs, when a signal asked it.
+//! 1. The thread itself has said which worker it runs, when a signal asked it. It says the same in a `block_on` after it
+//!    has handed the worker over, by `block_in_place`. So if it waits as a parked thread does, its stack must show
+//!    that it polls, or no other thread of the kind may behave as this worker's would.
 //! 2. The stack of the thread shows that it polls a task as a worker, or that it has handed its worker
 //!    over.
 //! 3. The worker was last observed on this thread, no worker of the runtime has ever moved to another
@@ -40,6 +42,8 @@ pub(super) struct CaseEvidence {
     pub(super) is_only_worker: bool,
     /// Whether the worker was observed on the thread, and nothing speaks against it.
     pub(super) is_likely: bool,
+    /// Whether the thread waits as a parked one does, while another of the kind behaves as the worker's would.
+    pub(super) looks_parked: bool,
     /// Whether the blocking pool has not yet done what it was asked to do.
     pub(super) pool_waits: bool,
     /// Whether the runtime has no threads of its own, so that perhaps nobody drives it.
@@ -93,7 +97,8 @@ pub(super) fn weigh(evidence: CaseEvidence) -> Verdict {
     }
     let is_runner = match (evidence.says_worker, evidence.stack) {
         (_, Some(Shows::HandedOver)) => false,
-        (Some(says_worker), _) => says_worker,
+        (Some(says_worker), None) => says_worker && !evidence.looks_parked,
+        (Some(says_worker), Some(Shows::Polls)) => says_worker,
         (None, Some(Shows::Polls)) => evidence.is_only_worker || evidence.is_likely,
         (None, None) => evidence.is_likely && !evidence.pool_waits,
     };
@@ -147,6 +152,7 @@ pub(super) const NO_EVIDENCE: CaseEvidence = CaseEvidence {
     stack: None,
     is_only_worker: false,
     is_likely: false,
+    looks_parked: false,
     pool_waits: false,
     may_be_undriven: false,
     behaviour: Cause::Blocked { syscall: None },
@@ -191,6 +197,16 @@ mod tests {
         };
         is(says_worker(true), Cause::OnCpu, true);
         is(says_worker(false), Cause::Unknown, false);
+        let parked = CaseEvidence {
+            looks_parked: true,
+            ..says_worker(true)
+        };
+        is(parked, Cause::Unknown, false);
+        let polls = CaseEvidence {
+            stack: Some(Shows::Polls),
+            ..parked
+        };
+        is(polls, Cause::OnCpu, true);
         let handed_over = CaseEvidence {
             stack: Some(Shows::HandedOver),
             ..says_worker(true)

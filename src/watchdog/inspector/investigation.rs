@@ -313,6 +313,7 @@ impl Investigation {
             stack: self.probe.stack_shows(),
             is_only_worker: is_only_worker && has_stayed,
             is_likely: self.is_likely(),
+            looks_parked: self.looks_parked(),
             pool_waits: self.pool.waits(&self.subject.runtime),
             may_be_undriven: !self.subject.has_many_workers,
             behaviour,

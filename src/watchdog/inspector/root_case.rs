@@ -58,6 +58,8 @@ struct Seen {
     seed: Vec<u8>,
     /// What shows another poll in the same call. Not needed where Tokio counts how often the thread parks.
     budget: Option<u8>,
+    /// The task that a `LocalSet` polls there.
+    task: Vec<u8>,
     sleeps: Option<u64>,
 }
 
@@ -263,10 +265,12 @@ fn look(root: &RootThread, subject: &Subject, stretch: Stretch) -> Option<Seen> 
     let mut seen = Seen {
         seed: look.seed,
         budget: None,
+        task: Vec::new(),
         sleeps: None,
     };
     if !stretch.is_asleep && subject.has_many_workers {
         seen.budget = look.budget;
+        seen.task = look.task;
         seen.sleeps = Some(stack::sleeps(root.target()?)?);
     }
     (is_root && sleeps_on()).then_some(seen)

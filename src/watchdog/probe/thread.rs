@@ -221,11 +221,6 @@ impl ThreadProbe {
         self.snapshot.as_ref()?.trace()?.shows()
     }
 
-    /// Whether the stack shows that the thread has handed its worker over.
-    pub(in crate::watchdog) fn has_handed_over(&self) -> bool {
-        self.stack_shows() == Some(Shows::HandedOver)
-    }
-
     /// Forgets everything, as the thread does not run the worker.
     pub(in crate::watchdog) fn end(&mut self) {
         *self = ThreadProbe::new(self.settings.clone());

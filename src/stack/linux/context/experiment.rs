@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::{coop, unconstrained};
+use tokio::task::{self, coop, unconstrained};
 
 use super::super::image::open_memory;
 use super::layout::{Layout, Round, Shot};
@@ -21,7 +22,7 @@ const MOST: u64 = 1 << 20;
 pub(super) fn layout() -> Option<Layout> {
     let block = sys::thread_locals().filter(|block| block.end - block.start <= MOST)?;
     let camera = Camera {
-        memory: open_memory().ok()?,
+        memory: Arc::new(open_memory().ok()?),
         block,
     };
     // They have no driver, so they open no file, and start no thread.
@@ -32,8 +33,9 @@ pub(super) fn layout() -> Option<Layout> {
     Layout::of(rounds?.get(1..)?)
 }
 
+#[derive(Clone)]
 struct Camera {
-    memory: File,
+    memory: Arc<File>,
     block: Range<u64>,
 }
 
@@ -64,6 +66,9 @@ impl Camera {
         });
         let exempt = one.handle().block_on(unconstrained(async { self.take() }));
         let driving = one.block_on(async { self.take() });
+        let camera = self.clone();
+        let task = one.spawn(async move { (task::id(), camera.take()) });
+        let (task, in_task) = one.block_on(task).ok()?;
         Some(Round {
             idle: idle?,
             entered: once?,
@@ -73,6 +78,8 @@ impl Camera {
             spent: spent?,
             exempt: exempt?,
             driving: driving?,
+            in_task: in_task?,
+            task: task.to_string().parse().ok()?,
             left: self.take()?,
         })
     }

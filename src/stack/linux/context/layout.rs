@@ -34,12 +34,16 @@ pub(super) struct Round {
     pub(super) exempt: Shot,
     /// In a poll in a `block_on` that runs the scheduler.
     pub(super) driving: Shot,
+    /// In a poll of a task.
+    pub(super) in_task: Shot,
+    /// The id of that task.
+    pub(super) task: u64,
     /// Outside of any runtime again.
     pub(super) left: Shot,
 }
 
 impl Round {
-    fn shots(&self) -> [&Shot; 9] {
+    fn shots(&self) -> [&Shot; 10] {
         [
             &self.idle,
             &self.entered,
@@ -49,6 +53,7 @@ impl Round {
             &self.spent,
             &self.exempt,
             &self.driving,
+            &self.in_task,
             &self.left,
         ]
     }
@@ -96,6 +101,8 @@ pub(super) struct Layout {
     scheduler: usize,
     /// What is left of the budget.
     budget: usize,
+    /// A word that is the id of the task that is polled.
+    task: usize,
     /// The state of the thread's random numbers.
     seed: Vec<usize>,
 }
@@ -128,17 +135,18 @@ impl Layout {
             polling: (polling, value(|round| &round.polling, polling)?),
             scheduler: only(&find(WORD, &is_scheduler))?,
             budget: rest,
+            task: only(&find(WORD, &is_task))?,
             seed: seed.collect(),
         })
     }
 
     /// Returns the bytes that cover all of it.
     pub(super) fn span(&self) -> Range<usize> {
-        let words = [self.scheduler, self.scheduler + WORD - 1];
+        let words = [self.scheduler, self.task].map(|word| [word, word + WORD - 1]);
         let bytes = [self.outside.0, self.polling.0, self.budget];
         let all = || {
             let lists = self.current.iter().chain(&self.seed).copied();
-            lists.chain(words).chain(bytes)
+            lists.chain(words.into_iter().flatten()).chain(bytes)
         };
         all().min().unwrap_or(0)..all().max().map_or(0, |last| last + 1)
     }
@@ -157,6 +165,7 @@ impl Layout {
                 && byte(self.polling.0) == Some(self.polling.1),
             drives: scheduler.any(|byte| byte != Some(0)),
             budget: byte(self.budget),
+            task: (self.task..self.task + WORD).filter_map(byte).collect(),
             seed: self.bytes(noted, &self.seed),
         }
     }
@@ -217,6 +226,22 @@ fn is_scheduler(round: &Round, at: &Range<usize>) -> bool {
         && !agree(&[idle, &round.driving], at)
 }
 
+fn is_task(round: &Round, at: &Range<usize>) -> bool {
+    let [idle, left, entered, twice, other] = round.outside();
+    let without = [
+        idle,
+        left,
+        entered,
+        twice,
+        other,
+        &round.polling,
+        &round.driving,
+    ];
+    agree(&without, at)
+        && idle[at.clone()].iter().all(|byte| *byte == 0)
+        && round.in_task[at.clone()] == round.task.to_ne_bytes()
+}
+
 /// What is left of the budget.
 fn is_rest(round: &Round, at: &Range<usize>) -> bool {
     round.spent[at.start].checked_add(1) == Some(round.polling[at.start])
@@ -248,6 +273,7 @@ mod tests {
         scheduler: u8,
         inside: u8,
         budget: Option<u8>,
+        task: u8,
     }
 
     const IDLE: Noted = Noted {
@@ -258,6 +284,7 @@ mod tests {
         scheduler: 0,
         inside: 2,
         budget: None,
+        task: 0,
     };
 
     fn shot(noted: Noted, noise: u8) -> Shot {
@@ -271,6 +298,7 @@ mod tests {
         shot[50] = noted.inside;
         shot[52] = noted.budget.is_some().into();
         shot[53] = noted.budget.unwrap_or(99);
+        shot[56] = noted.task;
         shot
     }
 
@@ -288,6 +316,15 @@ mod tests {
             ..entered(0xa0, 1)
         };
         let noise = number * 20;
+        let driving = Noted {
+            scheduler: 0xcc,
+            inside: 0,
+            ..inside(number + 90, Some(128))
+        };
+        let in_task = Noted {
+            task: number,
+            ..driving
+        };
         Round {
             idle: shot(IDLE, noise),
             entered: shot(entered(0xa0, 1), noise + 1),
@@ -296,15 +333,10 @@ mod tests {
             polling: shot(inside(number + 30, Some(128)), noise + 4),
             spent: shot(inside(number + 30, Some(127)), noise + 5),
             exempt: shot(inside(number + 60, None), noise + 6),
-            driving: shot(
-                Noted {
-                    scheduler: 0xcc,
-                    inside: 0,
-                    ..inside(number + 90, Some(128))
-                },
-                noise + 7,
-            ),
-            left: shot(IDLE, noise + 8),
+            driving: shot(driving, noise + 7),
+            in_task: shot(in_task, noise + 8),
+            task: number.into(),
+            left: shot(IDLE, noise + 9),
         }
     }
 
@@ -314,8 +346,8 @@ mod tests {
         assert_eq!(layout.current, (24..32).chain([16]).collect::<Vec<_>>());
         assert_eq!((layout.outside, layout.polling), ((50, 2), (52, 1)));
         assert_eq!((layout.scheduler, layout.budget), (40, 53));
-        assert_eq!(layout.seed, [9]);
-        assert_eq!(layout.span(), 9..54);
+        assert_eq!((layout.task, &layout.seed[..]), (56, &[9][..]));
+        assert_eq!(layout.span(), 9..64);
     }
 
     #[test]
@@ -352,5 +384,8 @@ mod tests {
             [&state.polling, &state.spent].map(budget),
             [Some(128), Some(127)]
         );
+        let task = |shot: &Shot| layout.look(&noted(shot), &current).task;
+        assert_eq!(task(&state.in_task), 5_u64.to_ne_bytes());
+        assert_eq!(task(&state.driving), [0; 8]);
     }
 }

@@ -4,6 +4,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::Investigation;
+use crate::procfs::Thread;
+use crate::stack::Shows;
 use crate::stall::OsThread;
 use crate::watchdog::evidence::Evidence;
 use crate::watchdog::messages::Stamp;
@@ -13,9 +15,27 @@ const CHECKS: u32 = 10;
 const BETWEEN_CHECKS: Duration = Duration::from_millis(1);
 
 impl Investigation {
-    /// Whether the thread itself has said that it runs the worker.
+    /// Whether the thread itself has said that it runs the worker, and has not handed that over.
     pub(super) fn is_proven(&self) -> bool {
-        self.probe.says(self.worker) == Some(true) && !self.probe.has_handed_over()
+        self.probe.says(self.worker) == Some(true)
+            && match self.probe.stack_shows() {
+                Some(shows) => shows == Shows::Polls,
+                None => !self.looks_parked(),
+            }
+    }
+
+    /// Whether the thread waits as a parked one does, while another of the kind behaves as the worker's would.
+    pub(super) fn looks_parked(&self) -> bool {
+        let id = self.thread.as_ref().and_then(|thread| thread.id);
+        self.has_rival() && id.is_some_and(|id| Thread(id).is_idle())
+    }
+
+    fn has_rival(&self) -> bool {
+        let worker_threads = self.subject.worker_threads();
+        let tasks = self.subject.tasks();
+        let is_worker = |id| worker_threads.has(id) || tasks.others_have(id);
+        let id = self.thread.as_ref().and_then(|thread| thread.id);
+        self.subject.has_many_workers && self.candidates.has_rival(id, is_worker)
     }
 
     /// A worker that is stuck since before it could be observed is on the one thread that is left.
@@ -73,10 +93,7 @@ impl Investigation {
             return self.thread.is_some();
         }
         if !worker_threads.have_moved() {
-            let tasks = self.subject.tasks();
-            let is_worker = |id| worker_threads.has(id) || tasks.others_have(id);
-            let id = self.thread.as_ref().and_then(|thread| thread.id);
-            return self.thread.is_some() && !self.candidates.has_rival(id, is_worker);
+            return self.thread.is_some() && !self.has_rival();
         }
         match (self.candidates.only_one_that_ran(), &self.thread) {
             (Some(only), Some(thread)) => thread.id == Some(only),

@@ -8,7 +8,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use loopmon::{Monitor, OsThread, Phase, Place, Stall};
+use loopmon::{Cause, Monitor, OsThread, Phase, Place, Stall};
 use tokio::runtime::Runtime;
 use tokio::task::{self, LocalSet};
 use tokio::time::sleep;
@@ -215,6 +215,29 @@ fn blocking_where_that_is_allowed_is_no_stall() {
             task::spawn_blocking(nested).await.unwrap();
         });
     });
+}
+
+#[test]
+fn many_short_polls_of_local_tasks_are_no_stall() {
+    let monitor = watching().build().unwrap();
+    let heard = Heard::of(monitor.stalls());
+    LocalSet::new().block_on(&multi_thread(2), async {
+        monitor.install().unwrap();
+        for _ in 0..40 {
+            task::spawn_local(async {
+                loop {
+                    spin(millis(1));
+                    sleep(millis(20)).await;
+                }
+            });
+        }
+        sleep(millis(1_000)).await;
+    });
+    monitor.stop();
+    // On a crowded machine, the thread may get no CPU for a while.
+    let mut stalls = heard.all_to_the_end();
+    stalls.retain(|stall| stall.place == Place::RootFuture && stall.cause == Cause::OnCpu);
+    assert!(stalls.is_empty(), "{stalls:?}");
 }
 
 /// A crowded machine may starve the thread, which is a stall.
