@@ -225,8 +225,8 @@ impl RuntimeWatch {
     }
 }
 
-/// The load of a runtime with one worker, which only that worker can make less. On `multi_thread`, a task that has
-/// handed the worker over by `block_in_place` may end elsewhere.
+/// The load of a runtime with one worker, which only that worker can make less; or a thread that has handed it over by
+/// `block_in_place`, which the inspector rules out.
 #[derive(Debug, Default)]
 struct Load {
     tasks: usize,
@@ -241,8 +241,7 @@ impl Load {
             return false;
         }
         let (tasks, queued) = subject.load();
-        let has_ended_one = tasks < self.tasks && !subject.has_many_workers;
-        let shrunk = has_ended_one || queued < self.queued;
+        let shrunk = tasks < self.tasks || queued < self.queued;
         *self = Load { tasks, queued };
         shrunk
     }

@@ -73,6 +73,13 @@ impl Candidates {
         self.first.as_deref().zip(self.last.as_deref())
     }
 
+    /// Whether there was no other thread of the kind when the worker was first suspected.
+    pub(super) fn is_alone(&self) -> bool {
+        self.first
+            .as_ref()
+            .is_some_and(|first| first.has_only_one())
+    }
+
     /// The one thread of the kind that is not known to run another worker, if there is just one.
     pub(super) fn only_one_left(&self, is_worker: impl Fn(u32) -> bool) -> Option<OsThread> {
         let only = self.first.as_ref()?.only_one_but(is_worker)?;

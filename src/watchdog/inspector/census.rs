@@ -71,6 +71,10 @@ impl Census {
         })
     }
 
+    pub(super) fn has_only_one(&self) -> bool {
+        self.threads.len() == 1
+    }
+
     /// The one thread that is not `known`, if there is just one.
     pub(super) fn only_one_but(&self, known: impl Fn(u32) -> bool) -> Option<u32> {
         let mut unknown = self.threads.iter().filter(|(id, _)| !known(*id));
