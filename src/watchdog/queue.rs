@@ -13,13 +13,16 @@ use crate::sync::{Condvar, Mutex, MutexGuard};
 /// For how many reserved items there is room from the beginning.
 const SPARE: usize = 64;
 
+/// In bytes.
+const SMALLEST_PAGE: usize = 4_096;
+
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
     /// With so many items, further ones are refused.
     bound: usize,
-    /// Makes an item of no meaning.
+    /// Makes an item of no meaning, which need not be dropped.
     any: fn() -> T,
 }
 
@@ -35,7 +38,7 @@ struct State<T> {
 pub(super) struct Full;
 
 impl<T> Queue<T> {
-    /// `any` makes an item of no meaning.
+    /// `any` makes an item of no meaning, which need not be dropped.
     pub(super) fn new(bound: usize, any: fn() -> T) -> Queue<T> {
         let items = touched(bound + SPARE, any);
         Queue {
@@ -122,13 +125,19 @@ impl<T> Queue<T> {
     }
 }
 
-/// Returns room that has been filled once: the system provides memory page by page, at the first write to each. A
-/// queue comes round to all of its room, however few items it has at a time.
+/// Returns room with all of its memory: the system provides that page by page, at the first write to each. A queue
+/// comes round to all of its room, however few items it has at a time.
 fn touched<T>(capacity: usize, any: fn() -> T) -> VecDeque<T> {
-    let mut items = VecDeque::with_capacity(capacity);
-    items.extend(std::iter::repeat_with(any).take(capacity));
-    items.clear();
-    items
+    let mut items = Vec::with_capacity(capacity);
+    let in_a_page = (SMALLEST_PAGE / size_of::<T>().max(1)).max(1);
+    let room = items.spare_capacity_mut();
+    for item in room.iter_mut().step_by(in_a_page) {
+        item.write(any());
+    }
+    if let Some(last) = room.last_mut() {
+        last.write(any());
+    }
+    VecDeque::from(items)
 }
 
 #[cfg(all(test, not(loopmon_loom)))]
