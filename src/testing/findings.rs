@@ -37,6 +37,8 @@ enum Pardon {
     Panics,
     /// It is in `block_in_place`.
     InPlace,
+    /// It is for a lock that Tokio itself takes, and holds for no longer than a thread that has a CPU needs.
+    TokiosLock,
 }
 
 /// What blocks in one place in the code.
@@ -99,8 +101,11 @@ impl<'a> Findings<'a> {
         if denied.trace.is_some_and(|trace| is_in(trace, PANICS)) {
             return Err(Pardon::Panics);
         }
-        if is_in_place(&seen.reports) {
+        if each_stack(&seen.reports, StackTrace::has_handed_over) {
             return Err(Pardon::InPlace);
+        }
+        if each_stack(&seen.reports, waits_for_tokio) {
+            return Err(Pardon::TokiosLock);
         }
         let allowed = &self.settings.allowed;
         let mut matching = (0..allowed.len())
@@ -152,11 +157,23 @@ fn stacks(reports: &[Stall]) -> impl Iterator<Item = &Arc<StackTrace>> {
     traces(reports).filter(|trace| trace.no_stack().is_none())
 }
 
-/// Whether each stack shows that the code was in `block_in_place`.
-fn is_in_place(reports: &[Stall]) -> bool {
+/// Whether there is a stack, and each shows this.
+fn each_stack(reports: &[Stall], shows: fn(&StackTrace) -> bool) -> bool {
     let mut stacks = stacks(reports).peekable();
-    stacks.peek().is_some() && stacks.all(|stack| stack.has_handed_over())
+    stacks.peek().is_some() && stacks.all(|stack| shows(stack))
 }
+
+/// Whether the thread is about to get a lock by which Tokio guards its own state.
+fn waits_for_tokio(trace: &StackTrace) -> bool {
+    let mut functions = trace.frames().iter().filter_map(|frame| frame.function());
+    functions.any(|function| {
+        function.starts_with("tokio::loom::std::")
+            && LOCKS.iter().any(|lock| function.ends_with(lock))
+    })
+}
+
+/// How the functions end that wait for a lock.
+const LOCKS: [&str; 3] = ["::lock", "::read", "::write"];
 
 /// The latest stack that was taken during the stall, best outside of `block_in_place`. If there is none, the latest
 /// trace that says why.
@@ -293,6 +310,7 @@ impl fmt::Display for Pardon {
             Pardon::Excused(Excuse::SamePoll) => "seen twice",
             Pardon::Panics => "in a panic, which printed its backtrace",
             Pardon::InPlace => "in `block_in_place`",
+            Pardon::TokiosLock => "for a lock of Tokio's own, whose holder had no CPU",
             Pardon::Listed => "on the list of what is allowed",
             Pardon::MayBeListed => "without a stack, which may be on the list of what is allowed",
         })

@@ -101,6 +101,26 @@ allowed, and not seen: \"sqlx::migrate\"";
 }
 
 #[test]
+fn a_lock_that_tokio_takes_is_not_denied_and_others_are() {
+    let findings = |function| found(&deny(vec![]), vec![blocked(Place::Worker(0), function)]);
+    for lock in [
+        "tokio::loom::std::mutex::Mutex<T>::lock",
+        "tokio::loom::std::parking_lot::RwLock<T>::read",
+    ] {
+        let (fails, _) = findings(lock);
+        assert!(!fails, "{lock}");
+    }
+    for other in [
+        "std::sync::poison::mutex::Mutex<T>::lock",
+        "tokio::loom::std::parking_lot::Condvar::wait",
+        "tokio::sync::mutex::Mutex<T>::blocking_lock",
+    ] {
+        let (fails, _) = findings(other);
+        assert!(fails, "{other}");
+    }
+}
+
+#[test]
 fn nothing_fails_by_what_is_excused() {
     for excuse in [
         Excuse::Starved,
