@@ -55,8 +55,9 @@ for path in "${tests[@]}"; do
     cp "$path" "$root/tests/${name%-*}"
 done
 echo "127.0.0.1 localhost" >"$root/etc/hosts"
-# The tests expect their sources' folder.
+# The tests expect to be in their sources' folder, and a file there.
 echo "$PWD" >"$root/tests/here"
+cp Cargo.toml "$root/tests/"
 : >"$root/tests/filters"
 if (($# > 0)); then printf '%q ' "$@" >"$root/tests/filters"; fi
 cat >"$root/init" <<'END'
@@ -71,6 +72,7 @@ ip link set lo up
 eval "set -- $(cat /tests/filters)"
 mkdir -p "$(cat /tests/here)"
 cd "$(cat /tests/here)" || exit
+cp /tests/Cargo.toml .
 run() {
     echo "== $*"
     "$@" && echo "passed: $*"
