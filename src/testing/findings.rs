@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::allow::Allowed;
 use super::session::IS_OVER;
 use super::settings::Settings;
-use super::verdict::{Excuse, Seen, Verdict};
+use super::verdict::{Excuse, Seen, Verdict, is_in};
 use crate::stack::StackTrace;
 use crate::stall::{Cause, Place, Stall};
 
@@ -186,12 +186,6 @@ fn trace_of(reports: &[Stall]) -> Option<&Arc<StackTrace>> {
 
 /// What the standard library calls when code panics.
 const PANICS: &str = "std::panicking::panic_with_hook";
-
-/// Whether the thread has called the function.
-fn is_in(trace: &StackTrace, callee: &str) -> bool {
-    let mut functions = trace.frames().iter().filter_map(|frame| frame.function());
-    functions.any(|function| function.contains(callee))
-}
 
 impl Denied<'_> {
     fn name(&self) -> String {

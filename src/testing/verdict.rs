@@ -5,21 +5,19 @@
 //! a worker, the watchdog has evidence from half the threshold on; the thread counts as having waited as much, in
 //! proportion, before.
 
+mod sleeps;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bursts::Burst;
 use super::long_polls::LongPoll;
+use crate::stack::StackTrace;
 use crate::stall::{Cause, Phase, Place, Share, Stall};
+use sleeps::{longest_sleep, names_another_call, waits_for_memory};
 
 /// How long a sleep is at least that nobody else's wait for a CPU explains.
 const LONG_SLEEP: Duration = Duration::from_millis(40);
-
-/// The calls in which a thread waits for what another thread of the process has: a lock of the program's or, for
-/// memory, of the system's.
-const FOR_OTHERS: [&str; 8] = [
-    "brk", "clone3", "futex", "madvise", "mmap", "mprotect", "mremap", "munmap",
-];
 
 /// All that is known beside the reports.
 pub(super) struct Knowledge<'a> {
@@ -115,8 +113,9 @@ impl Knowledge<'_> {
         let own = lasted
             .saturating_sub(paused)
             .saturating_sub(poll.did.waited);
+        let is_long = self.is_long(poll.did.sleep, poll.did.waited);
         let is_certain =
-            self.is_long(poll.did.sleep, poll.did.waited) || self.sleeps_for_nobody_else(reports);
+            (is_long && !waits_for_memory(reports)) || self.sleeps_for_nobody_else(reports);
         let own = Own {
             time: own,
             doubtful: if is_certain {
@@ -140,7 +139,8 @@ impl Knowledge<'_> {
             .rev()
             .find_map(|report| report.measured.share);
         let waited = last.map_or(Duration::ZERO, |share| share.waited.into());
-        self.is_long(longest_sleep(reports), waited) || reports.iter().any(names_a_call)
+        let is_long = self.is_long(longest_sleep(reports), waited);
+        (is_long && !waits_for_memory(reports)) || reports.iter().any(names_another_call)
     }
 
     /// A thread that holds a lock may be put off its CPU. But not for so long, as a rule, and not for longer than
@@ -267,31 +267,10 @@ impl Own {
     }
 }
 
-/// Whether the report has a call in which the thread waits for something else.
-fn names_a_call(report: &Stall) -> bool {
-    let of_trace = report.trace.as_ref();
-    let of_trace = of_trace.and_then(|trace| trace.thread_state().syscall);
-    let calls = report.cause.syscall().into_iter().chain(of_trace);
-    let mut names = calls.map(|call| call.name());
-    names.any(|name| name.is_none_or(|name| !FOR_OTHERS.contains(&name)))
-}
-
-/// One sleep of the thread was at least that long, by what the reports say of the times between them.
-fn longest_sleep(reports: &[Stall]) -> Duration {
-    let shares = reports.iter().filter_map(|report| report.measured.share);
-    let (mut longest, mut before) = (Duration::ZERO, (Duration::ZERO, Duration::ZERO, 0));
-    for share in shares {
-        let [passed, on_cpu, waited] =
-            [share.passed, share.on_cpu, share.waited].map(Duration::from);
-        let slept = passed.saturating_sub(on_cpu).saturating_sub(waited);
-        // It may have slept before the first turn and after the last.
-        let sleeps = share.turns.saturating_sub(before.2).saturating_add(1);
-        let newly_slept = slept.saturating_sub(before.1);
-        let newly_slept = newly_slept.min(passed.saturating_sub(before.0));
-        longest = longest.max(newly_slept / sleeps);
-        before = (passed, slept, share.turns);
-    }
-    longest
+/// Whether the thread has called the function.
+pub(super) fn is_in(trace: &StackTrace, callee: &str) -> bool {
+    let mut functions = trace.frames().iter().filter_map(|frame| frame.function());
+    functions.any(|function| function.contains(callee))
 }
 
 /// What of a stall that has `lasted` is the thread's own doing, and what it did. `later` has passed since the last

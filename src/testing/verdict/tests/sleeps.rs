@@ -1,12 +1,17 @@
 //! Sleeps that another thread's wait for a CPU may explain.
 
 use super::*;
+use crate::stack::StackTrace;
+use crate::syscall::Syscall;
 
 #[test]
 fn a_sleep_counts_unless_a_thread_without_a_cpu_may_explain_it() {
     let crowded = || excused(Excuse::Crowded);
-    let named = |number: &u32| crate::Syscall::new(*number).name() == Some("futex");
-    let futex = Cause::blocked((0..500).find(named).map(crate::Syscall::new));
+    let call = |name| {
+        let is_named = |number: &u32| Syscall::new(*number).name() == Some(name);
+        Cause::blocked((0..500).find(is_named).map(Syscall::new))
+    };
+    let (futex, mprotect) = (call("futex"), call("mprotect"));
     for (cause, slept, sleep, waited_there, expected) in [
         (futex, 80, 4, 9, blocks(futex, 90)),
         (futex, 80, 4, 60, crowded()),
@@ -14,6 +19,8 @@ fn a_sleep_counts_unless_a_thread_without_a_cpu_may_explain_it() {
         (Cause::OnCpu, 45, 4, 45, crowded()),
         (Cause::OnCpu, 40, 4, 40, blocks(Cause::OnCpu, 90)),
         (futex, 80, 40, 80, blocks(futex, 90)),
+        (mprotect, 80, 40, 80, crowded()),
+        (mprotect, 80, 40, 9, blocks(mprotect, 90)),
         (READ, 80, 4, 80, blocks(READ, 90)),
     ] {
         let mut test = Test::new();
@@ -22,6 +29,23 @@ fn a_sleep_counts_unless_a_thread_without_a_cpu_may_explain_it() {
         (did.slept, did.sleep, did.crowded) = (ms(slept), ms(sleep), ms(waited_there));
         let reports = [test.future(cause, 90)];
         assert_eq!(test.judge(&reports), expected, "{cause} {slept} {sleep}");
+    }
+}
+
+#[test]
+fn a_long_sleep_in_the_allocator_may_be_for_a_thread_without_a_cpu() {
+    for (function, expected) in [
+        ("__rustc::__rust_dealloc", excused(Excuse::Crowded)),
+        ("std::sync::Mutex<T>::lock", blocks(BLOCKED, 90)),
+    ] {
+        let mut test = Test::new();
+        test.poll(90, 0, BLOCKED);
+        let did = &mut test.polls[0].did;
+        (did.slept, did.sleep, did.crowded) = (ms(80), ms(80), ms(80));
+        let mut report = test.future(BLOCKED, 90);
+        let calls = [(function, None), ("app::work", Some("/src/app.rs"))];
+        report.trace = Some(Arc::new(StackTrace::of(&calls, Some(1))));
+        assert_eq!(test.judge(&[report]), expected, "{function}");
     }
 }
 
