@@ -167,6 +167,7 @@ fn each_stack(reports: &[Stall], shows: fn(&StackTrace) -> bool) -> bool {
 fn waits_for_tokio(trace: &StackTrace) -> bool {
     let mut functions = trace.frames().iter().filter_map(|frame| frame.function());
     functions.any(|function| {
+        let function = function.trim_start_matches('<');
         function.starts_with("tokio::loom::std::")
             && LOCKS.iter().any(|lock| function.ends_with(lock))
     })

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::bursts::Burst;
 use super::long_polls::LongPoll;
-use crate::stack::StackTrace;
 use crate::stall::{Cause, Phase, Place, Share, Stall};
+pub(super) use sleeps::is_in;
 use sleeps::{longest_sleep, names_another_call, waits_for_memory};
 
 /// How long a sleep is at least that nobody else's wait for a CPU explains.
@@ -265,12 +265,6 @@ impl Own {
             allowed: Duration::ZERO,
         }
     }
-}
-
-/// Whether the thread has called the function.
-pub(super) fn is_in(trace: &StackTrace, callee: &str) -> bool {
-    let mut functions = trace.frames().iter().filter_map(|frame| frame.function());
-    functions.any(|function| function.contains(callee))
 }
 
 /// What of a stall that has `lasted` is the thread's own doing, and what it did. `later` has passed since the last

@@ -1,9 +1,9 @@
 //! Whether a thread polls a future in a `block_on` of a runtime, by what Tokio has noted on that thread.
 //!
 //! Tokio keeps a thread-local variable: which runtime is the current one, whether the thread is inside
-//! `block_on`, whether it runs a scheduler there, which task it polls, and the budget of the present poll, which
-//! exists only while something is polled. Reading it from outside touches the thread no more than reading its stack does. It
-//! needs no names, so it works in stripped programs as well.
+//! `block_on`, whether it runs a scheduler there, which task it polls, and the budget of the present poll,
+//! which exists only while something is polled. Reading it from outside touches the thread no more than
+//! reading its stack does. It needs no names, so it works in stripped programs as well.
 //!
 //! Tokio does not publish where in the variable these are. So `experiment.rs` has Tokio change each of them, on
 //! a thread of loopmon, and `layout.rs` finds the bytes that change with it. If it finds none, or more than it

@@ -105,6 +105,7 @@ fn a_lock_that_tokio_takes_is_not_denied_and_others_are() {
     let findings = |function| found(&deny(vec![]), vec![blocked(Place::Worker(0), function)]);
     for lock in [
         "tokio::loom::std::mutex::Mutex<T>::lock",
+        "<tokio::loom::std::mutex::Mutex<()>>::lock",
         "tokio::loom::std::parking_lot::RwLock<T>::read",
     ] {
         let (fails, _) = findings(lock);

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::is_in;
 use crate::stack::StackTrace;
 use crate::stall::Stall;
 use crate::syscall::Syscall;
@@ -39,6 +38,12 @@ const ALLOCATOR: [&str; 5] = [
     "__rdl_",
     "__rg_",
 ];
+
+/// Whether the thread has called the function.
+pub(in crate::testing) fn is_in(trace: &StackTrace, callee: &str) -> bool {
+    let mut functions = trace.frames().iter().filter_map(|frame| frame.function());
+    functions.any(|function| function.contains(callee))
+}
 
 /// One sleep of the thread was at least that long, by what the reports say of the times between them.
 pub(super) fn longest_sleep(reports: &[Stall]) -> Duration {
