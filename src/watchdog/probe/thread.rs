@@ -23,8 +23,11 @@ pub(in crate::watchdog) struct ThreadProbe {
     tracker: OnCpuTracker,
     /// The last answer of the thread.
     identity: Option<Identity>,
-    /// The task that the thread polls by its last two answers.
+    /// The task that the thread polls by its last answers.
     task: Option<task::Id>,
+    /// How many answers have named another task than the one before, and how many since then the same.
+    changes: u32,
+    repeats: u32,
     /// Whether all answers but the first have named another task than the one before.
     changes_tasks: Option<bool>,
     /// The latest snapshot that has a stack. If none has, the latest, which shows why.
@@ -39,6 +42,8 @@ impl ThreadProbe {
             tracker: OnCpuTracker::default(),
             identity: None,
             task: None,
+            changes: 0,
+            repeats: 0,
             changes_tasks: None,
             snapshot: None,
             retries: 0,
@@ -84,7 +89,7 @@ impl ThreadProbe {
             .map(|identity| identity.worker == Some(worker))
     }
 
-    /// The task that the thread polls by its last two answers.
+    /// The task that the thread polls by its last two answers, or by more if it has named others before.
     pub(in crate::watchdog) fn task(&self) -> Option<task::Id> {
         self.task
     }
@@ -153,8 +158,16 @@ impl ThreadProbe {
         let Some(before) = self.identity.replace(identity) else {
             return false;
         };
-        self.task = identity.task.filter(|task| before.task == Some(*task));
         let changed = before.task != identity.task;
+        if changed {
+            self.changes += 1;
+            self.repeats = 0;
+        } else {
+            self.repeats += 1;
+        }
+        // Where tasks take turns, the same one may be met twice.
+        let is_certain = !changed && self.repeats >= self.changes;
+        self.task = identity.task.filter(|_| is_certain);
         *self
             .changes_tasks
             .insert(changed && self.changes_tasks != Some(false))
@@ -224,5 +237,32 @@ impl ThreadProbe {
     /// Forgets everything, as the thread does not run the worker.
     pub(in crate::watchdog) fn end(&mut self) {
         *self = ThreadProbe::new(self.settings.clone());
+    }
+}
+
+#[cfg(all(test, not(loopmon_loom)))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_is_named_once_it_was_met_as_often_as_others() {
+        let [a, b, c] = [(); 3].map(|()| tokio::spawn(async {}).id());
+        for (answers, named) in [
+            (&[a][..], None),
+            (&[a, a], Some(a)),
+            (&[a, b], None),
+            (&[a, b, b], Some(b)),
+            (&[a, b, c, c], None),
+            (&[a, b, c, c, c], Some(c)),
+        ] {
+            let mut probe = ThreadProbe::new(StackCapture::new());
+            for task in answers {
+                probe.compare(Identity {
+                    worker: Some(0),
+                    task: Some(*task),
+                });
+            }
+            assert_eq!(probe.task(), named, "{answers:?}");
+        }
     }
 }
